@@ -1,0 +1,1 @@
+//! Greedy, beam and sampling search over any step model.

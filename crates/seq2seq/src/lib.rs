@@ -1,0 +1,1 @@
+//! Encoder-decoder models: configuration, vocabulary, batches, training loss and inference.

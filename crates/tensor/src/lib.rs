@@ -1,0 +1,3 @@
+//! Reverse-mode tape over ndarray with hand-written backward passes.
+
+pub mod random;

@@ -1,0 +1,1 @@
+//! Data, optimisers, trainer, checkpoints and metrics for encoder-decoder models.

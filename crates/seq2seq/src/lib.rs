@@ -1,1 +1,3 @@
 //! Encoder-decoder models: configuration, vocabulary, batches, training loss and inference.
+
+pub mod vocabulary;

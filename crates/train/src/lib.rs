@@ -1,1 +1,3 @@
 //! Data, optimisers, trainer, checkpoints and metrics for encoder-decoder models.
+
+pub mod metrics;

@@ -1,3 +1,37 @@
-//! Reverse-mode tape over ndarray with hand-written backward passes.
+//! Reverse-mode automatic differentiation over ndarray, with every backward pass written by hand.
+//!
+//! - [`Tape`] records ops as they run; [`Var`] is a handle to a value on it.
+//! - [`Op`] is an op's forward and backward pass, side by side. [`ops`] has those of this crate; yours are
+//!   as good ([`Op`] shows one).
+//! - [`Tape::backward`] scans the tape from its end and gives [`Grads`].
+//! - [`kernels`] are the pure functions on arrays beneath: naive ones as the specification, and fast ones.
+//! - [`gradcheck`] compares backward passes with finite differences and with [`Dual`] numbers;
+//!   [`cases`] is the table of what is checked.
+//!
+//! Everything is generic over [`Real`]: `f32`, `f64`, and dual numbers.
 
+pub mod cases;
+pub mod context;
+pub mod error;
+pub mod gradcheck;
+pub mod grads;
+pub mod kernels;
+pub mod observe;
+pub mod op;
+pub mod ops;
+pub mod params;
 pub mod random;
+pub mod real;
+pub mod shape;
+pub mod tape;
+
+pub use context::{Context, Kernels};
+pub use error::{Error, Result};
+pub use grads::{Contribution, GradSink, Grads, OutputGrads};
+pub use op::Op;
+pub use params::{ParamId, ParamStore};
+pub use real::{Dual, Real};
+pub use tape::{BackwardMode, Tape, Var};
+
+/// An array on a tape: dynamic dimension, shared ownership, copied when written to while shared.
+pub type Tensor<T> = ndarray::ArcArray<T, ndarray::IxDyn>;

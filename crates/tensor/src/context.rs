@@ -1,0 +1,105 @@
+//! What a computation runs with: which kernels, which threads, which random numbers.
+
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::random::Key;
+use crate::{Error, Result};
+
+/// Which variant of each kernel runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// The fast variants.
+    #[default]
+    Fast,
+    /// The naive variants, which are the specification.
+    Naive,
+}
+
+impl Kernels {
+    /// Whether the naive variants were asked for.
+    pub fn is_naive(self) -> bool {
+        self == Kernels::Naive
+    }
+}
+
+/// Kernels, threads and randomness, given to tapes and models when they are made. There is no global state.
+///
+/// Cloning is cheap: clones share the thread pool.
+#[derive(Clone, Debug)]
+pub struct Context {
+    kernels: Kernels,
+    pool: Option<Arc<ThreadPool>>,
+    key: Key,
+    first_example: usize,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::sequential()
+    }
+}
+
+impl Context {
+    /// One thread, the fast kernels, seed 0.
+    pub fn sequential() -> Self {
+        Context { kernels: Kernels::default(), pool: None, key: Key::new(0), first_example: 0 }
+    }
+
+    /// A pool of its own with this many threads; 0 means one for each core.
+    ///
+    /// # Errors
+    /// The operating system gives no threads.
+    pub fn with_threads(threads: usize) -> Result<Self> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|error| Error::invalid("thread pool", error.to_string()))?;
+        Ok(Context { pool: Some(Arc::new(pool)), ..Self::sequential() })
+    }
+
+    /// The same with other kernels.
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Context { kernels, ..self }
+    }
+
+    /// The same with another random key: a new step of training has a new key.
+    pub fn with_key(self, key: Key) -> Self {
+        Context { key, ..self }
+    }
+
+    /// The same for a shard of a batch, which runs on one thread and whose first row is the batch's
+    /// `first_example`-th. Random masks are keyed by the row's number in the batch.
+    pub fn for_shard(&self, first_example: usize) -> Self {
+        Context { pool: None, first_example, ..self.clone() }
+    }
+
+    /// Which kernels run.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// How many threads a kernel may use.
+    pub fn threads(&self) -> usize {
+        self.pool.as_ref().map_or(1, |pool| pool.current_num_threads())
+    }
+
+    /// The random key of a named site, such as `"encoder.l0.dropout"`.
+    pub fn key(&self, site: &str) -> Key {
+        self.key.named(site)
+    }
+
+    /// The number, in the whole batch, of the first row of the arrays on the tape.
+    pub fn first_example(&self) -> usize {
+        self.first_example
+    }
+
+    /// Runs `work` inside the context's thread pool, so that rayon's parallel iterators use it.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+}

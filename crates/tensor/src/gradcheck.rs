@@ -1,0 +1,143 @@
+//! The numeric checker: a backward pass against central differences and against dual numbers.
+
+use std::sync::Arc;
+
+use ndarray::{ArrayD, Dimension};
+
+use crate::cases::Case;
+use crate::op::DynOp;
+use crate::random::Key;
+use crate::tape::BackwardMode;
+use crate::{Context, Dual, Error, Result, Tape};
+
+/// The largest disagreement found in the gradient of one input.
+#[derive(Clone, Debug)]
+pub struct Disagreement {
+    /// The input's name.
+    pub input: String,
+    /// The element's index.
+    pub index: Vec<usize>,
+    /// What the backward pass gives.
+    pub analytic: f64,
+    /// What the oracle gives.
+    pub numeric: f64,
+    /// The difference, as a share of the array's largest gradient (at least 1).
+    pub error: f64,
+}
+
+/// Where the numbers that a gradient is compared to come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oracle {
+    /// Fourth-order central differences: `(8(f₊₁ - f₋₁) - (f₊₂ - f₋₂)) / 12h`.
+    Differences,
+    /// Forward-mode differentiation of the op's naive forward.
+    DualNumbers,
+}
+
+/// Compares the whole gradient of a case with an oracle: one disagreement, the largest, for each input.
+///
+/// The outputs are weighted with random numbers, the gradient is that of their sum.
+///
+/// # Errors
+/// Those of the op.
+pub fn check_case(case: &Case, oracle: Oracle, key: Key) -> Result<Vec<Disagreement>> {
+    let context = Context::sequential().with_key(key);
+    let inputs = case.sample(key);
+    let op: Arc<dyn DynOp<f64>> = case.op.clone();
+    let tape = Tape::new(context.clone());
+    let vars: Vec<_> = inputs.iter().map(|x| tape.input(x.clone())).collect();
+    let outputs = tape.apply_shared(op.clone(), &vars)?;
+    let weights: Vec<ArrayD<f64>> = (outputs.iter().enumerate())
+        .map(|(k, output)| {
+            let key = key.named("weights").with(k as u64);
+            let mut counter = 0;
+            output.value().map(|_| {
+                counter += 1;
+                2.0 * key.uniform(counter) - 1.0
+            })
+        })
+        .collect();
+    let seeds: Vec<_> = outputs.into_iter().zip(weights.iter().cloned()).collect();
+    let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding)?;
+
+    let mut worst = Vec::new();
+    for (i, input) in case.inputs.iter().enumerate() {
+        let numeric = match oracle {
+            Oracle::Differences => differences(op.as_ref(), &context, &inputs, i, &weights)?,
+            Oracle::DualNumbers => dual_numbers(case, &context, &inputs, i, &weights)?,
+        };
+        let analytic = match grads.wrt(vars[i]) {
+            Some(analytic) => analytic.to_owned(),
+            None => ArrayD::zeros(numeric.raw_dim()),
+        };
+        let scale = numeric.iter().fold(1.0, |top: f64, d| top.max(d.abs()));
+        let mut found: Option<Disagreement> = None;
+        for ((index, &a), &n) in analytic.indexed_iter().zip(&numeric) {
+            let error = (a - n).abs() / scale;
+            let error = if error.is_nan() { f64::INFINITY } else { error };
+            if found.as_ref().is_none_or(|found| error > found.error) {
+                let (input, index) = (input.name.to_string(), index.slice().to_vec());
+                found = Some(Disagreement { input, index, analytic: a, numeric: n, error });
+            }
+        }
+        worst.extend(found);
+    }
+    Ok(worst)
+}
+
+fn differences(
+    op: &dyn DynOp<f64>,
+    context: &Context,
+    inputs: &[ArrayD<f64>],
+    input: usize,
+    weights: &[ArrayD<f64>],
+) -> Result<ArrayD<f64>> {
+    // The fourth-order formula's error is about h⁴; rounding adds about 1e-16 / h.
+    const H: f64 = 1e-3;
+    let value = |element: usize, shift: f64| -> Result<f64> {
+        let mut moved: Vec<_> = inputs.iter().map(|x| x.clone().into_shared()).collect();
+        if let Some(x) = moved[input].iter_mut().nth(element) {
+            *x += shift;
+        }
+        let (outputs, _) = op.run_forward(context, &moved)?;
+        Ok(outputs.iter().zip(weights).map(|(out, w)| (out.to_owned() * w).sum()).sum())
+    };
+    let mut numeric = ArrayD::zeros(inputs[input].raw_dim());
+    for (element, d) in numeric.iter_mut().enumerate() {
+        let near = value(element, H)? - value(element, -H)?;
+        let far = value(element, 2.0 * H)? - value(element, -2.0 * H)?;
+        *d = (8.0 * near - far) / (12.0 * H);
+    }
+    Ok(numeric)
+}
+
+fn dual_numbers(
+    case: &Case,
+    context: &Context,
+    inputs: &[ArrayD<f64>],
+    input: usize,
+    weights: &[ArrayD<f64>],
+) -> Result<ArrayD<f64>> {
+    let op: Arc<dyn DynOp<Dual>> = case.op.clone();
+    let mut numeric = ArrayD::zeros(inputs[input].raw_dim());
+    for (element, d) in numeric.iter_mut().enumerate() {
+        let mut duals: Vec<_> =
+            inputs.iter().map(|x| x.map(|&x| Dual::new(x, 0.0)).into_shared()).collect();
+        if let Some(x) = duals[input].iter_mut().nth(element) {
+            x.slope = 1.0;
+        }
+        let (outputs, _) = op.run_forward(context, &duals)?;
+        for (out, weight) in outputs.iter().zip(weights) {
+            if out.shape() != weight.shape() {
+                return Err(Error::shapes(
+                    op.op_name(),
+                    weight.shape(),
+                    out.shape(),
+                    "of two runs differ",
+                ));
+            }
+            *d += out.iter().zip(weight).map(|(out, weight)| out.slope * weight).sum::<f64>();
+        }
+    }
+    Ok(numeric)
+}

@@ -1,0 +1,260 @@
+//! Gradients: what comes in from an op's outputs, where an op puts those of its inputs, and the result.
+
+use ndarray::{ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, s};
+
+use crate::kernels::matmul;
+use crate::{Context, Error, ParamId, Real, Result, Tensor, Var};
+
+/// The gradients of an op's outputs, in the order of the outputs.
+#[derive(Debug)]
+pub struct OutputGrads<'a, T: Real> {
+    pub(crate) grads: &'a [Option<Tensor<T>>],
+    pub(crate) shapes: &'a [Vec<usize>],
+}
+
+impl<'a, T: Real> OutputGrads<'a, T> {
+    /// Puts gradients beside the shapes of the outputs that they belong to.
+    pub fn new(grads: &'a [Option<Tensor<T>>], shapes: &'a [Vec<usize>]) -> Self {
+        OutputGrads { grads, shapes }
+    }
+
+    /// The gradient of output `k`, or `None` when nothing depends on that output.
+    pub fn get(&self, k: usize) -> Option<&Tensor<T>> {
+        self.grads.get(k).and_then(Option::as_ref)
+    }
+
+    /// The gradient of output `k`; zeros when nothing depends on that output.
+    ///
+    /// # Panics
+    /// The op has no output `k`.
+    pub fn dense(&self, k: usize) -> Tensor<T> {
+        match self.get(k) {
+            Some(d) => d.clone(),
+            None => ArrayD::zeros(IxDyn(&self.shapes[k])).into_shared(),
+        }
+    }
+}
+
+/// One addition to the gradient of an input of a node, kept apart when recording.
+#[derive(Clone, Debug)]
+pub struct Contribution<T: Real> {
+    /// The node (its number on the tape) that made it.
+    pub node: usize,
+    /// Which input of that node.
+    pub input: usize,
+    /// The time step that it belongs to, when the op said so.
+    pub time: Option<usize>,
+    /// The contribution itself, of the input's shape.
+    pub value: Tensor<T>,
+}
+
+/// Where a backward pass puts the gradients of its inputs. It only ever adds.
+pub struct GradSink<'a, T: Real> {
+    context: &'a Context,
+    op: &'static str,
+    node: usize,
+    time: Option<usize>,
+    /// The tape's slot of each input, `None` when no gradient is wanted.
+    slots: &'a [Option<usize>],
+    shapes: &'a [Vec<usize>],
+    grads: &'a mut [Option<Tensor<T>>],
+    /// The contributions by slot, when recording.
+    record: Option<&'a mut Vec<Vec<Contribution<T>>>>,
+}
+
+impl<'a, T: Real> GradSink<'a, T> {
+    pub(crate) fn new(
+        context: &'a Context,
+        (op, node, time): (&'static str, usize, Option<usize>),
+        slots: &'a [Option<usize>],
+        shapes: &'a [Vec<usize>],
+        grads: &'a mut [Option<Tensor<T>>],
+        record: Option<&'a mut Vec<Vec<Contribution<T>>>>,
+    ) -> Self {
+        GradSink { context, op, node, time, slots, shapes, grads, record }
+    }
+
+    /// Whether anyone wants the gradient of this input; adding to others costs nothing and does nothing.
+    pub fn wants(&self, input: usize) -> bool {
+        self.slots.get(input).is_some_and(Option::is_some)
+    }
+
+    /// Whether contributions are kept apart.
+    pub fn is_recording(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// Says which time step the next contributions belong to.
+    pub fn at_time(&mut self, time: usize) {
+        self.time = Some(time);
+    }
+
+    /// Adds `d` to the gradient of `input`. The first contribution is moved in.
+    ///
+    /// # Errors
+    /// `d` does not have the input's shape, or there is no such input.
+    pub fn add(&mut self, input: usize, d: impl Into<Tensor<T>>) -> Result<()> {
+        let d = d.into();
+        let Some(slot) = self.slot(input)? else { return Ok(()) };
+        if d.shape() != self.shapes[input] {
+            let problem = "as gradient of an input of that shape";
+            return Err(Error::shapes(self.op, &self.shapes[input], d.shape(), problem));
+        }
+        if let Some(record) = &mut self.record {
+            let (node, time) = (self.node, self.time);
+            record[slot].push(Contribution { node, input, time, value: d.clone() });
+        }
+        match &mut self.grads[slot] {
+            Some(total) => *total += &d,
+            none => *none = Some(d),
+        }
+        Ok(())
+    }
+
+    /// Lets `add` add into the gradient of `input` in place: for a contribution that touches a part of it.
+    /// The view may already hold other contributions; add, never assign.
+    ///
+    /// # Errors
+    /// There is no such input.
+    pub fn add_in_place(
+        &mut self,
+        input: usize,
+        add: impl FnOnce(ArrayViewMutD<'_, T>),
+    ) -> Result<()> {
+        let Some(slot) = self.slot(input)? else { return Ok(()) };
+        let zeros = || ArrayD::zeros(IxDyn(&self.shapes[input])).into_shared();
+        if self.record.is_some() {
+            let mut d = zeros();
+            add(d.view_mut());
+            return self.add(input, d);
+        }
+        add(self.grads[slot].get_or_insert_with(zeros).view_mut());
+        Ok(())
+    }
+
+    /// Adds the matrix product `a·b` to the gradient of `input`, whose shape is `[M, N]`, with no
+    /// temporary. Shapes: `a [M, K]`, `b [K, N]`.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    pub fn add_product(
+        &mut self,
+        input: usize,
+        a: ArrayView2<'_, T>,
+        b: ArrayView2<'_, T>,
+    ) -> Result<()> {
+        let Some(slot) = self.slot(input)? else { return Ok(()) };
+        let shape = &self.shapes[input];
+        if shape[..] != [a.nrows(), b.ncols()] || a.ncols() != b.nrows() {
+            return Err(Error::shapes(self.op, a.shape(), b.shape(), "do not give the gradient"));
+        }
+        if self.record.is_some() {
+            let mut d = ArrayD::zeros(IxDyn(shape));
+            if let Ok(d) = d.view_mut().into_dimensionality::<Ix2>() {
+                matmul::product(self.context, a, b, false, d);
+            }
+            return self.add(input, d);
+        }
+        let accumulate = self.grads[slot].is_some();
+        let zeros = || ArrayD::zeros(IxDyn(shape)).into_shared();
+        let total = self.grads[slot].get_or_insert_with(zeros);
+        if let Ok(total) = total.view_mut().into_dimensionality::<Ix2>() {
+            matmul::product(self.context, a, b, accumulate, total);
+        }
+        Ok(())
+    }
+
+    /// Adds `aᵀ·b` to the gradient of a weight that is shared by `T` time steps: one product over all of
+    /// them, or, when recording, one a time step. Shapes: `a [T·B, M]`, `b [T·B, N]`, time-major.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    pub fn add_product_over_time(
+        &mut self,
+        input: usize,
+        time_steps: usize,
+        a: ArrayView2<'_, T>,
+        b: ArrayView2<'_, T>,
+    ) -> Result<()> {
+        if !self.is_recording() || time_steps == 0 {
+            return self.add_product(input, a.t(), b);
+        }
+        let batch = a.nrows() / time_steps;
+        for time in 0..time_steps {
+            let rows = s![time * batch..(time + 1) * batch, ..];
+            self.at_time(time);
+            self.add_product(input, a.slice(rows).t(), b.slice(rows))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the sum of the rows of `d [T·B, N]` to the gradient of a bias `[N]`: over all time steps at
+    /// once, or, when recording, one a time step.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    pub fn add_rows_over_time(
+        &mut self,
+        input: usize,
+        time_steps: usize,
+        d: ArrayView2<'_, T>,
+    ) -> Result<()> {
+        if !self.wants(input) {
+            return Ok(());
+        }
+        if !self.is_recording() || time_steps == 0 {
+            return self.add(input, d.sum_axis(Axis(0)).into_dyn());
+        }
+        let batch = d.nrows() / time_steps;
+        for time in 0..time_steps {
+            self.at_time(time);
+            let rows = d.slice(s![time * batch..(time + 1) * batch, ..]);
+            self.add(input, rows.sum_axis(Axis(0)).into_dyn())?;
+        }
+        Ok(())
+    }
+
+    fn slot(&self, input: usize) -> Result<Option<usize>> {
+        self.slots.get(input).copied().ok_or_else(|| Error::Count {
+            op: self.op.into(),
+            what: "inputs",
+            expected: self.slots.len(),
+            found: input + 1,
+        })
+    }
+}
+
+/// The result of a backward pass: the gradients of inputs and parameters.
+///
+/// Gradients of values in between are kept only when recording.
+#[derive(Clone, Debug)]
+pub struct Grads<T: Real> {
+    pub(crate) by_slot: Vec<Option<Tensor<T>>>,
+    pub(crate) params: Vec<(ParamId, usize)>,
+    pub(crate) contributions: Vec<Vec<Contribution<T>>>,
+}
+
+impl<T: Real> Grads<T> {
+    /// The gradient of a variable; `None` when the result does not depend on it.
+    pub fn wrt(&self, var: Var<'_, T>) -> Option<&Tensor<T>> {
+        self.by_slot.get(var.slot()).and_then(Option::as_ref)
+    }
+
+    /// The gradient of a parameter; `None` when the result does not depend on it.
+    pub fn param(&self, id: ParamId) -> Option<&Tensor<T>> {
+        let slot = self.params.iter().find(|(param, _)| *param == id)?.1;
+        self.by_slot[slot].as_ref()
+    }
+
+    /// The gradients of all parameters that the result depends on, in the order of their numbers.
+    pub fn into_params(mut self) -> Vec<(ParamId, Tensor<T>)> {
+        self.params.sort_unstable();
+        let slots = std::mem::take(&mut self.params);
+        slots.into_iter().filter_map(|(id, slot)| Some((id, self.by_slot[slot].take()?))).collect()
+    }
+
+    /// What each node and time step added to the gradient of a variable; empty unless recorded.
+    pub fn contributions(&self, var: Var<'_, T>) -> &[Contribution<T>] {
+        self.contributions.get(var.slot()).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,45 @@
+//! Sums whose bits do not depend on what stands after the numbers.
+//!
+//! A sentence must give the same bits alone or padded to any length. [`sum`] therefore adds from first to
+//! last: zeros at the end change nothing. (Blocked sums, such as ndarray's, treat the last few elements
+//! apart and do not have this property.)
+
+use crate::Real;
+
+/// The sum of `xs`, first to last.
+pub fn sum<T: Real>(xs: &[T]) -> T {
+    xs.iter().fold(T::zero(), |total, &x| total + x)
+}
+
+/// The inner product `Σ xᵢ·yᵢ`, in [`LANES`] interleaved partial sums that are added from first to last.
+///
+/// Zeros at the end of both change nothing, as in [`sum`].
+pub fn dot<T: Real>(xs: &[T], ys: &[T]) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let (x_blocks, x_rest) = xs.as_chunks::<LANES>();
+    let (y_blocks, y_rest) = ys.as_chunks::<LANES>();
+    for (x, y) in x_blocks.iter().zip(y_blocks) {
+        for lane in 0..LANES {
+            lanes[lane] += x[lane] * y[lane];
+        }
+    }
+    for (lane, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
+        lanes[lane] += x * y;
+    }
+    sum(&lanes)
+}
+
+/// How many partial sums [`dot`] keeps: enough for one 512-bit register of `f32`.
+pub const LANES: usize = 16;
+
+/// `ys += scale · xs`, element by element.
+pub fn add_scaled<T: Real>(ys: &mut [T], scale: T, xs: &[T]) {
+    for (y, &x) in ys.iter_mut().zip(xs) {
+        *y += scale * x;
+    }
+}
+
+/// The largest element; negative infinity when there is none.
+pub fn max<T: Real>(xs: &[T]) -> T {
+    xs.iter().fold(T::from_f64(f64::NEG_INFINITY), |top, &x| top.maximum(x))
+}

@@ -1,0 +1,169 @@
+//! What an op is: a forward and a backward pass, side by side.
+
+use std::any::Any;
+use std::fmt::Debug;
+
+use crate::grads::{GradSink, OutputGrads};
+use crate::{Context, Dual, Error, Real, Result, Tensor};
+
+/// What a forward pass gives: the outputs, and what the backward pass needs.
+pub type Forward<T, Saved> = (Vec<Tensor<T>>, Saved);
+
+/// A differentiable function of arrays.
+///
+/// An op holds everything that is not a differentiable input: axes, masks, indices, rates, random keys.
+/// So it can be run again, with the same decisions, at other inputs. `forward` must not depend on anything
+/// but the op, the context and the inputs.
+///
+/// An op of your own is as good a citizen as those of this crate:
+///
+/// ```
+/// use ndarray::arr1;
+/// use unspool_tensor::{
+///     Context, GradSink, Op, OutputGrads, Real, Result, Tape, Tensor,
+///     op::{Forward, inputs_of},
+/// };
+///
+/// /// `y = x²`, element by element.
+/// #[derive(Debug)]
+/// struct Square;
+///
+/// impl<T: Real> Op<T> for Square {
+///     type Saved = Tensor<T>;
+///
+///     fn name(&self) -> &'static str {
+///         "square"
+///     }
+///
+///     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+///         let [x] = inputs_of("square", inputs)?;
+///         Ok((vec![x.mapv(|x| x * x).into_shared()], x.clone()))
+///     }
+///
+///     fn backward(
+///         &self,
+///         _: &Context,
+///         x: &Self::Saved,
+///         d_outputs: &OutputGrads<'_, T>,
+///         sink: &mut GradSink<'_, T>,
+///     ) -> Result<()> {
+///         let two = T::from_f64(2.0);
+///         // y = x²  ⇒  d_x = 2·x·d_y
+///         let mut d_x = d_outputs.dense(0);
+///         d_x.zip_mut_with(x, |d, &x| *d *= two * x);
+///         sink.add(0, d_x)
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let tape = Tape::<f64>::new(Context::sequential());
+/// let x = tape.input(arr1(&[1.0, -3.0]));
+/// let [y] = tape.apply(Square, &[x])?;
+/// let grads = tape.backward(y.sum_all()?)?;
+/// assert_eq!(grads.wrt(x).unwrap(), &arr1(&[2.0, -6.0]).into_dyn());
+/// # Ok(())
+/// # }
+/// ```
+pub trait Op<T: Real>: Debug + Send + Sync + 'static {
+    /// What the forward pass keeps for the backward pass.
+    type Saved: Send + 'static;
+
+    /// The op's name, in the field's terms: it stands in errors, tables and traces.
+    fn name(&self) -> &'static str;
+
+    /// Computes the outputs, and what the backward pass needs.
+    ///
+    /// # Errors
+    /// Inputs whose number or shapes do not fit; the error names the op and the shapes.
+    fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>>;
+
+    /// Adds to `sink` the gradient of each input, given those of the outputs.
+    ///
+    /// # Errors
+    /// A gradient whose shape is not its input's.
+    fn backward(
+        &self,
+        context: &Context,
+        saved: &Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()>;
+}
+
+/// The inputs as an array of known length.
+///
+/// # Errors
+/// There are more or fewer.
+pub fn inputs_of<'a, T: Real, const N: usize>(
+    op: &str,
+    inputs: &'a [Tensor<T>],
+) -> Result<[&'a Tensor<T>; N]> {
+    let all: Vec<&Tensor<T>> = inputs.iter().collect();
+    all.try_into().map_err(|all: Vec<_>| Error::Count {
+        op: op.into(),
+        what: "inputs",
+        expected: N,
+        found: all.len(),
+    })
+}
+
+/// An [`Op`] without its type of saved state, so that a tape can hold any. Implemented for every `Op`.
+pub trait DynOp<T: Real>: Debug + Send + Sync {
+    /// [`Op::name`].
+    fn op_name(&self) -> &'static str;
+
+    /// [`Op::forward`].
+    ///
+    /// # Errors
+    /// As [`Op::forward`].
+    fn run_forward(
+        &self,
+        context: &Context,
+        inputs: &[Tensor<T>],
+    ) -> Result<Forward<T, Box<dyn Any + Send>>>;
+
+    /// [`Op::backward`], with what `run_forward` saved.
+    ///
+    /// # Errors
+    /// As [`Op::backward`], and when `saved` is another op's.
+    fn run_backward(
+        &self,
+        context: &Context,
+        saved: &(dyn Any + Send),
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()>;
+}
+
+impl<T: Real, O: Op<T>> DynOp<T> for O {
+    fn op_name(&self) -> &'static str {
+        self.name()
+    }
+
+    fn run_forward(
+        &self,
+        context: &Context,
+        inputs: &[Tensor<T>],
+    ) -> Result<Forward<T, Box<dyn Any + Send>>> {
+        let (outputs, saved) = self.forward(context, inputs)?;
+        Ok((outputs, Box::new(saved)))
+    }
+
+    fn run_backward(
+        &self,
+        context: &Context,
+        saved: &(dyn Any + Send),
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        let saved = saved
+            .downcast_ref()
+            .ok_or_else(|| Error::invalid(self.name(), "was given another op's saved state"))?;
+        self.backward(context, saved, d_outputs, sink)
+    }
+}
+
+/// An op over all numbers that the proofs need: `f32`, `f64` and [`Dual`]. Implemented for every such op.
+pub trait UniversalOp: DynOp<f32> + DynOp<f64> + DynOp<Dual> {}
+
+impl<O: DynOp<f32> + DynOp<f64> + DynOp<Dual>> UniversalOp for O {}

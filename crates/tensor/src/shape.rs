@@ -1,0 +1,71 @@
+//! Broadcasting, and its reverse for gradients.
+
+use ndarray::{ArrayD, Axis, IxDyn, Zip};
+
+use crate::{Error, GradSink, Real, Result, Tensor};
+
+/// The shape that two shapes broadcast to, by NumPy's rule: aligned at the last axis, an axis of length 1
+/// is repeated.
+///
+/// # Errors
+/// Two lengths differ and neither is 1.
+pub fn broadcast_shape(op: &str, left: &[usize], right: &[usize]) -> Result<Vec<usize>> {
+    let axes = left.len().max(right.len());
+    let length = |shape: &[usize], axis: usize| {
+        (axis + shape.len()).checked_sub(axes).map_or(1, |axis| shape[axis])
+    };
+    (0..axes)
+        .map(|axis| match (length(left, axis), length(right, axis)) {
+            (l, r) if l == r => Ok(l),
+            (1, r) => Ok(r),
+            (l, 1) => Ok(l),
+            _ => Err(Error::shapes(op, left, right, "do not broadcast")),
+        })
+        .collect()
+}
+
+/// `f(x, y)` for each pair of elements, broadcast against each other.
+///
+/// # Errors
+/// The shapes do not broadcast.
+pub fn zip_broadcast<T: Real>(
+    op: &str,
+    x: &Tensor<T>,
+    y: &Tensor<T>,
+    f: impl Fn(T, T) -> T,
+) -> Result<Tensor<T>> {
+    let shape = broadcast_shape(op, x.shape(), y.shape())?;
+    let mut out = ArrayD::zeros(IxDyn(&shape));
+    // Both broadcast: `broadcast_shape` has checked it.
+    if let (Some(x), Some(y)) = (x.broadcast(out.raw_dim()), y.broadcast(out.raw_dim())) {
+        Zip::from(&mut out).and(x).and(y).for_each(|out, &x, &y| *out = f(x, y));
+    }
+    Ok(out.into_shared())
+}
+
+/// Sums `d` over the axes along which an array of `shape` was broadcast: the reverse of broadcasting.
+pub fn sum_to_shape<T: Real>(d: Tensor<T>, shape: &[usize]) -> Tensor<T> {
+    let mut d = d;
+    while d.ndim() > shape.len() {
+        d = d.sum_axis(Axis(0)).into_shared();
+    }
+    for (axis, &length) in shape.iter().enumerate() {
+        if length == 1 && d.shape()[axis] != 1 {
+            d = d.sum_axis(Axis(axis)).insert_axis(Axis(axis)).into_shared();
+        }
+    }
+    d
+}
+
+impl<T: Real> GradSink<'_, T> {
+    /// Adds to the gradient of an input of shape `shape` that was broadcast in the forward pass.
+    ///
+    /// # Errors
+    /// There is no such input.
+    pub fn add_broadcast(&mut self, input: usize, d: Tensor<T>, shape: &[usize]) -> Result<()> {
+        if !self.wants(input) {
+            return Ok(());
+        }
+        self.add(input, sum_to_shape(d, shape))
+    }
+}

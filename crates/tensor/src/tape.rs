@@ -1,0 +1,425 @@
+//! The tape: ops in the order they ran, so that the backward pass is a scan from the end.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ndarray::{ArrayD, IxDyn};
+
+use crate::grads::{Contribution, GradSink, Grads, OutputGrads};
+use crate::observe::{Node, Observer};
+use crate::op::{DynOp, Op};
+use crate::{Context, Error, ParamId, ParamStore, Real, Result, Tensor};
+
+/// A recording of ops as they run.
+///
+/// ```
+/// use ndarray::arr1;
+/// use unspool_tensor::{Context, Result, Tape};
+///
+/// # fn main() -> Result<()> {
+/// let tape = Tape::<f64>::new(Context::sequential());
+/// let x = tape.input(arr1(&[1.0, 2.0]));
+/// let y = (x * x)?.sum_all()?;
+/// assert_eq!(tape.backward(y)?.wrt(x).unwrap(), &arr1(&[2.0, 4.0]).into_dyn());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Tape<T: Real> {
+    context: Context,
+    records: bool,
+    inner: RefCell<Inner<T>>,
+    observer: RefCell<Option<Box<dyn Observer<T>>>>,
+    scope: RefCell<Rc<str>>,
+    time: Cell<Option<usize>>,
+}
+
+struct Inner<T: Real> {
+    values: Vec<Tensor<T>>,
+    needs_grad: Vec<bool>,
+    nodes: Vec<Recorded<T>>,
+    params: HashMap<ParamId, usize>,
+}
+
+/// An op that has run.
+struct Recorded<T: Real> {
+    op: Arc<dyn DynOp<T>>,
+    scope: Rc<str>,
+    time: Option<usize>,
+    inputs: Vec<usize>,
+    first_output: usize,
+    outputs: usize,
+    /// What the backward pass needs; `None` when no input wants a gradient.
+    saved: Option<Box<dyn Any + Send>>,
+}
+
+/// A value on a tape: a handle of two words.
+pub struct Var<'t, T: Real> {
+    tape: &'t Tape<T>,
+    slot: usize,
+}
+
+impl<T: Real> Clone for Var<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Real> Copy for Var<'_, T> {}
+
+impl<T: Real> fmt::Debug for Var<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Var({}, {:?})", self.slot, self.shape())
+    }
+}
+
+impl<'t, T: Real> Var<'t, T> {
+    /// The tape that it is on.
+    pub fn tape(self) -> &'t Tape<T> {
+        self.tape
+    }
+
+    /// Its number on the tape.
+    pub fn slot(self) -> usize {
+        self.slot
+    }
+
+    /// Its value; cheap, the array is shared.
+    pub fn value(self) -> Tensor<T> {
+        self.tape.inner.borrow().values[self.slot].clone()
+    }
+
+    /// Its shape.
+    pub fn shape(self) -> Vec<usize> {
+        self.tape.inner.borrow().values[self.slot].shape().to_vec()
+    }
+
+    /// The same value, cut off: no gradient flows through. The only way to cut one.
+    pub fn detach(self) -> Self {
+        self.tape.constant(self.value())
+    }
+}
+
+/// How a backward pass treats what it computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackwardMode {
+    /// Add contributions up and drop gradients that are no longer needed.
+    #[default]
+    Adding,
+    /// Keep every node's gradient, and every contribution to it apart.
+    Recording,
+}
+
+impl<T: Real> Tape<T> {
+    /// An empty tape.
+    pub fn new(context: Context) -> Self {
+        Tape {
+            context,
+            records: true,
+            inner: RefCell::new(Inner {
+                values: Vec::new(),
+                needs_grad: Vec::new(),
+                nodes: Vec::new(),
+                params: HashMap::new(),
+            }),
+            observer: RefCell::new(None),
+            scope: RefCell::new(Rc::from("")),
+            time: Cell::new(None),
+        }
+    }
+
+    /// A tape for inference: ops run and their values are there, but nothing is kept for a backward pass.
+    pub fn inference(context: Context) -> Self {
+        Tape { records: false, ..Self::new(context) }
+    }
+
+    /// What the ops run with.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Puts a value on the tape whose gradient is wanted.
+    pub fn input(&self, value: impl IntoTensor<T>) -> Var<'_, T> {
+        self.leaf(value.into_tensor(), self.records)
+    }
+
+    /// Puts a value on the tape whose gradient is not wanted.
+    pub fn constant(&self, value: impl IntoTensor<T>) -> Var<'_, T> {
+        self.leaf(value.into_tensor(), false)
+    }
+
+    /// Binds a parameter to the tape; the same variable each time.
+    pub fn param(&self, store: &ParamStore<T>, id: ParamId) -> Var<'_, T> {
+        if let Some(&slot) = self.inner.borrow().params.get(&id) {
+            return Var { tape: self, slot };
+        }
+        let var = self.leaf(store.get(id).clone(), self.records);
+        self.inner.borrow_mut().params.insert(id, var.slot);
+        var
+    }
+
+    fn leaf(&self, value: Tensor<T>, needs_grad: bool) -> Var<'_, T> {
+        let mut inner = self.inner.borrow_mut();
+        inner.values.push(value);
+        inner.needs_grad.push(needs_grad);
+        Var { tape: self, slot: inner.values.len() - 1 }
+    }
+
+    /// Runs an op and records it: the only entrance, for `+`, a fused LSTM and your own op alike.
+    ///
+    /// # Errors
+    /// Those of the op, a number of outputs that is not `N`, or a variable of another tape.
+    pub fn apply<const N: usize>(
+        &self,
+        op: impl Op<T>,
+        inputs: &[Var<'_, T>],
+    ) -> Result<[Var<'_, T>; N]> {
+        let name = op.name();
+        let outputs = self.apply_shared(Arc::new(op), inputs)?;
+        outputs.try_into().map_err(|outputs: Vec<_>| Error::Count {
+            op: name.into(),
+            what: "outputs",
+            expected: outputs.len(),
+            found: N,
+        })
+    }
+
+    /// As [`apply`](Tape::apply), for an op that is shared or has any number of outputs.
+    ///
+    /// # Errors
+    /// Those of the op, or a variable of another tape.
+    pub fn apply_shared(
+        &self,
+        op: Arc<dyn DynOp<T>>,
+        inputs: &[Var<'_, T>],
+    ) -> Result<Vec<Var<'_, T>>> {
+        if inputs.iter().any(|input| !std::ptr::eq(input.tape, self)) {
+            return Err(Error::invalid(op.op_name(), "was given a variable of another tape"));
+        }
+        let slots: Vec<usize> = inputs.iter().map(|input| input.slot).collect();
+        let values: Vec<Tensor<T>> = inputs.iter().map(|input| input.value()).collect();
+        let (outputs, saved) = op.run_forward(&self.context, &values)?;
+
+        let mut inner = self.inner.borrow_mut();
+        let needs_grad = slots.iter().any(|&slot| inner.needs_grad[slot]);
+        let first_output = inner.values.len();
+        let count = outputs.len();
+        if let Some(observer) = &mut *self.observer.borrow_mut() {
+            observer.forward(&Node {
+                index: inner.nodes.len(),
+                op: op.op_name(),
+                scope: &self.scope.borrow(),
+                time: self.time.get(),
+                input_slots: &slots,
+                first_output_slot: first_output,
+                inputs: &values,
+                outputs: &outputs,
+            });
+        }
+        inner.values.extend(outputs);
+        inner.needs_grad.resize(first_output + count, needs_grad);
+        if self.records {
+            inner.nodes.push(Recorded {
+                op,
+                scope: self.scope.borrow().clone(),
+                time: self.time.get(),
+                inputs: slots,
+                first_output,
+                outputs: count,
+                saved: needs_grad.then_some(saved),
+            });
+        }
+        Ok((first_output..first_output + count).map(|slot| Var { tape: self, slot }).collect())
+    }
+
+    /// The gradients of a scalar (an array of one element).
+    ///
+    /// # Errors
+    /// `loss` has more than one element, or a backward pass gave a gradient of a wrong shape.
+    pub fn backward(&self, loss: Var<'_, T>) -> Result<Grads<T>> {
+        let shape = loss.shape();
+        if shape.iter().product::<usize>() != 1 {
+            return Err(Error::shape("backward", &shape, "is not a scalar; give its gradient"));
+        }
+        self.vector_jacobian(&[(loss, ArrayD::ones(IxDyn(&shape)))], BackwardMode::Adding)
+    }
+
+    /// The vector-Jacobian product: the gradients, given those of some outputs.
+    ///
+    /// # Errors
+    /// A gradient does not have its output's shape.
+    pub fn vector_jacobian(
+        &self,
+        outputs: &[(Var<'_, T>, ArrayD<T>)],
+        mode: BackwardMode,
+    ) -> Result<Grads<T>> {
+        let inner = self.inner.borrow();
+        let recording = mode == BackwardMode::Recording;
+        let mut grads: Vec<Option<Tensor<T>>> = vec![None; inner.values.len()];
+        let mut record: Vec<Vec<Contribution<T>>> =
+            if recording { vec![Vec::new(); inner.values.len()] } else { Vec::new() };
+        for (var, d) in outputs {
+            if !std::ptr::eq(var.tape, self) {
+                return Err(Error::invalid("backward", "was given a variable of another tape"));
+            }
+            if var.shape() != d.shape() {
+                let problem = "of an output and its gradient differ";
+                return Err(Error::shapes("backward", &var.shape(), d.shape(), problem));
+            }
+            match &mut grads[var.slot] {
+                Some(total) => *total += d,
+                none => *none = Some(d.clone().into_shared()),
+            }
+        }
+        for (index, node) in inner.nodes.iter().enumerate().rev() {
+            let Some(saved) = &node.saved else { continue };
+            let produced = node.first_output..node.first_output + node.outputs;
+            if grads[produced.clone()].iter().all(Option::is_none) {
+                continue;
+            }
+            let d_outputs: Vec<Option<Tensor<T>>> = grads[produced.clone()]
+                .iter_mut()
+                .map(|d| if recording { d.clone() } else { d.take() })
+                .collect();
+            let shape = |slot: usize| inner.values[slot].shape().to_vec();
+            let output_shapes: Vec<_> = produced.clone().map(shape).collect();
+            let input_shapes: Vec<_> = node.inputs.iter().map(|&slot| shape(slot)).collect();
+            let slots: Vec<Option<usize>> =
+                node.inputs.iter().map(|&slot| inner.needs_grad[slot].then_some(slot)).collect();
+            let d_outputs = OutputGrads::new(&d_outputs, &output_shapes);
+            let op = (node.op.op_name(), index, node.time);
+            let record_here = recording.then_some(&mut record);
+            let mut sink =
+                GradSink::new(&self.context, op, &slots, &input_shapes, &mut grads, record_here);
+            node.op.run_backward(&self.context, saved.as_ref(), &d_outputs, &mut sink)?;
+            if let Some(observer) = &mut *self.observer.borrow_mut() {
+                let inputs: Vec<_> =
+                    node.inputs.iter().map(|&slot| inner.values[slot].clone()).collect();
+                // A slot may be several inputs of the node; its contributions are there once.
+                let mut input_slots = node.inputs.clone();
+                input_slots.sort_unstable();
+                input_slots.dedup();
+                let contributions: Vec<_> = input_slots
+                    .iter()
+                    .filter_map(|&slot| record.get(slot))
+                    .flatten()
+                    .filter(|contribution| contribution.node == index)
+                    .cloned()
+                    .collect();
+                let node = Node {
+                    index,
+                    op: node.op.op_name(),
+                    scope: &node.scope,
+                    time: node.time,
+                    input_slots: &node.inputs,
+                    first_output_slot: node.first_output,
+                    inputs: &inputs,
+                    outputs: &inner.values[produced],
+                };
+                observer.backward(&node, &d_outputs, &contributions);
+            }
+        }
+        let params = inner.params.iter().map(|(&id, &slot)| (id, slot)).collect();
+        Ok(Grads { by_slot: grads, params, contributions: record })
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.inner.borrow().nodes.len()
+    }
+
+    /// Whether nothing has run.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Shows a node to `look`; `None` when there is no such node.
+    pub fn node<R>(&self, index: usize, look: impl FnOnce(&Node<'_, T>) -> R) -> Option<R> {
+        let inner = self.inner.borrow();
+        let node = inner.nodes.get(index)?;
+        let inputs: Vec<_> = node.inputs.iter().map(|&slot| inner.values[slot].clone()).collect();
+        Some(look(&Node {
+            index,
+            op: node.op.op_name(),
+            scope: &node.scope,
+            time: node.time,
+            input_slots: &node.inputs,
+            first_output_slot: node.first_output,
+            inputs: &inputs,
+            outputs: &inner.values[node.first_output..node.first_output + node.outputs],
+        }))
+    }
+
+    /// Runs a node's op again at other inputs, with the same decisions (masks, indices, random keys), and
+    /// gives its outputs. Nothing on the tape changes.
+    ///
+    /// # Errors
+    /// There is no such node, or the inputs do not fit its op.
+    pub fn rerun(&self, index: usize, inputs: &[Tensor<T>]) -> Result<Vec<Tensor<T>>> {
+        let op = self.inner.borrow().nodes.get(index).map(|node| node.op.clone());
+        let op = op.ok_or_else(|| Error::invalid("rerun", format!("there is no node {index}")))?;
+        Ok(op.run_forward(&self.context, inputs)?.0)
+    }
+
+    /// Has every further forward and backward of a node told to `observer`, in place of any before.
+    pub fn observe(&self, observer: impl Observer<T> + 'static) {
+        *self.observer.borrow_mut() = Some(Box::new(observer));
+    }
+
+    /// Opens a named scope: nodes that run before the guard is dropped carry the dotted name.
+    pub fn scope(&self, name: &str) -> Scope<'_, T> {
+        let outer = self.scope.borrow().clone();
+        let full = if outer.is_empty() { name.into() } else { format!("{outer}.{name}") };
+        *self.scope.borrow_mut() = full.into();
+        Scope { tape: self, outer }
+    }
+
+    /// Says which time step further nodes belong to.
+    pub fn at_time(&self, time: Option<usize>) {
+        self.time.set(time);
+    }
+
+    /// Empties the tape for the next step, keeping its memory.
+    pub fn reset(&mut self) {
+        let inner = self.inner.get_mut();
+        inner.values.clear();
+        inner.needs_grad.clear();
+        inner.nodes.clear();
+        inner.params.clear();
+        self.time.set(None);
+    }
+}
+
+/// Closes its scope when dropped; see [`Tape::scope`].
+#[must_use = "the scope ends when this is dropped"]
+pub struct Scope<'t, T: Real> {
+    tape: &'t Tape<T>,
+    outer: Rc<str>,
+}
+
+impl<T: Real> Drop for Scope<'_, T> {
+    fn drop(&mut self) {
+        *self.tape.scope.borrow_mut() = self.outer.clone();
+    }
+}
+
+/// Arrays of any ownership and dimension that can be put on a tape.
+pub trait IntoTensor<T: Real> {
+    /// The array with dynamic dimension and shared ownership.
+    fn into_tensor(self) -> Tensor<T>;
+}
+
+impl<T: Real, D: ndarray::Dimension> IntoTensor<T> for ndarray::Array<T, D> {
+    fn into_tensor(self) -> Tensor<T> {
+        self.into_dyn().into_shared()
+    }
+}
+
+impl<T: Real, D: ndarray::Dimension> IntoTensor<T> for ndarray::ArcArray<T, D> {
+    fn into_tensor(self) -> Tensor<T> {
+        self.into_dyn()
+    }
+}

@@ -46,7 +46,7 @@ CORPORA = {
     ),
     "closest reference, the shorter of two": (
         ["a b c d e"],
-        [["a b c"], ["a b c d x y z"], ["a b c d e f g"]],
+        [["a b c d x y z"], ["a b c"], ["a b c d e f g"]],
     ),
     "one word": (["yes"], [["yes"]]),
     "two words": (["yes sir"], [["yes sir"]]),

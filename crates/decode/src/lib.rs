@@ -13,7 +13,7 @@
 //! | `model.rs` | [`StepModel`], the contract between a model and its search |
 //! | `output.rs` | [`StepOutput`], the caller's buffers that a step fills |
 //! | `ensemble.rs` | [`Ensemble`], several models that are one |
-//! | `search.rs` | [`Search`], the settings of all strategies; [`Hypothesis`], their result; the checks on a model's output |
+//! | `search.rs` | [`Search`], all strategies' settings; [`Hypothesis`], their result; the checks |
 //! | `greedy.rs` | [`greedy_search`]: the most probable token |
 //! | `sample.rs` | [`sample()`]: a random token, with temperature, top-k and nucleus |
 //! | `single.rs` | the loop that those two share |
@@ -63,7 +63,12 @@
 //!         4
 //!     }
 //!
-//!     fn step(&self, tokens: &[Token], _: &mut (), out: &mut StepOutput) -> Result<(), Infallible> {
+//!     fn step(
+//!         &self,
+//!         tokens: &[Token],
+//!         _: &mut (),
+//!         out: &mut StepOutput,
+//!     ) -> Result<(), Infallible> {
 //!         for token in tokens {
 //!             let probs: [f32; 4] = match token {
 //!                 0 => [0.0, 0.0, 0.6, 0.4],

@@ -172,8 +172,9 @@ mod tests {
         let skewed = [0.1, 0.5, 0.0, 0.4];
         let uniform = [0.25; 4];
         let certain = [0.0, 1.0, 0.0];
-        let rows: &[(&[f64], f64, Option<usize>, f64, &[Token])] = &[
-            // (probabilities, temperature, top-k, top-p, tokens kept)
+        type Row<'a> = (&'a [f64], f64, Option<usize>, f64, &'a [Token]);
+        // (probabilities, temperature, top-k, top-p, tokens kept)
+        let rows: &[Row<'_>] = &[
             (&skewed, 1.0, None, 1.0, &[0, 1, 3]),
             (&skewed, 1.0, Some(2), 1.0, &[1, 3]),
             (&skewed, 1.0, Some(9), 1.0, &[0, 1, 3]),

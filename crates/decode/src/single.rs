@@ -3,16 +3,18 @@
 use crate::search::checked_step;
 use crate::{DecodeError, Hypothesis, Search, StepModel, StepOutput, Token};
 
+/// The next token with its log-probability, or `None` when no token can follow.
+pub(crate) type Choice = Option<(Token, f32)>;
+
 /// Follows one hypothesis for each sentence, all in one batch, which finished ones leave.
 ///
 /// `choose(sentence, step, row)` is given the number of tokens so far and the row of
-/// log-probabilities; it returns the next token with its log-probability, or `None` when no
-/// token can follow.
+/// log-probabilities.
 pub(crate) fn follow<M: StepModel + ?Sized>(
     model: &M,
     state: &mut M::State,
     search: &Search,
-    mut choose: impl FnMut(usize, usize, &[f32]) -> Result<Option<(Token, f32)>, DecodeError<M::Error>>,
+    mut choose: impl FnMut(usize, usize, &[f32]) -> Result<Choice, DecodeError<M::Error>>,
 ) -> Result<Vec<Hypothesis>, DecodeError<M::Error>> {
     search.check(model.vocabulary())?;
     let mut hypotheses = vec![Hypothesis::default(); search.max_lengths.len()];

@@ -41,7 +41,7 @@ fn each_sentence_alone_gives_what_it_gives_in_a_batch() {
                     sentence,
                     seed,
                 );
-                assert_eq!(alone, [expected.clone()], "{name} {search:?} sentence {sentence}");
+                assert_eq!(alone.first(), Some(expected), "{name} {search:?} sentence {sentence}");
             }
         }
     }

@@ -1,9 +1,12 @@
 //! Beam search: exhaustive when wide, the plain algorithm when narrow, and no longer than needed.
 
-use unspool_decode::{Beam, LengthPenalty, Search, beam_search};
+use std::cell::Cell;
+use std::convert::Infallible;
+
+use unspool_decode::{Beam, LengthPenalty, Search, StepModel, StepOutput, Token, beam_search};
 
 use crate::reference::{all_of, plain_beam};
-use crate::toy::{BOS, EOS, PENALTIES, Style, Table, Toy, batch};
+use crate::toy::{BOS, EOS, PENALTIES, Style, Table, Toy, batch, push};
 
 const BATCHES: u64 = 1000;
 const SENTENCES: usize = 12;
@@ -56,9 +59,8 @@ fn a_narrow_beam_is_the_plain_algorithm() {
 
 #[test]
 fn the_search_stops_when_and_only_when_nothing_open_can_win() {
-    // After a first token that is the end with probability 0.9, the best that may yet come is
-    // ln 0.1 / penalty(20): -2.303 / 20 beats -0.105 / 1 by no means without a penalty, narrowly
-    // not with the average, and clearly with its square.
+    // The end comes first with score ln 0.9 = -0.105. What stays open has ln 0.1 = -2.303, which
+    // can become -2.303 / penalty(20) at best: still less when the penalty is 20, more when 400.
     let rows = [
         (LengthPenalty::None, 1),
         (LengthPenalty::Average { alpha: 0.5 }, 1),
@@ -79,23 +81,18 @@ fn the_search_stops_when_and_only_when_nothing_open_can_win() {
 /// Ends at once with probability 0.9, or else only with the twentieth token.
 #[derive(Default)]
 struct FirstEnds {
-    steps: std::cell::Cell<usize>,
+    steps: Cell<usize>,
 }
 
-impl unspool_decode::StepModel for FirstEnds {
+impl StepModel for FirstEnds {
     type State = ();
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
 
     fn vocabulary(&self) -> usize {
         3
     }
 
-    fn step(
-        &self,
-        tokens: &[unspool_decode::Token],
-        (): &mut (),
-        out: &mut unspool_decode::StepOutput,
-    ) -> Result<(), Self::Error> {
+    fn step(&self, tokens: &[Token], (): &mut (), out: &mut StepOutput) -> Result<(), Self::Error> {
         self.steps.set(self.steps.get() + 1);
         let end = match self.steps.get() {
             1 => 0.9_f32,
@@ -103,7 +100,7 @@ impl unspool_decode::StepModel for FirstEnds {
             _ => 0.0,
         };
         for _ in tokens {
-            crate::toy::push(&mut out.log_probs, &[f32::NEG_INFINITY, end.ln(), (1.0 - end).ln()]);
+            push(&mut out.log_probs, &[f32::NEG_INFINITY, end.ln(), (1.0 - end).ln()]);
         }
         Ok(())
     }
@@ -118,12 +115,11 @@ fn sentences_have_maximum_lengths_of_their_own() {
     let toy = Toy { seed: 5, width: 3, style: Style::Random, source: 2 };
     let lengths = vec![1, 4, 2, 5];
     let model = Table::new(3, vec![toy; lengths.len()]);
-    let mut search = Search::new(BOS, EOS, lengths.clone());
-    // Ends that come too early are passed over, so all but one run to their limit.
-    search.min_length = 0;
+    let search = Search::new(BOS, EOS, lengths.clone());
     let found =
         beam_search(&model, &mut model.start(), &search, &Beam { n_best: 9, ..Beam::new(9) })
             .expect("nothing is wrong with the table");
+    // Such a beam keeps some hypothesis open to the end.
     for (hypotheses, length) in found.iter().zip(lengths) {
         assert_eq!(hypotheses.iter().map(|found| found.length()).max(), Some(length));
     }

@@ -1,4 +1,8 @@
 //! What the strategies should find, computed one sentence at a time from whole prefixes.
+//!
+//! Nothing here calls the code under test: scores, penalties and orders are written out again.
+
+use std::cmp::Ordering;
 
 use unspool_decode::{Beam, Hypothesis, LengthPenalty, Search, Token};
 
@@ -64,6 +68,15 @@ const fn root(fed: Vec<Token>) -> Prefix {
     Prefix { fed, score: 0.0, finished: false }
 }
 
+/// Finished ones, the highest normalised score, the shortest, the lowest tokens.
+fn best_first(a: &Hypothesis, b: &Hypothesis) -> Ordering {
+    let key = |hypothesis: &Hypothesis| {
+        let length = hypothesis.tokens.len() + usize::from(hypothesis.finished);
+        (!hypothesis.finished, -hypothesis.normalised_score, length, hypothesis.tokens.clone())
+    };
+    key(a).partial_cmp(&key(b)).expect("scores are numbers")
+}
+
 fn attending<'a>(toy: &'a Toy, search: &Search) -> Option<&'a Toy> {
     search.attention.then_some(toy)
 }
@@ -89,7 +102,7 @@ pub fn exhaustive(
         }
         open.extend(extensions.into_iter().map(|(next, _)| next));
     }
-    ended.sort_by(Hypothesis::rank);
+    ended.sort_by(best_first);
     ended
 }
 
@@ -134,7 +147,7 @@ pub fn plain_beam(toy: &Toy, search: &Search, sentence: usize, options: &Beam) -
     let attending = attending(toy, search);
     let mut hypotheses: Vec<Hypothesis> =
         ended.iter().map(|prefix| prefix.hypothesis(attending, options.length_penalty)).collect();
-    hypotheses.sort_by(Hypothesis::rank);
+    hypotheses.sort_by(best_first);
     hypotheses.truncate(options.n_best);
     hypotheses
 }

@@ -9,6 +9,15 @@
 //! `A` attention.
 
 pub mod bound;
+pub mod init;
+pub mod recurrent;
 
 pub use bound::Bound;
 pub use unspool_tensor::{Error, ParamId, ParamStore, Result};
+
+/// The cases of this crate's ops.
+pub fn cases() -> Vec<unspool_tensor::cases::Case> {
+    let mut cases = Vec::new();
+    cases.extend(recurrent::cases());
+    cases
+}

@@ -1,0 +1,149 @@
+//! What a recurrent cell is: its sizes, and the pointwise arithmetic of one row in both directions.
+//!
+//! A cell's matrix products are the same for all cells and done for all rows at once by
+//! [`through_time`](super::through_time). What is left is arithmetic unit by unit, on one row of `H` hidden
+//! units. So a cell is a pair of functions on slices: see [`lstm`](super::lstm) for the model of one.
+
+use std::fmt::{self, Debug, Display};
+use std::str::FromStr;
+
+use unspool_tensor::{Error, Real, Result};
+
+/// The cells by name, as a configuration chooses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CellKind {
+    /// The plain recurrent network with tanh; see [`rnn`](super::rnn).
+    Rnn,
+    /// Long short-term memory; see [`lstm`](super::lstm).
+    Lstm,
+    /// The gated recurrent unit; see [`gru`](super::gru).
+    Gru,
+}
+
+impl CellKind {
+    /// All of them.
+    pub const ALL: [CellKind; 3] = [CellKind::Rnn, CellKind::Lstm, CellKind::Gru];
+
+    /// The names of the gates, in the order of their blocks of `H` rows in the weights; PyTorch's order.
+    pub const fn gates(self) -> &'static [&'static str] {
+        match self {
+            CellKind::Rnn => &["hidden"],
+            CellKind::Lstm => &["input", "forget", "cell", "output"],
+            CellKind::Gru => &["reset", "update", "new"],
+        }
+    }
+
+    /// Whether there is a cell state `c` beside the hidden state `h`.
+    pub const fn has_cell_state(self) -> bool {
+        matches!(self, CellKind::Lstm)
+    }
+
+    /// The name in configurations: `rnn`, `lstm` or `gru`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CellKind::Rnn => "rnn",
+            CellKind::Lstm => "lstm",
+            CellKind::Gru => "gru",
+        }
+    }
+}
+
+impl Display for CellKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for CellKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            Error::invalid("cell", format!("{name:?} is none of \"rnn\", \"lstm\", \"gru\""))
+        })
+    }
+}
+
+/// A recurrent cell: sizes, and the pointwise arithmetic of one row.
+///
+/// Rows are slices of `H` numbers, or of as many blocks of `H` as a constant says. A state that the cell does
+/// not have is an empty slice.
+pub trait Cell: Copy + Debug + Send + Sync + 'static {
+    /// Which cell it is.
+    const KIND: CellKind;
+    /// The name of the op that runs one step.
+    const STEP: &'static str;
+    /// How many gates there are: blocks of `H` rows in the weights.
+    const GATES: usize = Self::KIND.gates().len();
+    /// How many blocks of `H` the forward pass keeps beside the gates.
+    const EXTRAS: usize;
+    /// Whether the input and the hidden state reach a gate only as the sum
+    /// `W_ih·x + b_ih + W_hh·h + b_hh`. Then the sum is what the cell is given, and has one gradient.
+    const SUMS_GATES: bool;
+
+    /// One row forward.
+    fn forward<T: Real>(row: ForwardRow<'_, T>);
+
+    /// One row backward.
+    fn backward<T: Real>(row: BackwardRow<'_, T>);
+}
+
+/// One row of a cell's forward pass.
+pub struct ForwardRow<'a, T> {
+    /// In: `W_ih·x + b_ih`, and `+ W_hh·h + b_hh` when the cell sums its gates. Out: the activated gates.
+    /// `[G·H]`.
+    pub gates: &'a mut [T],
+    /// `W_hh·h + b_hh [G·H]`; empty when the cell sums its gates.
+    pub hidden_gates: &'a [T],
+    /// The hidden state before, `[H]`.
+    pub h: &'a [T],
+    /// The cell state before, `[H]`.
+    pub c: &'a [T],
+    /// Out: the hidden state after, `[H]`.
+    pub h_next: &'a mut [T],
+    /// Out: the cell state after, `[H]`.
+    pub c_next: &'a mut [T],
+    /// Out: what else the backward pass needs, `[EXTRAS·H]`.
+    pub extras: &'a mut [T],
+}
+
+/// One row of a cell's backward pass.
+pub struct BackwardRow<'a, T> {
+    /// The activated gates, `[G·H]`.
+    pub gates: &'a [T],
+    /// What the forward pass kept beside them, `[EXTRAS·H]`.
+    pub extras: &'a [T],
+    /// The hidden state before, `[H]`.
+    pub h: &'a [T],
+    /// The cell state before, `[H]`.
+    pub c: &'a [T],
+    /// In: the gradient of the hidden state after. Out: that of the hidden state before, but for what comes
+    /// through `W_hh·h`. `[H]`.
+    pub d_h: &'a mut [T],
+    /// In: the gradient of the cell state after. Out: that of the cell state before. `[H]`.
+    pub d_c: &'a mut [T],
+    /// Out: the gradient of `gates` as given to the forward pass, `[G·H]`.
+    pub d_gates: &'a mut [T],
+    /// Out: the gradient of `hidden_gates`, `[G·H]`; empty when the cell sums its gates.
+    pub d_hidden_gates: &'a mut [T],
+}
+
+/// A row of `N` blocks of `H` numbers, block by block.
+///
+/// # Panics
+/// The row does not have `N·H` numbers: a mistake of the cell.
+pub(super) fn blocks<const N: usize, T>(row: &[T]) -> [&[T]; N] {
+    let hidden = row.len() / N;
+    std::array::from_fn(|block| &row[block * hidden..(block + 1) * hidden])
+}
+
+/// As [`blocks`], to write to.
+pub(super) fn blocks_mut<const N: usize, T>(row: &mut [T]) -> [&mut [T]; N] {
+    let hidden = row.len() / N;
+    let mut rest = row;
+    std::array::from_fn(|_| {
+        let (block, after) = std::mem::take(&mut rest).split_at_mut(hidden);
+        rest = after;
+        block
+    })
+}

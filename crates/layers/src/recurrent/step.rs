@@ -1,0 +1,65 @@
+//! One step of a cell as an op: what a decoder runs, step by step.
+
+use unspool_tensor::op::Forward;
+use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
+
+use super::cell::Cell;
+use super::through_time::{self, Unrolled};
+
+/// One step of a cell, for all rows of a batch.
+///
+/// Inputs: x `[B, I]`, h `[B, H]`, c `[B, H]` when the cell has it, weight_ih `[G·H, I]`, weight_hh
+/// `[G·H, H]`, bias_ih `[G·H]`, bias_hh `[G·H]`. Outputs: the new h `[B, H]`, and c when the cell has it.
+#[derive(Clone, Debug)]
+pub struct CellStep<C> {
+    /// The cell.
+    pub cell: C,
+    /// Which rows take the step, `[B]`; the state of the others stays, and their x is not looked at. All
+    /// without it.
+    pub active: Option<Vec<bool>>,
+}
+
+impl<C: Cell> CellStep<C> {
+    /// A step that all rows take.
+    pub fn new(cell: C) -> Self {
+        CellStep { cell, active: None }
+    }
+}
+
+impl<C: Cell, T: Real> Op<T> for CellStep<C> {
+    type Saved = Unrolled<T>;
+
+    fn name(&self) -> &'static str {
+        C::STEP
+    }
+
+    fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+        if let Some(x) = inputs.first().filter(|x| x.ndim() != 2) {
+            return Err(Error::shape(C::STEP, x.shape(), "of the inputs is not [B, I]"));
+        }
+        // A row that takes no step is a sequence of length 0.
+        let lengths: Option<Vec<usize>> = (self.active.as_ref())
+            .map(|active| active.iter().map(|&active| usize::from(active)).collect());
+        let lengths = lengths.as_deref();
+        let saved = through_time::forward::<C, T>(C::STEP, context, inputs, lengths, false)?;
+        Ok((saved.last_states(), saved))
+    }
+
+    fn backward(
+        &self,
+        context: &Context,
+        saved: &Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        let d_c = C::KIND.has_cell_state().then(|| d_outputs.dense(1));
+        through_time::backward::<C, T>(
+            context,
+            saved,
+            None,
+            &d_outputs.dense(0),
+            d_c.as_ref(),
+            sink,
+        )
+    }
+}

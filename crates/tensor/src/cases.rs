@@ -140,7 +140,11 @@ pub fn cases() -> Vec<Case> {
         Case::new("sub/broadcast", arithmetic::Sub, xy(&[3], &[2, 3])),
         Case::new("mul/broadcast", arithmetic::Mul, xy(&[4, 1, 3], &[2, 1])),
         Case::new("matmul", matmul::MatMul::default(), xy(&[3, 4], &[4, 5])),
-        Case::new("sum/axis", reduce::Sum { axis: Some(1) }, vec![Input::new("x", "", &[2, 3, 4])]),
+        Case::new(
+            "sum/axis",
+            reduce::Sum(reduce::Axes { axes: Some(vec![1]), keep: false }),
+            vec![Input::new("x", "", &[2, 3, 4])],
+        ),
         Case::new("tanh", unary::Tanh, vec![Input::new("x", "", &[3, 4])]),
     ]
 }

@@ -273,8 +273,16 @@ impl Real for Dual {
     }
     fn powf(self, exponent: Self) -> Self {
         let value = self.value.powf(exponent.value);
-        let by_base = self.chain(0.0, exponent.value * self.value.powf(exponent.value - 1.0)).slope;
-        let by_exponent = exponent.chain(0.0, value * self.value.ln()).slope;
-        Dual::new(value, by_base + by_exponent)
+        // Limits: x⁰ does not depend on x, and 0^y not on y ≥ 0.
+        let by_base = match exponent.value {
+            0.0 => 0.0,
+            y => y * self.value.powf(y - 1.0),
+        };
+        let by_exponent = match (self.value, exponent.value) {
+            (0.0, y) if y >= 0.0 => 0.0,
+            (x, _) => value * x.ln(),
+        };
+        let slopes = self.chain(0.0, by_base) + exponent.chain(0.0, by_exponent);
+        Dual::new(value, slopes.slope)
     }
 }

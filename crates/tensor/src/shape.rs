@@ -1,6 +1,6 @@
 //! Broadcasting, and its reverse for gradients.
 
-use ndarray::{ArrayD, Axis, IxDyn, Zip};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Zip};
 
 use crate::{Error, GradSink, Real, Result, Tensor};
 
@@ -41,6 +41,40 @@ pub fn zip_broadcast<T: Real>(
         Zip::from(&mut out).and(x).and(y).for_each(|out, &x, &y| *out = f(x, y));
     }
     Ok(out.into_shared())
+}
+
+/// A mask seen in the shape that it is used in.
+///
+/// # Errors
+/// The mask does not broadcast to that shape.
+pub fn broadcast_mask<'a>(
+    op: &str,
+    mask: &'a ArrayD<bool>,
+    shape: &[usize],
+) -> Result<ArrayViewD<'a, bool>> {
+    mask.broadcast(IxDyn(shape)).ok_or_else(|| {
+        Error::shapes(op, shape, mask.shape(), "of array and mask: the mask does not broadcast")
+    })
+}
+
+/// Checks that there is such an axis.
+///
+/// # Errors
+/// There is none.
+pub fn check_axis(op: &str, shape: &[usize], axis: usize) -> Result<()> {
+    if axis < shape.len() {
+        return Ok(());
+    }
+    Err(Error::shape(op, shape, format!("has no axis {axis}")))
+}
+
+/// The array in standard layout (contiguous, last axis first): itself, or a copy when it is not.
+pub fn standard<T: Real>(x: &Tensor<T>) -> Tensor<T> {
+    if x.is_standard_layout() {
+        x.clone()
+    } else {
+        x.as_standard_layout().into_owned().into_shared()
+    }
 }
 
 /// Sums `d` over the axes along which an array of `shape` was broadcast: the reverse of broadcasting.

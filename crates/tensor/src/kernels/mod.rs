@@ -3,6 +3,8 @@
 //! Each has a naive variant, which is its specification and runs over every [`Real`](crate::Real), and
 //! maybe fast ones. Which is used is the [`Context`](crate::Context)'s choice.
 
+pub mod dropout;
 pub mod matmul;
 pub mod pointwise;
 pub mod reduce;
+pub mod softmax;

@@ -1,19 +1,34 @@
 //! Sums whose bits do not depend on what stands after the numbers.
 //!
-//! A sentence must give the same bits alone or padded to any length. [`sum`] therefore adds from first to
-//! last: zeros at the end change nothing. (Blocked sums, such as ndarray's, treat the last few elements
-//! apart and do not have this property.)
+//! A sentence must give the same bits alone or padded to any length. Sums are therefore kept in [`LANES`]
+//! interleaved partial sums, which are added from first to last: zeros at the end change nothing. (Blocked
+//! sums, such as ndarray's, treat the last few elements apart and do not have this property.)
 
 use crate::Real;
 
-/// The sum of `xs`, first to last.
+/// How many partial sums are kept: enough for one 512-bit register of `f32`.
+pub const LANES: usize = 16;
+
+/// The sum of `xs`.
 pub fn sum<T: Real>(xs: &[T]) -> T {
-    xs.iter().fold(T::zero(), |total, &x| total + x)
+    let mut lanes = [T::zero(); LANES];
+    let (blocks, rest) = xs.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            lanes[lane] += block[lane];
+        }
+    }
+    for (lane, &x) in rest.iter().enumerate() {
+        lanes[lane] += x;
+    }
+    first_to_last(&lanes)
 }
 
-/// The inner product `Σ xᵢ·yᵢ`, in [`LANES`] interleaved partial sums that are added from first to last.
-///
-/// Zeros at the end of both change nothing, as in [`sum`].
+fn first_to_last<T: Real>(lanes: &[T; LANES]) -> T {
+    lanes.iter().fold(T::zero(), |total, &x| total + x)
+}
+
+/// The inner product `Σ xᵢ·yᵢ`; zeros at the end of both change nothing.
 pub fn dot<T: Real>(xs: &[T], ys: &[T]) -> T {
     let mut lanes = [T::zero(); LANES];
     let (x_blocks, x_rest) = xs.as_chunks::<LANES>();
@@ -26,11 +41,8 @@ pub fn dot<T: Real>(xs: &[T], ys: &[T]) -> T {
     for (lane, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
         lanes[lane] += x * y;
     }
-    sum(&lanes)
+    first_to_last(&lanes)
 }
-
-/// How many partial sums [`dot`] keeps: enough for one 512-bit register of `f32`.
-pub const LANES: usize = 16;
 
 /// `ys += scale · xs`, element by element.
 pub fn add_scaled<T: Real>(ys: &mut [T], scale: T, xs: &[T]) {
@@ -39,7 +51,17 @@ pub fn add_scaled<T: Real>(ys: &mut [T], scale: T, xs: &[T]) {
     }
 }
 
-/// The largest element; negative infinity when there is none.
+/// The largest element, NaN when there is one; negative infinity when there is none.
 pub fn max<T: Real>(xs: &[T]) -> T {
-    xs.iter().fold(T::from_f64(f64::NEG_INFINITY), |top, &x| top.maximum(x))
+    let mut lanes = [T::from_f64(f64::NEG_INFINITY); LANES];
+    let (blocks, rest) = xs.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            lanes[lane] = lanes[lane].maximum(block[lane]);
+        }
+    }
+    for (lane, &x) in rest.iter().enumerate() {
+        lanes[lane] = lanes[lane].maximum(x);
+    }
+    lanes[1..].iter().fold(lanes[0], |top, &x| top.maximum(x))
 }

@@ -2,12 +2,14 @@
 
 use std::ops;
 
+use ndarray::arr0;
+
 use crate::op::{Forward, inputs_of};
 use crate::shape::zip_broadcast;
-use crate::{Context, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
+use crate::{Context, Dual, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// `z = x + y`, broadcast.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Add;
 
 impl<T: Real> Op<T> for Add {
@@ -38,7 +40,7 @@ impl<T: Real> Op<T> for Add {
 }
 
 /// `z = x - y`, broadcast.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sub;
 
 impl<T: Real> Op<T> for Sub {
@@ -70,7 +72,7 @@ impl<T: Real> Op<T> for Sub {
 }
 
 /// `z = x · y`, element by element, broadcast.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Mul;
 
 impl<T: Real> Op<T> for Mul {
@@ -107,7 +109,7 @@ impl<T: Real> Op<T> for Mul {
 }
 
 /// `z = x / y`, element by element, broadcast.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Div;
 
 impl<T: Real> Op<T> for Div {
@@ -140,16 +142,105 @@ impl<T: Real> Op<T> for Div {
     }
 }
 
-/// `z = scale · x + offset` with two numbers: every op of an array and a number but powers.
-#[derive(Debug)]
-pub struct Affine<T> {
-    /// What x is multiplied by.
-    pub scale: T,
-    /// What is added.
-    pub offset: T,
+/// `z = x^y`, element by element, broadcast.
+///
+/// At x = 0 the gradient of an exponent y ≥ 0 is taken to be 0, and the gradient of the base of `x^0` is 0
+/// for every x. A negative x has no real power but for whole y, and its exponent's gradient is NaN.
+#[derive(Clone, Copy, Debug)]
+pub struct Pow;
+
+impl<T: Real> Op<T> for Pow {
+    /// x, y and z.
+    type Saved = [Tensor<T>; 3];
+
+    fn name(&self) -> &'static str {
+        "pow"
+    }
+
+    fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+        let [x, y] = inputs_of("pow", inputs)?;
+        let z = zip_broadcast("pow", x, y, |x, y| x.powf(y))?;
+        Ok((vec![z.clone()], [x.clone(), y.clone(), z]))
+    }
+
+    fn backward(
+        &self,
+        _: &Context,
+        [x, y, z]: &Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        let d_z = d_outputs.dense(0);
+        if sink.wants(0) {
+            // z = x^y  ⇒  d_x = d_z·y·x^(y-1)
+            let by_base = zip_broadcast("pow", x, y, power_by_base)?;
+            sink.add_broadcast(0, zip_broadcast("pow", &d_z, &by_base, |d, s| d * s)?, x.shape())?;
+        }
+        if sink.wants(1) {
+            // z = exp(y·ln x)  ⇒  d_y = d_z·z·ln x
+            let logs = zip_broadcast("pow", x, y, |x, y| {
+                if x.is_zero() && y >= T::zero() { T::zero() } else { x.ln() }
+            })?;
+            let by_exponent = zip_broadcast("pow", z, &logs, |z, log| z * log)?;
+            let d_y = zip_broadcast("pow", &d_z, &by_exponent, |d, slope| d * slope)?;
+            sink.add_broadcast(1, d_y, y.shape())?;
+        }
+        Ok(())
+    }
 }
 
-impl<T: Real> Op<T> for Affine<T> {
+/// `y·x^(y-1)`, the slope of `x^y` by x.
+fn power_by_base<T: Real>(x: T, y: T) -> T {
+    if y.is_zero() { T::zero() } else { y * x.powf(y - T::one()) }
+}
+
+/// `z = x^exponent` with a number.
+#[derive(Clone, Copy, Debug)]
+pub struct PowNumber {
+    /// The exponent.
+    pub exponent: f64,
+}
+
+impl<T: Real> Op<T> for PowNumber {
+    /// x.
+    type Saved = Tensor<T>;
+
+    fn name(&self) -> &'static str {
+        "pow_number"
+    }
+
+    fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+        let [x] = inputs_of("pow_number", inputs)?;
+        let exponent = T::from_f64(self.exponent);
+        Ok((vec![x.mapv(|x| x.powf(exponent)).into_shared()], x.clone()))
+    }
+
+    fn backward(
+        &self,
+        _: &Context,
+        x: &Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        // z = x^a  ⇒  d_x = d_z·a·x^(a-1)
+        let exponent = T::from_f64(self.exponent);
+        let d_x = zip_broadcast("pow_number", &d_outputs.dense(0), x, |d, x| {
+            d * power_by_base(x, exponent)
+        })?;
+        sink.add(0, d_x)
+    }
+}
+
+/// `z = scale · x + offset` with two numbers: what `x + 1.0`, `2.0 - x`, `x / 3.0` and `-x` run.
+#[derive(Clone, Copy, Debug)]
+pub struct Affine {
+    /// What x is multiplied by.
+    pub scale: f64,
+    /// What is added.
+    pub offset: f64,
+}
+
+impl<T: Real> Op<T> for Affine {
     type Saved = ();
 
     fn name(&self) -> &'static str {
@@ -158,7 +249,8 @@ impl<T: Real> Op<T> for Affine<T> {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x] = inputs_of("affine", inputs)?;
-        Ok((vec![x.mapv(|x| self.scale * x + self.offset).into_shared()], ()))
+        let (scale, offset) = (T::from_f64(self.scale), T::from_f64(self.offset));
+        Ok((vec![x.mapv(|x| scale * x + offset).into_shared()], ()))
     }
 
     fn backward(
@@ -169,12 +261,13 @@ impl<T: Real> Op<T> for Affine<T> {
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         // z = scale·x + offset  ⇒  d_x = scale·d_z
-        sink.add(0, d_outputs.dense(0).mapv(|d| self.scale * d))
+        let scale = T::from_f64(self.scale);
+        sink.add(0, d_outputs.dense(0).mapv(|d| scale * d))
     }
 }
 
 macro_rules! operator {
-    ($trait:ident, $method:ident, $op:expr, $scalar:expr) => {
+    ($trait:ident, $method:ident, $op:expr, $scale_and_offset:expr) => {
         impl<'t, T: Real> ops::$trait for Var<'t, T> {
             type Output = Result<Var<'t, T>>;
 
@@ -188,7 +281,7 @@ macro_rules! operator {
             type Output = Result<Var<'t, T>>;
 
             fn $method(self, number: T) -> Self::Output {
-                let (scale, offset) = $scalar(number);
+                let (scale, offset) = $scale_and_offset(number.to_f64());
                 let [z] = self.tape().apply(Affine { scale, offset }, &[self])?;
                 Ok(z)
             }
@@ -196,15 +289,75 @@ macro_rules! operator {
     };
 }
 
-operator!(Add, add, Add, |number| (T::one(), number));
-operator!(Sub, sub, Sub, |number: T| (T::one(), -number));
-operator!(Mul, mul, Mul, |number| (number, T::zero()));
-operator!(Div, div, Div, |number| (T::one() / number, T::zero()));
+operator!(Add, add, Add, |number| (1.0, number));
+operator!(Sub, sub, Sub, |number: f64| (1.0, -number));
+operator!(Mul, mul, Mul, |number| (number, 0.0));
+operator!(Div, div, Div, |number: f64| (1.0 / number, 0.0));
+
+/// The operators with the number on the left; Rust wants them for each type of number.
+macro_rules! number_first {
+    ($($t:ty),*) => {$(
+        impl<'t> ops::Add<Var<'t, $t>> for $t {
+            type Output = Result<Var<'t, $t>>;
+
+            fn add(self, x: Var<'t, $t>) -> Self::Output {
+                x + self
+            }
+        }
+
+        impl<'t> ops::Sub<Var<'t, $t>> for $t {
+            type Output = Result<Var<'t, $t>>;
+
+            fn sub(self, x: Var<'t, $t>) -> Self::Output {
+                let [z] = x.tape().apply(Affine { scale: -1.0, offset: self.to_f64() }, &[x])?;
+                Ok(z)
+            }
+        }
+
+        impl<'t> ops::Mul<Var<'t, $t>> for $t {
+            type Output = Result<Var<'t, $t>>;
+
+            fn mul(self, x: Var<'t, $t>) -> Self::Output {
+                x * self
+            }
+        }
+
+        impl<'t> ops::Div<Var<'t, $t>> for $t {
+            type Output = Result<Var<'t, $t>>;
+
+            fn div(self, x: Var<'t, $t>) -> Self::Output {
+                x.tape().constant(arr0(self)) / x
+            }
+        }
+    )*};
+}
+
+number_first!(f32, f64, Dual);
 
 impl<'t, T: Real> ops::Neg for Var<'t, T> {
     type Output = Result<Var<'t, T>>;
 
     fn neg(self) -> Self::Output {
         self * -T::one()
+    }
+}
+
+impl<'t, T: Real> Var<'t, T> {
+    /// `self` to the power of another array, broadcast; see [`Pow`].
+    ///
+    /// # Errors
+    /// The shapes do not broadcast.
+    pub fn pow(self, exponent: Self) -> Result<Self> {
+        let [z] = self.tape().apply(Pow, &[self, exponent])?;
+        Ok(z)
+    }
+
+    /// `self` to the power of a number.
+    ///
+    /// # Errors
+    /// None in practice: any shape will do.
+    pub fn powf(self, exponent: T) -> Result<Self> {
+        let [z] = self.tape().apply(PowNumber { exponent: exponent.to_f64() }, &[self])?;
+        Ok(z)
     }
 }

@@ -1,16 +1,82 @@
-//! Sums, means and maxima.
+//! Sums, means and maxima over one axis, several, or all.
+//!
+//! All elements that are added stand in the order of the axes, and are added as
+//! [`kernels::reduce`](crate::kernels::reduce) does: zeros at the end never change a bit.
 
-use ndarray::{ArrayD, Axis, IxDyn, arr0};
+use ndarray::{ArrayD, Axis, IxDyn};
 
+use crate::kernels::reduce;
 use crate::op::{Forward, inputs_of};
+use crate::shape::check_axis;
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
-/// The sum over one axis, which disappears, or over all elements.
-#[derive(Debug)]
-pub struct Sum {
-    /// The axis; `None` for all elements.
-    pub axis: Option<usize>,
+/// Which axes are reduced, and what is left of them.
+#[derive(Clone, Debug, Default)]
+pub struct Axes {
+    /// The axes; `None` for all.
+    pub axes: Option<Vec<usize>>,
+    /// Keep each as an axis of length 1, instead of none.
+    pub keep: bool,
 }
+
+impl Axes {
+    /// The axes, sorted.
+    fn of(&self, op: &str, shape: &[usize]) -> Result<Vec<usize>> {
+        let mut axes = self.axes.clone().unwrap_or_else(|| (0..shape.len()).collect());
+        axes.sort_unstable();
+        axes.iter().try_for_each(|&axis| check_axis(op, shape, axis))?;
+        if axes.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Error::shape(op, shape, format!("reduced twice over an axis of {axes:?}")));
+        }
+        Ok(axes)
+    }
+
+    /// The sum over the axes.
+    fn sum<T: Real>(&self, op: &str, x: &Tensor<T>) -> Result<ArrayD<T>> {
+        let axes = self.of(op, x.shape())?;
+        if let [axis] = axes[..]
+            && axis + 1 < x.ndim()
+        {
+            // Whole rows are added, first to last.
+            let y = x.sum_axis(Axis(axis));
+            return Ok(if self.keep { y.insert_axis(Axis(axis)) } else { y });
+        }
+        let kept: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
+        let order: Vec<usize> = kept.iter().chain(&axes).copied().collect();
+        let rows = x.view().permuted_axes(IxDyn(&order));
+        let rows = rows.as_standard_layout();
+        let length = axes.iter().map(|&axis| x.shape()[axis]).product::<usize>();
+        let shape: Vec<usize> = match self.keep {
+            true => (0..x.ndim())
+                .map(|axis| if axes.contains(&axis) { 1 } else { x.shape()[axis] })
+                .collect(),
+            false => kept.iter().map(|&axis| x.shape()[axis]).collect(),
+        };
+        let rows = rows.as_slice().unwrap_or_default();
+        let mut y = ArrayD::zeros(IxDyn(&shape));
+        for (y, row) in y.iter_mut().zip(rows.chunks(length.max(1))) {
+            *y = reduce::sum(row);
+        }
+        Ok(y)
+    }
+
+    /// The reverse: `d` repeated along the axes of an array of `shape`.
+    fn repeated<T: Real>(&self, op: &str, d: Tensor<T>, shape: &[usize]) -> Result<ArrayD<T>> {
+        let mut d = d;
+        if !self.keep {
+            for axis in self.of(op, shape)? {
+                d = d.insert_axis(Axis(axis));
+            }
+        }
+        let mut d_x = ArrayD::zeros(IxDyn(shape));
+        d_x.zip_mut_with(&d, |d_x, &d| *d_x = d);
+        Ok(d_x)
+    }
+}
+
+/// The sum over axes.
+#[derive(Clone, Debug, Default)]
+pub struct Sum(pub Axes);
 
 impl<T: Real> Op<T> for Sum {
     /// The shape of x.
@@ -22,13 +88,44 @@ impl<T: Real> Op<T> for Sum {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x] = inputs_of("sum", inputs)?;
-        let y = match self.axis {
-            None => arr0(x.sum()).into_dyn(),
-            Some(axis) if axis < x.ndim() => x.sum_axis(Axis(axis)),
-            Some(axis) => {
-                return Err(Error::shape("sum", x.shape(), format!("has no axis {axis}")));
-            }
-        };
+        Ok((vec![self.0.sum("sum", x)?.into_shared()], x.shape().to_vec()))
+    }
+
+    fn backward(
+        &self,
+        _: &Context,
+        shape: &Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        // y = Σ x  ⇒  d_x = d_y, repeated along the axes
+        sink.add(0, self.0.repeated("sum", d_outputs.dense(0), shape)?)
+    }
+}
+
+/// The mean over axes. Of no elements it is NaN.
+#[derive(Clone, Debug, Default)]
+pub struct Mean(pub Axes);
+
+impl Mean {
+    fn count(&self, shape: &[usize]) -> Result<f64> {
+        Ok(self.0.of("mean", shape)?.iter().map(|&axis| shape[axis] as f64).product())
+    }
+}
+
+impl<T: Real> Op<T> for Mean {
+    /// The shape of x.
+    type Saved = Vec<usize>;
+
+    fn name(&self) -> &'static str {
+        "mean"
+    }
+
+    fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+        let [x] = inputs_of("mean", inputs)?;
+        let count = T::from_f64(self.count(x.shape())?);
+        let mut y = self.0.sum("mean", x)?;
+        y.mapv_inplace(|sum| sum / count);
         Ok((vec![y.into_shared()], x.shape().to_vec()))
     }
 
@@ -39,11 +136,69 @@ impl<T: Real> Op<T> for Sum {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // y = Σ x  ⇒  d_x = d_y, repeated along the axis
-        let d = d_outputs.dense(0);
-        let d = self.axis.map_or(d.clone(), |axis| d.insert_axis(Axis(axis)));
+        // y = Σ x / count  ⇒  d_x = d_y / count, repeated along the axes
+        let count = T::from_f64(self.count(shape)?);
+        let d = d_outputs.dense(0).mapv(|d| d / count).into_shared();
+        sink.add(0, self.0.repeated("mean", d, shape)?)
+    }
+}
+
+/// The maximum along one axis, which disappears; NaN when there is one.
+///
+/// Where several elements are the largest, the first one takes all of the gradient: one of the
+/// subgradients. Which element was the largest is found in the forward pass and kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Max {
+    /// The axis.
+    pub axis: usize,
+}
+
+impl<T: Real> Op<T> for Max {
+    /// The shape of x, and which element along the axis was the largest, in y's shape.
+    type Saved = (Vec<usize>, ArrayD<usize>);
+
+    fn name(&self) -> &'static str {
+        "max"
+    }
+
+    fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+        let [x] = inputs_of("max", inputs)?;
+        check_axis("max", x.shape(), self.axis)?;
+        let mut along = x.axis_iter(Axis(self.axis)).enumerate();
+        let Some((_, first)) = along.next() else {
+            return Err(Error::shape("max", x.shape(), "has no elements along the axis"));
+        };
+        let mut y = first.to_owned();
+        let mut which = ArrayD::zeros(y.raw_dim());
+        for (k, x) in along {
+            ndarray::Zip::from(&mut y).and(&mut which).and(&x).for_each(|y, which, &x| {
+                // NaN beats every number and is not beaten.
+                let y_is_number = y.to_f64() == y.to_f64();
+                if x > *y || (y_is_number && x.to_f64().is_nan()) {
+                    (*y, *which) = (x, k);
+                }
+            });
+        }
+        Ok((vec![y.into_shared()], (x.shape().to_vec(), which)))
+    }
+
+    fn backward(
+        &self,
+        _: &Context,
+        (shape, which): &Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        // y = x[which]  ⇒  d_x[which] = d_y, and 0 elsewhere
+        let d_y = d_outputs.dense(0);
         let mut d_x = ArrayD::zeros(IxDyn(shape));
-        d_x.zip_mut_with(&d, |d_x, &d| *d_x = d);
+        for (k, mut d_x) in d_x.axis_iter_mut(Axis(self.axis)).enumerate() {
+            ndarray::Zip::from(&mut d_x).and(&d_y).and(which).for_each(|d_x, &d, &which| {
+                if which == k {
+                    *d_x = d;
+                }
+            });
+        }
         sink.add(0, d_x)
     }
 }
@@ -54,8 +209,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// # Errors
     /// There is no such axis.
     pub fn sum(self, axis: usize) -> Result<Self> {
-        let [y] = self.tape().apply(Sum { axis: Some(axis) }, &[self])?;
-        Ok(y)
+        self.sum_axes(&[axis], false)
     }
 
     /// The sum of all elements, an array without axes.
@@ -63,7 +217,51 @@ impl<'t, T: Real> Var<'t, T> {
     /// # Errors
     /// None in practice: any shape will do.
     pub fn sum_all(self) -> Result<Self> {
-        let [y] = self.tape().apply(Sum { axis: None }, &[self])?;
+        let [y] = self.tape().apply(Sum::default(), &[self])?;
+        Ok(y)
+    }
+
+    /// The sum over several axes, which disappear, or stay with length 1 when asked to.
+    ///
+    /// # Errors
+    /// There is no such axis, or one is named twice.
+    pub fn sum_axes(self, axes: &[usize], keep: bool) -> Result<Self> {
+        let [y] = self.tape().apply(Sum(Axes { axes: Some(axes.into()), keep }), &[self])?;
+        Ok(y)
+    }
+
+    /// The mean over one axis, which disappears.
+    ///
+    /// # Errors
+    /// There is no such axis.
+    pub fn mean(self, axis: usize) -> Result<Self> {
+        self.mean_axes(&[axis], false)
+    }
+
+    /// The mean of all elements, an array without axes.
+    ///
+    /// # Errors
+    /// None in practice: any shape will do.
+    pub fn mean_all(self) -> Result<Self> {
+        let [y] = self.tape().apply(Mean::default(), &[self])?;
+        Ok(y)
+    }
+
+    /// The mean over several axes, which disappear, or stay with length 1 when asked to.
+    ///
+    /// # Errors
+    /// There is no such axis, or one is named twice.
+    pub fn mean_axes(self, axes: &[usize], keep: bool) -> Result<Self> {
+        let [y] = self.tape().apply(Mean(Axes { axes: Some(axes.into()), keep }), &[self])?;
+        Ok(y)
+    }
+
+    /// The maximum along one axis, which disappears; see [`Max`].
+    ///
+    /// # Errors
+    /// There is no such axis, or it has length 0.
+    pub fn max(self, axis: usize) -> Result<Self> {
+        let [y] = self.tape().apply(Max { axis }, &[self])?;
         Ok(y)
     }
 }

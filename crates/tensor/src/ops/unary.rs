@@ -1,56 +1,141 @@
-//! Functions of each element: `tanh`, …
+//! Functions of each element: `exp`, `ln`, `sqrt`, `tanh`, `sigmoid`, `relu`.
+//!
+//! One table: each row has the function, its fast kernel over slices if there is one, which of x and y the
+//! backward pass needs, and `d_x` as a function of `d_y` and that array. Outside of a function's domain the results are IEEE's:
+//! `ln 0` is negative infinity, `√-1` and `ln -1` are NaN, `exp 1000` is infinite.
+
+use ndarray::Zip;
 
 use crate::op::{Forward, inputs_of};
 use crate::{Context, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
-/// `y = tanh x`.
-#[derive(Debug)]
-pub struct Tanh;
+macro_rules! elementwise {
+    ($(
+        $(#[$doc:meta])*
+        $op:ident $name:ident;
+        forward: $forward:expr;
+        kernel: $kernel:expr;
+        saved: $saved:ident;
+        backward: $backward:expr;
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $op;
 
-impl<T: Real> Op<T> for Tanh {
-    /// y.
-    type Saved = Tensor<T>;
+        impl<T: Real> Op<T> for $op {
+            /// x or y, as the table says.
+            type Saved = Tensor<T>;
 
-    fn name(&self) -> &'static str {
-        "tanh"
-    }
+            fn name(&self) -> &'static str {
+                stringify!($name)
+            }
 
-    fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
-        let [x] = inputs_of("tanh", inputs)?;
-        let y = map_slice(x, T::tanh_slice);
-        Ok((vec![y.clone()], y))
-    }
+            fn forward(
+                &self,
+                context: &Context,
+                inputs: &[Tensor<T>],
+            ) -> Result<Forward<T, Self::Saved>> {
+                let [x] = inputs_of(stringify!($name), inputs)?;
+                let forward: fn(T) -> T = $forward;
+                let kernel: Option<fn(&mut [T])> = $kernel;
+                let y = match kernel {
+                    Some(kernel) if !context.kernels().is_naive() => map_slice(x, kernel),
+                    _ => x.mapv(forward).into_shared(),
+                };
+                let saved = match Saved::$saved {
+                    Saved::X => x.clone(),
+                    Saved::Y => y.clone(),
+                };
+                Ok((vec![y], saved))
+            }
 
-    fn backward(
-        &self,
-        _: &Context,
-        y: &Self::Saved,
-        d_outputs: &OutputGrads<'_, T>,
-        sink: &mut GradSink<'_, T>,
-    ) -> Result<()> {
-        // y = tanh x  ⇒  d_x = d_y·(1 - y²)
-        let mut d = d_outputs.dense(0);
-        d.zip_mut_with(y, |d, &y| *d *= T::one() - y * y);
-        sink.add(0, d)
-    }
+            fn backward(
+                &self,
+                _: &Context,
+                saved: &Self::Saved,
+                d_outputs: &OutputGrads<'_, T>,
+                sink: &mut GradSink<'_, T>,
+            ) -> Result<()> {
+                let backward: fn(T, T) -> T = $backward;
+                let d_y = d_outputs.dense(0);
+                sink.add(0, Zip::from(&d_y).and(saved).map_collect(|&d, &s| backward(d, s)))
+            }
+        }
+
+        impl<'t, T: Real> Var<'t, T> {
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// None in practice: any shape will do.
+            pub fn $name(self) -> Result<Self> {
+                let [y] = self.tape().apply($op, &[self])?;
+                Ok(y)
+            }
+        }
+    )*};
+}
+
+/// What a row's backward pass needs.
+enum Saved {
+    X,
+    Y,
+}
+
+elementwise! {
+    /// `y = exp x`, element by element.
+    Exp exp;
+    forward: |x| x.exp();
+    kernel: Some(T::exp_slice);
+    saved: Y;
+    // y = exp x  ⇒  d_x = d_y·y
+    backward: |d_y, y| d_y * y;
+
+    /// `y = ln x`, the natural logarithm, element by element.
+    Ln ln;
+    forward: |x| x.ln();
+    kernel: None;
+    saved: X;
+    // y = ln x  ⇒  d_x = d_y / x
+    backward: |d_y, x| d_y / x;
+
+    /// `y = √x`, element by element.
+    Sqrt sqrt;
+    forward: |x| x.sqrt();
+    kernel: None;
+    saved: Y;
+    // y = √x  ⇒  d_x = d_y / 2y
+    backward: |d_y, y| d_y / (y + y);
+
+    /// `y = tanh x`, element by element.
+    Tanh tanh;
+    forward: |x| x.tanh();
+    kernel: Some(T::tanh_slice);
+    saved: Y;
+    // y = tanh x  ⇒  d_x = d_y·(1 - y²)
+    backward: |d_y, y| d_y * (T::one() - y * y);
+
+    /// `y = 1 / (1 + exp(-x))`, the logistic function, element by element.
+    Sigmoid sigmoid;
+    forward: |x| x.sigmoid();
+    kernel: Some(T::sigmoid_slice);
+    saved: Y;
+    // y = σ(x)  ⇒  d_x = d_y·y·(1 - y)
+    backward: |d_y, y| d_y * y * (T::one() - y);
+
+    /// `y = max(x, 0)`, element by element; the gradient at 0 is taken to be 0.
+    Relu relu;
+    forward: |x| x.maximum(T::zero());
+    kernel: None;
+    saved: Y;
+    // y = max(x, 0)  ⇒  d_x = d_y where y > 0
+    backward: |d_y, y| if y > T::zero() { d_y } else { T::zero() };
 }
 
 /// A copy of `x` in standard layout, changed by a kernel over slices.
-fn map_slice<T: Real>(x: &Tensor<T>, kernel: impl Fn(&mut [T])) -> Tensor<T> {
+fn map_slice<T: Real>(x: &Tensor<T>, kernel: fn(&mut [T])) -> Tensor<T> {
     let mut y = x.as_standard_layout().into_owned();
     if let Some(slice) = y.as_slice_mut() {
         kernel(slice);
     }
     y.into_shared()
-}
-
-impl<'t, T: Real> Var<'t, T> {
-    /// `tanh`, element by element.
-    ///
-    /// # Errors
-    /// None in practice: any shape will do.
-    pub fn tanh(self) -> Result<Self> {
-        let [y] = self.tape().apply(Tanh, &[self])?;
-        Ok(y)
-    }
 }

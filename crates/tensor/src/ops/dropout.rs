@@ -1,0 +1,83 @@
+//! Dropout, keyed by place instead of drawn from a stream.
+
+use crate::kernels::dropout::drop_units;
+use crate::op::{Forward, inputs_of};
+use crate::random::Key;
+use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
+
+/// Inverted dropout: each unit is dropped with probability `rate`, the others are multiplied by
+/// `1 / (1 - rate)`, so that the expectation stays.
+///
+/// The last axis is the unit, the one before it the example, and all before these, counted through, the
+/// time. A missing axis counts as one of length 1. The mask is that of
+/// [`kernels::dropout`](crate::kernels::dropout) at (key, `first_time` + time,
+/// [`Context::first_example`] + example, unit), hence the same for one call on `[T, B, H]` as for T calls
+/// on `[B, H]`, and in any sharding of the batch.
+///
+/// Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// The probability of being dropped, in [0, 1).
+    pub rate: f64,
+    /// The random key of the site in this step, from [`Context::key`].
+    pub key: Key,
+    /// The time step of the first element.
+    pub first_time: usize,
+}
+
+impl<T: Real> Op<T> for Dropout {
+    /// Nothing: the mask is a function of the op.
+    type Saved = ();
+
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+        let [x] = inputs_of("dropout", inputs)?;
+        if !(0.0..1.0).contains(&self.rate) {
+            let problem = format!("a rate of {} is not in [0, 1)", self.rate);
+            return Err(Error::invalid("dropout", problem));
+        }
+        Ok((vec![self.masked(context, x)], ()))
+    }
+
+    fn backward(
+        &self,
+        context: &Context,
+        (): &Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        // y = x·mask/(1 - rate)  ⇒  d_x = d_y·mask/(1 - rate)
+        sink.add(0, self.masked(context, &d_outputs.dense(0)))
+    }
+}
+
+impl Dropout {
+    fn masked<T: Real>(&self, context: &Context, x: &Tensor<T>) -> Tensor<T> {
+        if self.rate == 0.0 {
+            return x.clone();
+        }
+        let mut y = x.as_standard_layout().into_owned();
+        let units = x.shape().last().map_or(1, |&units| units.max(1));
+        let examples = x.shape().iter().rev().nth(1).map_or(1, |&examples| examples.max(1));
+        for (row, xs) in y.as_slice_mut().unwrap_or_default().chunks_mut(units).enumerate() {
+            let time = self.first_time + row / examples;
+            let example = context.first_example() + row % examples;
+            drop_units(xs, self.rate, self.key, time, example);
+        }
+        y.into_shared()
+    }
+}
+
+impl<'t, T: Real> Var<'t, T> {
+    /// Drops units with probability `rate`; see [`Dropout`].
+    ///
+    /// # Errors
+    /// The rate is not in [0, 1).
+    pub fn dropout(self, rate: f64, key: Key, first_time: usize) -> Result<Self> {
+        let [y] = self.tape().apply(Dropout { rate, key, first_time }, &[self])?;
+        Ok(y)
+    }
+}

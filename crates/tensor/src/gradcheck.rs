@@ -8,7 +8,7 @@ use crate::cases::Case;
 use crate::op::DynOp;
 use crate::random::Key;
 use crate::tape::BackwardMode;
-use crate::{Context, Dual, Error, Result, Tape};
+use crate::{Context, Dual, Error, Result, Tape, Tensor};
 
 /// The largest disagreement found in the gradient of one input.
 #[derive(Clone, Debug)]
@@ -36,7 +36,8 @@ pub enum Oracle {
 
 /// Compares the whole gradient of a case with an oracle: one disagreement, the largest, for each input.
 ///
-/// The outputs are weighted with random numbers, the gradient is that of their sum.
+/// The outputs are weighted with random numbers, the gradient is that of their sum. Outputs that are not
+/// finite (the log-probabilities of masked elements) are constants and take no part.
 ///
 /// # Errors
 /// Those of the op.
@@ -51,9 +52,9 @@ pub fn check_case(case: &Case, oracle: Oracle, key: Key) -> Result<Vec<Disagreem
         .map(|(k, output)| {
             let key = key.named("weights").with(k as u64);
             let mut counter = 0;
-            output.value().map(|_| {
+            output.value().map(|y| {
                 counter += 1;
-                2.0 * key.uniform(counter) - 1.0
+                if y.is_finite() { 2.0 * key.uniform(counter) - 1.0 } else { 0.0 }
             })
         })
         .collect();
@@ -100,7 +101,11 @@ fn differences(
             *x += shift;
         }
         let (outputs, _) = op.run_forward(context, &moved)?;
-        Ok(outputs.iter().zip(weights).map(|(out, w)| (out.to_owned() * w).sum()).sum())
+        let weighted = |(y, weight): (&f64, &f64)| if *weight == 0.0 { 0.0 } else { y * weight };
+        let sum = |(y, weights): (&Tensor<f64>, &ArrayD<f64>)| -> f64 {
+            y.iter().zip(weights).map(weighted).sum()
+        };
+        Ok(outputs.iter().zip(weights).map(sum).sum())
     };
     let mut numeric = ArrayD::zeros(inputs[input].raw_dim());
     for (element, d) in numeric.iter_mut().enumerate() {

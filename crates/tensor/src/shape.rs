@@ -1,7 +1,8 @@
 //! Broadcasting, and its reverse for gradients.
 
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Zip};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, RemoveAxis, Zip};
 
+use crate::kernels::reduce;
 use crate::{Error, GradSink, Real, Result, Tensor};
 
 /// The shape that two shapes broadcast to, by NumPy's rule: aligned at the last axis, an axis of length 1
@@ -77,15 +78,31 @@ pub fn standard<T: Real>(x: &Tensor<T>) -> Tensor<T> {
     }
 }
 
+/// The sum over one axis, which disappears.
+///
+/// Along the last axis it is [`reduce::sum`], along another whole rows are added, first to last: the bits
+/// depend neither on the memory's layout nor on zeros at the end.
+pub fn sum_axis<T: Real>(x: &ArrayViewD<'_, T>, axis: usize) -> ArrayD<T> {
+    if axis + 1 == x.ndim() {
+        return x.map_axis(Axis(axis), |row| match row.to_slice() {
+            Some(row) => reduce::sum(row),
+            None => reduce::sum(&row.to_vec()),
+        });
+    }
+    let mut sum = ArrayD::zeros(x.raw_dim().remove_axis(Axis(axis)));
+    x.axis_iter(Axis(axis)).for_each(|row| sum += &row);
+    sum
+}
+
 /// Sums `d` over the axes along which an array of `shape` was broadcast: the reverse of broadcasting.
 pub fn sum_to_shape<T: Real>(d: Tensor<T>, shape: &[usize]) -> Tensor<T> {
     let mut d = d;
     while d.ndim() > shape.len() {
-        d = d.sum_axis(Axis(0)).into_shared();
+        d = sum_axis(&d.view(), 0).into_shared();
     }
     for (axis, &length) in shape.iter().enumerate() {
         if length == 1 && d.shape()[axis] != 1 {
-            d = d.sum_axis(Axis(axis)).insert_axis(Axis(axis)).into_shared();
+            d = sum_axis(&d.view(), axis).insert_axis(Axis(axis)).into_shared();
         }
     }
     d

@@ -1,21 +1,24 @@
 //! The matrix product, of two matrices or of two stacks of matrices.
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, Ix2, Ix3, Zip};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, Ix2, IxDyn, Zip};
 use rayon::prelude::*;
 
 use crate::kernels::matmul::product;
 use crate::op::{Forward, inputs_of};
+use crate::shape::{standard, sum_to_shape};
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// `c = a'·b'`, where `'` transposes the last two axes when asked to.
 ///
-/// Two matrices, `[M, K] · [K, N] = [M, N]`, or two stacks of `B` matrices,
-/// `[B, M, K] · [B, K, N] = [B, M, N]`, which are multiplied in parallel.
+/// - Two matrices: `[M, K] · [K, N] = [M, N]`.
+/// - Two stacks of `B` matrices, multiplied in parallel: `[B, M, K] · [B, K, N] = [B, M, N]`.
+/// - A stack and a matrix, which is the same for all of the stack: `[B, M, K] · [K, N]` or
+///   `[M, K] · [B, K, N]`, both `[B, M, N]`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MatMul {
-    /// Take `a [K, M]` and transpose it.
+    /// Take `a [.., K, M]` and transpose it.
     pub transpose_a: bool,
-    /// Take `b [N, K]` and transpose it.
+    /// Take `b [.., N, K]` and transpose it.
     pub transpose_b: bool,
 }
 
@@ -40,12 +43,27 @@ impl<T: Real> Op<T> for MatMul {
                 product(context, a2, b2, false, c.view_mut());
                 c.into_dyn()
             }
-            (3, 3) => {
-                let (a3, b3) = (self.stack(a, self.transpose_a)?, self.stack(b, self.transpose_b)?);
-                if a3.dim().0 != b3.dim().0 || a3.dim().2 != b3.dim().1 {
+            (3, 2) if self.is_flat(a, b) => {
+                let b2 = self.matrix(b, self.transpose_b)?;
+                if a.shape()[2] != b2.nrows() {
                     return Err(self.mismatch(a, b));
                 }
-                stack_product(context, a3, b3).into_dyn()
+                let flat = flattened(a)?;
+                let mut c = Array2::zeros((flat.shape()[0], b2.ncols()));
+                product(context, self.matrix(&flat, false)?, b2, false, c.view_mut());
+                let shape = [a.shape()[0], a.shape()[1], c.ncols()];
+                c.into_shape_with_order(IxDyn(&shape)).map_err(|_| self.mismatch(a, b))?
+            }
+            (2 | 3, 2 | 3) => {
+                let count = if a.ndim() == 3 { a.shape()[0] } else { b.shape()[0] };
+                let a3 = self.stack(a, count, self.transpose_a);
+                let b3 = self.stack(b, count, self.transpose_b);
+                match (a3, b3) {
+                    (Some(a3), Some(b3)) if a3.dim().2 == b3.dim().1 => {
+                        stack_product(context, a3, b3).into_dyn()
+                    }
+                    _ => return Err(self.mismatch(a, b)),
+                }
             }
             _ => return Err(self.mismatch(a, b)),
         };
@@ -64,30 +82,44 @@ impl<T: Real> Op<T> for MatMul {
         if d_c.ndim() == 2 {
             let d_c = self.matrix(&d_c, false)?;
             let (a, b) = (self.matrix(a, self.transpose_a)?, self.matrix(b, self.transpose_b)?);
-            match self.transpose_a {
-                false => sink.add_product(0, d_c, b.t())?,
-                true => sink.add_product(0, b, d_c.t())?,
+            return self.backward_of_matrices(a, b, d_c, sink);
+        }
+        if self.is_flat(a, b) {
+            let (flat_a, flat_d_c) = (flattened(a)?, flattened(&d_c)?);
+            let (a2, d_c) = (self.matrix(&flat_a, false)?, self.matrix(&flat_d_c, false)?);
+            let b = self.matrix(b, self.transpose_b)?;
+            if sink.wants(0) {
+                let mut d_a = Array2::zeros(a2.raw_dim());
+                product(context, d_c, b.t(), false, d_a.view_mut());
+                let d_a = d_a.into_shape_with_order(a.raw_dim());
+                sink.add(0, d_a.map_err(|_| self.mismatch(a, &flat_d_c))?)?;
             }
             return match self.transpose_b {
-                false => sink.add_product(1, a.t(), d_c),
-                true => sink.add_product(1, d_c.t(), a),
+                false => sink.add_product(1, a2.t(), d_c),
+                true => sink.add_product(1, d_c.t(), a2),
             };
         }
-        let d_c = self.stack(&d_c, false)?;
-        let (a, b) = (self.stack(a, self.transpose_a)?, self.stack(b, self.transpose_b)?);
+        let count = d_c.shape()[0];
+        let stacks = (
+            self.stack(a, count, self.transpose_a),
+            self.stack(b, count, self.transpose_b),
+            self.stack(&d_c, count, false),
+        );
+        let (Some(a3), Some(b3), Some(d_c)) = stacks else { return Err(self.mismatch(a, b)) };
         if sink.wants(0) {
             let d_a = match self.transpose_a {
-                false => stack_product(context, d_c, transposed(b)),
-                true => stack_product(context, b, transposed(d_c)),
+                false => stack_product(context, d_c, transposed(b3)),
+                true => stack_product(context, b3, transposed(d_c)),
             };
-            sink.add(0, d_a.into_dyn())?;
+            // The one matrix that stands for a stack gets the sum of the stack's gradients.
+            sink.add(0, sum_to_shape(d_a.into_dyn().into_shared(), a.shape()))?;
         }
         if sink.wants(1) {
             let d_b = match self.transpose_b {
-                false => stack_product(context, transposed(a), d_c),
-                true => stack_product(context, transposed(d_c), a),
+                false => stack_product(context, transposed(a3), d_c),
+                true => stack_product(context, transposed(d_c), a3),
             };
-            sink.add(1, d_b.into_dyn())?;
+            sink.add(1, sum_to_shape(d_b.into_dyn().into_shared(), b.shape()))?;
         }
         Ok(())
     }
@@ -110,11 +142,49 @@ impl MatMul {
         Ok(if transpose { x.reversed_axes() } else { x })
     }
 
-    fn stack<'a, T: Real>(&self, x: &'a Tensor<T>, transpose: bool) -> Result<ArrayView3<'a, T>> {
-        let x = (x.view().into_dimensionality::<Ix3>())
-            .map_err(|_| Error::shape("matmul", x.shape(), "is not a stack of matrices"))?;
-        Ok(if transpose { transposed(x) } else { x })
+    /// `x [B, M, K]`, or `x [M, K]` seen `count` times, each matrix transposed when asked to; `None` when
+    /// there are more or fewer than `count`.
+    fn stack<'a, T: Real>(
+        &self,
+        x: &'a Tensor<T>,
+        count: usize,
+        transpose: bool,
+    ) -> Option<ArrayView3<'a, T>> {
+        let (rows, columns) = (x.shape()[x.ndim() - 2], x.shape()[x.ndim() - 1]);
+        let fits = x.ndim() == 2 || x.shape()[0] == count;
+        let x = x.broadcast((count, rows, columns)).filter(|_| fits)?;
+        Some(if transpose { transposed(x) } else { x })
     }
+
+    /// Whether it is a stack times one matrix that can be run as one product of two matrices.
+    fn is_flat<T: Real>(&self, a: &Tensor<T>, b: &Tensor<T>) -> bool {
+        a.ndim() == 3 && b.ndim() == 2 && !self.transpose_a
+    }
+
+    /// The backward pass of two matrices, already transposed as asked.
+    fn backward_of_matrices<T: Real>(
+        &self,
+        a: ArrayView2<'_, T>,
+        b: ArrayView2<'_, T>,
+        d_c: ArrayView2<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        match self.transpose_a {
+            false => sink.add_product(0, d_c, b.t())?,
+            true => sink.add_product(0, b, d_c.t())?,
+        }
+        match self.transpose_b {
+            false => sink.add_product(1, a.t(), d_c),
+            true => sink.add_product(1, d_c.t(), a),
+        }
+    }
+}
+
+/// `[B, M, K]` as one matrix `[B·M, K]`.
+fn flattened<T: Real>(x: &Tensor<T>) -> Result<Tensor<T>> {
+    let rows = x.shape()[0] * x.shape()[1];
+    (standard(x).into_shape_with_order(IxDyn(&[rows, x.shape()[2]])))
+        .map_err(|_| Error::shape("matmul", x.shape(), "is not a stack of matrices"))
 }
 
 /// Each matrix of a stack transposed.

@@ -1,13 +1,11 @@
 //! Sums, means and maxima over one axis, several, or all.
 //!
-//! All elements that are added stand in the order of the axes, and are added as
-//! [`kernels::reduce`](crate::kernels::reduce) does: zeros at the end never change a bit.
+//! Elements are added as [`sum_axis`] does: zeros at the end never change a bit.
 
 use ndarray::{ArrayD, Axis, IxDyn};
 
-use crate::kernels::reduce;
 use crate::op::{Forward, inputs_of};
-use crate::shape::check_axis;
+use crate::shape::{check_axis, sum_axis};
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// Which axes are reduced, and what is left of them.
@@ -31,31 +29,14 @@ impl Axes {
         Ok(axes)
     }
 
-    /// The sum over the axes.
+    /// The sum over the axes, one after the other from the last.
     fn sum<T: Real>(&self, op: &str, x: &Tensor<T>) -> Result<ArrayD<T>> {
-        let axes = self.of(op, x.shape())?;
-        if let [axis] = axes[..]
-            && axis + 1 < x.ndim()
-        {
-            // Whole rows are added, first to last.
-            let y = x.sum_axis(Axis(axis));
-            return Ok(if self.keep { y.insert_axis(Axis(axis)) } else { y });
-        }
-        let kept: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
-        let order: Vec<usize> = kept.iter().chain(&axes).copied().collect();
-        let rows = x.view().permuted_axes(IxDyn(&order));
-        let rows = rows.as_standard_layout();
-        let length = axes.iter().map(|&axis| x.shape()[axis]).product::<usize>();
-        let shape: Vec<usize> = match self.keep {
-            true => (0..x.ndim())
-                .map(|axis| if axes.contains(&axis) { 1 } else { x.shape()[axis] })
-                .collect(),
-            false => kept.iter().map(|&axis| x.shape()[axis]).collect(),
-        };
-        let rows = rows.as_slice().unwrap_or_default();
-        let mut y = ArrayD::zeros(IxDyn(&shape));
-        for (y, row) in y.iter_mut().zip(rows.chunks(length.max(1))) {
-            *y = reduce::sum(row);
+        let mut y = x.to_owned();
+        for axis in self.of(op, x.shape())?.into_iter().rev() {
+            y = sum_axis(&y.view(), axis);
+            if self.keep {
+                y = y.insert_axis(Axis(axis));
+            }
         }
         Ok(y)
     }

@@ -8,8 +8,12 @@
 //! Letters of shapes: `T` time, `B` batch, `S` source length, `H` hidden, `E` embedding, `V` vocabulary,
 //! `A` attention.
 
+pub mod attention;
 pub mod bound;
+pub mod dropout;
+pub mod embedding;
 pub mod init;
+pub mod linear;
 pub mod recurrent;
 
 pub use bound::Bound;
@@ -18,6 +22,9 @@ pub use unspool_tensor::{Error, ParamId, ParamStore, Result};
 /// The cases of this crate's ops.
 pub fn cases() -> Vec<unspool_tensor::cases::Case> {
     let mut cases = Vec::new();
+    cases.extend(linear::cases());
+    cases.extend(embedding::cases());
+    cases.extend(attention::cases());
     cases.extend(recurrent::cases());
     cases
 }

@@ -1,0 +1,209 @@
+//! Additive attention: a small network with one hidden layer scores each key.
+
+use std::iter::repeat_n;
+use std::sync::Arc;
+
+use unspool_tensor::kernels::reduce::{add_scaled, dot};
+use unspool_tensor::op::{Forward, inputs_of};
+use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
+
+use super::rows::{
+    Rows, Stack, add_to, array, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
+    weigh_backward_memory, weigh_forward,
+};
+
+const NAME: &str = "additive_attention";
+
+// The numbers of the inputs.
+const QUERY: usize = 0;
+const KEYS: usize = 1;
+const V: usize = 2;
+const VALUES: usize = 3;
+
+/// Additive attention of Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning to
+/// align and translate" (2015), appendix A.1.2. For each row b of the batch, and over its first
+/// `lengths[b]` keys:
+///
+/// ```text
+/// t[s] = tanh(q + k[s])        [A]
+/// e[s] = v · t[s]              the score of key s
+/// w    = softmax(e)
+/// c    = Σₛ w[s]·m[s]          [M]
+/// ```
+///
+/// Inputs: the query q `[B, A]`, the keys k `[B, S, A]`, `v [A]`, and the values m `[B, S, M]`. Query and
+/// keys come projected to A already: the keys do not depend on the query, so this is done once per sequence.
+/// Outputs: the contexts c `[B, M]`, and the weights w `[B, S]`, which are 0 in the padding. A row of length 0
+/// gives zeros.
+///
+/// Saved are the activations t of the keys within the lengths, beside the weights: A numbers a key, and no
+/// `tanh` is computed twice.
+#[derive(Clone, Debug)]
+pub struct AdditiveAttention {
+    /// How many keys each row of the batch has; the others are padding.
+    pub lengths: Arc<[usize]>,
+}
+
+/// What [`AdditiveAttention`] keeps for its backward pass.
+#[derive(Debug)]
+pub struct AdditiveSaved<T: Real> {
+    /// `[A]`.
+    v: Tensor<T>,
+    /// `[B, S, M]`.
+    values: Tensor<T>,
+    /// `[B, S]`.
+    weights: Tensor<T>,
+    /// The activations t of the keys within the lengths, row after row: `[Σ lengths, A]`.
+    activations: Vec<T>,
+}
+
+impl<T: Real> Op<T> for AdditiveAttention {
+    type Saved = AdditiveSaved<T>;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+        let [query, keys, v, values] = inputs_of(NAME, inputs)?;
+        let [batch, source, size] = axes(NAME, keys, "[B, S, A]")?;
+        let [.., memory] = axes::<T, 3>(NAME, values, "[B, S, M]")?;
+        if query.shape() != [batch, size] {
+            return Err(Error::shapes(
+                NAME,
+                query.shape(),
+                keys.shape(),
+                "are not [B, A], [B, S, A]",
+            ));
+        }
+        if v.shape() != [size] {
+            return Err(Error::shapes(NAME, v.shape(), keys.shape(), "are not [A] and [B, S, A]"));
+        }
+        if values.shape()[..2] != [batch, source] {
+            let problem = "are not keys [B, S, A] and values [B, S, M]";
+            return Err(Error::shapes(NAME, keys.shape(), values.shape(), problem));
+        }
+        check_lengths(NAME, &self.lengths, batch, source)?;
+
+        let present: usize = self.lengths.iter().sum();
+        let mut contexts = vec![T::zero(); batch * memory];
+        let mut weights = vec![T::zero(); batch * source];
+        let mut activations = vec![T::zero(); present * size];
+        let (q, v_flat) = (flat(query), flat(v));
+        let (k, m) = (Stack::new(keys), Stack::new(values));
+        let rows = pieces(&mut contexts, repeat_n(memory, batch))
+            .into_iter()
+            .zip(pieces(&mut weights, repeat_n(source, batch)))
+            .zip(pieces(&mut activations, self.lengths.iter().map(|n| n * size)));
+        for_each_row(context, present * (size + memory), rows, |b, ((c, w), t)| {
+            let n = self.lengths[b];
+            let (key, query) = (k.rows(b), &q[b * size..][..size]);
+            // t = tanh(q + k)
+            for s in 0..n {
+                let t = &mut t[s * size..][..size];
+                t.copy_from_slice(&k.elements[key.at(s)]);
+                add_scaled(t, T::one(), query);
+            }
+            T::tanh_slice(t);
+            // e = v·t
+            for s in 0..n {
+                w[s] = dot(&v_flat, &t[s * size..][..size]);
+            }
+            // w = softmax(e), c = Σ w·m
+            weigh_forward(&mut w[..n], &m, m.rows(b), c);
+        });
+        let weights = array(NAME, &[batch, source], weights)?;
+        let outputs = vec![array(NAME, &[batch, memory], contexts)?, weights.clone()];
+        Ok((outputs, AdditiveSaved { v: v.clone(), values: values.clone(), weights, activations }))
+    }
+
+    fn backward(
+        &self,
+        context: &Context,
+        saved: &Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        let [batch, source, memory] = axes(NAME, &saved.values, "[B, S, M]")?;
+        let [size] = axes(NAME, &saved.v, "[A]")?;
+        let (d_context, d_weights) = (d_outputs.dense(0), d_outputs.dense(1));
+        let (d_c, d_w) = (flat(&d_context), flat(&d_weights));
+        let (v, m, w) = (flat(&saved.v), Stack::new(&saved.values), flat(&saved.weights));
+        let work = self.lengths.iter().sum::<usize>() * (size + memory);
+
+        // w = softmax(e), c = Σ w·m  ⇒  d_e, d_m
+        let mut d_scores = vec![T::zero(); batch * source];
+        let rows = pieces(&mut d_scores, repeat_n(source, batch)).into_iter();
+        for_each_row(context, work, rows, |b, d_e| {
+            let (n, of_row) = (self.lengths[b], b * source);
+            weigh_backward(
+                &w[of_row..][..n],
+                &m,
+                m.rows(b),
+                &d_c[b * memory..][..memory],
+                &d_w[of_row..][..n],
+                &mut d_e[..n],
+            );
+        });
+        if sink.wants(VALUES) {
+            add_to(sink, VALUES, saved.values.len(), |d_m| {
+                let rows = pieces(d_m, repeat_n(source * memory, batch)).into_iter();
+                for_each_row(context, work, rows, |b, d_m| {
+                    weigh_backward_memory(
+                        &w[b * source..][..self.lengths[b]],
+                        &d_c[b * memory..][..memory],
+                        d_m,
+                        Rows::of_width(memory),
+                    );
+                });
+            })?;
+        }
+
+        // Each row of the batch has its own sum for v; they are added in the order of the rows.
+        let mut d_query = vec![T::zero(); batch * size];
+        let mut d_v_rows = vec![T::zero(); batch * size];
+        add_to(sink, KEYS, batch * source * size, |d_k| {
+            let rows = pieces(d_k, repeat_n(source * size, batch))
+                .into_iter()
+                .zip(pieces(&mut d_query, repeat_n(size, batch)))
+                .zip(pieces(&mut d_v_rows, repeat_n(size, batch)))
+                .zip(self.activations_of_rows(&saved.activations, size));
+            for_each_row(context, work, rows, |b, (((d_k, d_q), d_v), t)| {
+                for s in 0..self.lengths[b] {
+                    let (d_e, place) = (d_scores[b * source + s], s * size..(s + 1) * size);
+                    let (t, d_k) = (&t[place.clone()], &mut d_k[place]);
+                    // e = v·t  ⇒  d_v = Σ d_e·t
+                    add_scaled(d_v, d_e, t);
+                    // e = v·t, t = tanh(q + k)  ⇒  d_(q + k) = d_e·v·(1 - t²), which is d_k, and summed d_q
+                    for i in 0..size {
+                        let d = d_e * v[i] * (T::one() - t[i] * t[i]);
+                        d_k[i] += d;
+                        d_q[i] += d;
+                    }
+                }
+            });
+        })?;
+        sink.add(QUERY, array(NAME, &[batch, size], d_query)?)?;
+        if sink.wants(V) {
+            let mut d_v = vec![T::zero(); size];
+            for b in 0..batch {
+                add_scaled(&mut d_v, T::one(), &d_v_rows[b * size..][..size]);
+            }
+            sink.add(V, array(NAME, &[size], d_v)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl AdditiveAttention {
+    /// The activations of each row of the batch, `[lengths[b], A]`.
+    fn activations_of_rows<'a, T>(
+        &'a self,
+        mut activations: &'a [T],
+        size: usize,
+    ) -> impl Iterator<Item = &'a [T]> + use<'a, T> {
+        self.lengths
+            .iter()
+            .map(move |length| activations.split_off(..length * size).unwrap_or_default())
+    }
+}

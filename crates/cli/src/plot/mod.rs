@@ -1,0 +1,29 @@
+//! The pictures: attention heatmaps and curves, as SVG and PNG.
+//!
+//! A figure is plain data with a `draw` method ([`Heatmap`], [`Curves`]). Drawing it gives a
+//! [`Picture`], which is an SVG document; its PNG form is that document rasterised with a built-in
+//! font. So there is one drawing, both forms agree, and no machine's fonts take part:
+//! the same data gives the same bytes.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `heatmap.rs` | where the decoder attended |
+//! | `curves.rs` | stacked panels of lines over a shared horizontal axis |
+//! | `history.rs` | the curves of training runs |
+//! | `axis.rs` | ranges, ticks and their labels |
+//! | `picture.rs` | the SVG writer, the rasteriser, saving to a file |
+//! | `text.rs` | the built-in font: widths, shortening, wrapping |
+//! | `theme.rs` | every colour and size |
+
+mod axis;
+mod curves;
+mod heatmap;
+mod history;
+mod picture;
+mod text;
+mod theme;
+
+pub use curves::{Best, Curves, Panel, Scale, Series};
+pub use heatmap::Heatmap;
+pub use history::{RunHistory, training_curves};
+pub use picture::{Picture, PictureFormat, PlotError};

@@ -1,2 +1,81 @@
-//! The `unspool` command.
-fn main() {}
+//! The `unspool` command: one file for each subcommand in `commands`, pictures in `plot`.
+
+mod commands;
+mod console;
+mod plot;
+mod runs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::console::Console;
+
+/// Train, translate and look: sequence-to-sequence models with hand-written backward passes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "unspool",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  unspool demo                                   learn a small translation in about a minute
+  unspool train --task reverse --out runs/rev    train on a built-in task
+  unspool train multi30k.toml --out runs/m30k    train as a file says
+  unspool translate --model runs/demo            translate what you type
+  unspool plot runs/demo --out curves.svg        draw how training went"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What every subcommand takes.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Global {
+    /// Threads to compute with; 0 for one for each core. Results do not depend on it
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(commands::demo::Demo),
+    Train(commands::train::Train),
+    Translate(commands::translate::Translate),
+    Eval(commands::eval::Eval),
+    Tasks(commands::tasks::Tasks),
+    Plot(commands::plot::Plot),
+    Inspect(commands::inspect::Inspect),
+    Completions(commands::completions::Completions),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let console = Console::new(cli.global.quiet, cli.global.verbose);
+    let context = match unspool_tensor::Context::with_threads(cli.global.threads) {
+        Ok(context) => context,
+        Err(error) => return console.fail(&error),
+    };
+    let result = match cli.command {
+        Command::Demo(command) => command.run(&console, context),
+        Command::Train(command) => command.run(&console, context),
+        Command::Translate(command) => command.run(&console, context),
+        Command::Eval(command) => command.run(&console, context),
+        Command::Tasks(command) => command.run(&console),
+        Command::Plot(command) => command.run(&console),
+        Command::Inspect(command) => command.run(&console, context),
+        Command::Completions(command) => command.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => console.fail(error.as_ref()),
+    }
+}

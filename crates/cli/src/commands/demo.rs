@@ -1,0 +1,127 @@
+//! `unspool demo`: the whole of it in a minute: train, translate, look.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use unspool_decode::{Beam, LengthPenalty};
+use unspool_seq2seq::batch::Source;
+use unspool_seq2seq::{Limits, Seq2Seq, Strategy, Translator};
+use unspool_tensor::Context;
+use unspool_train::config::Config;
+use unspool_train::dataset::task_splits;
+use unspool_train::trainer::{BEST, CONFIG, LAST, LOG, Outcome as Training, Trainer};
+
+use super::train::describe;
+use super::translate::{draw_attention, source_of};
+use crate::console::{Console, Outcome, print};
+use crate::runs;
+
+/// So many test sentences are shown, and as many heatmaps drawn.
+const SHOWN: usize = 5;
+
+/// Learn a small translation, English to French, and look at it: about a minute on two cores
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  unspool demo
+  unspool demo --out /tmp/demo --set model.cell=gru --set training.epochs=2")]
+pub struct Demo {
+    /// The run's folder; a demo that is there already is replaced
+    #[arg(long, default_value = "runs/demo", value_name = "FOLDER")]
+    out: PathBuf,
+    /// What all randomness comes from
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Set a key of the demo's configuration
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::train::key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+impl Demo {
+    /// Runs the subcommand.
+    pub fn run(self, console: &Console, context: Context) -> Outcome {
+        let mut overrides = self.set.clone();
+        overrides.extend(self.seed.map(|seed| ("training.seed".into(), seed.to_string())));
+        let config = Config::parse(include_str!("demo.toml"), &overrides)?;
+        let stop = runs::stop_on_ctrl_c()?;
+        let mut trainer = Trainer::start(config, &self.out, context.clone(), true)?;
+        describe(&trainer, console);
+        let outcome = runs::watch(&mut trainer, console, &stop)?;
+        let out = trainer.folder().to_path_buf();
+        drop(trainer);
+        if outcome == Training::Interrupted {
+            let folder = out.display();
+            console.say(format!("saved; go on with: unspool train --resume {folder}"));
+            return Ok(ExitCode::from(130));
+        }
+
+        let checkpoint = runs::load(&out, &context, console)?;
+        let drawn = show(&checkpoint.model, &checkpoint.config, &out)?;
+        let run = [runs::history(&out)?];
+        for extension in ["svg", "png"] {
+            runs::plot(&run, "How training went", &out.join(format!("curves.{extension}")))?;
+        }
+        let folder = out.display();
+        print(format!(
+            "\nwritten to {folder}:
+  curves.svg, .png        loss, BLEU, accuracy and learning rate
+  attention-1.svg, .png   where the model looked, up to attention-{drawn}
+  {BEST:<23} the model
+  {LAST:<23} what training resumes from
+  {CONFIG:<23} the configuration
+  {LOG:<23} the log
+
+try next:
+  unspool translate --model {folder}
+  echo \"the little cat does not eat the red apple\" | unspool translate --model {folder} --beam 5 --n-best 3
+  unspool eval --model {folder} --beam 5
+  unspool train --task reverse --out runs/reverse"
+        ))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Translates some test sentences in two ways, and draws where the model looked.
+fn show(
+    model: &Seq2Seq<f32>,
+    config: &Config,
+    out: &Path,
+) -> Result<usize, Box<dyn std::error::Error>> {
+    let test = task_splits(config)?.test;
+    // The longest of the first ones show the most.
+    let mut shown: Vec<_> = test.iter().take(40).collect();
+    shown.sort_by_key(|pair| std::cmp::Reverse(pair.source.split(' ').count()));
+    shown.truncate(SHOWN);
+    let sources: Result<Vec<Source>, _> =
+        shown.iter().map(|pair| source_of(model, &pair.source)).collect();
+    let sources = sources?;
+    let sources: Vec<&Source> = sources.iter().collect();
+    let translator = Translator::new(&[model])?;
+    let limits = Limits { min_length: 0, max_length: None, attention: true };
+    let greedy = translator.translate(&sources, &Strategy::Greedy, limits, 0)?;
+    let average = LengthPenalty::Average { alpha: 1.0 };
+    let beam = Strategy::Beam(Beam { size: 5, n_best: 1, length_penalty: average });
+    let beam = translator.translate(&sources, &beam, limits, 0)?;
+    print("\nsentences whose combinations of words were never seen in training:")?;
+    for (index, pair) in shown.iter().enumerate() {
+        let (Some(by_greedy), Some(by_beam)) = (greedy[index].first(), beam[index].first()) else {
+            continue;
+        };
+        let text = |hypothesis: &unspool_decode::Hypothesis| {
+            let text = model.target().decode(&hypothesis.tokens);
+            let mark = if text == pair.target { "✓" } else { "✗" };
+            format!("{text}  {mark}")
+        };
+        print(format!(
+            "\n  source     {}\n  reference  {}\n  greedy     {}\n  beam 5     {}",
+            pair.source,
+            pair.target,
+            text(by_greedy),
+            text(by_beam)
+        ))?;
+        for extension in ["svg", "png"] {
+            let path = out.join(format!("attention-{}.{extension}", index + 1));
+            draw_attention(model, &pair.source, sources[index], by_greedy, &path)?;
+        }
+    }
+    Ok(shown.len())
+}

@@ -1,0 +1,215 @@
+//! `unspool eval`: how good a model's translations, or any two files, are.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use unspool_seq2seq::batch::{Example, Source};
+use unspool_seq2seq::{Seq2Seq, SourceSide, Strategy, Translator};
+use unspool_tensor::Context;
+use unspool_train::data::read::{Pair, read_lines, read_parallel};
+use unspool_train::data::vectors::read_vectors;
+use unspool_train::dataset::task_splits;
+use unspool_train::evaluate::evaluate;
+use unspool_train::metrics::bleu::{Bleu, BleuScore, Tokenization};
+
+use super::translate::SearchOptions;
+use crate::console::{Console, Outcome, print};
+use crate::runs;
+
+/// Score a model, or a file of translations
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  unspool eval --model runs/demo                              its task's test part
+  unspool eval --model runs/rev --split long                  longer than any trained on
+  unspool eval --model runs/m30k --data test.de test.en --beam 5
+  unspool eval --hypotheses out.txt --references test.en --tokenisation 13a")]
+pub struct Eval {
+    /// A run's folder or a checkpoint
+    #[arg(long, value_name = "RUN", required_unless_present = "hypotheses")]
+    model: Option<PathBuf>,
+    /// The pairs to score it on: source and target file
+    #[arg(long, num_args = 2, value_names = ["SOURCE", "TARGET"], requires = "model")]
+    data: Vec<PathBuf>,
+    /// The part of its built-in task to score it on: train, validation, test or long
+    #[arg(long, default_value = "test", conflicts_with = "data", value_name = "PART")]
+    split: String,
+    /// Translations, a sentence a line
+    #[arg(long, value_name = "FILE", requires = "references", conflicts_with_all = ["model", "data"])]
+    hypotheses: Option<PathBuf>,
+    /// Their references; several files for several references
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    references: Vec<PathBuf>,
+    /// How BLEU sees words: none or 13a; a model's default is what it was trained with
+    #[arg(long, value_name = "NAME", value_parser = ["none", "13a"])]
+    tokenisation: Option<String>,
+    /// Ignore case
+    #[arg(long)]
+    lowercase: bool,
+    #[command(flatten)]
+    search: SearchOptions,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Eval {
+    /// Runs the subcommand.
+    pub fn run(self, console: &Console, context: Context) -> Outcome {
+        match &self.model {
+            Some(model) => self.score_model(model, console, &context)?,
+            None => self.score_files()?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn bleu(&self, default: Tokenization) -> Bleu {
+        let tokenization = match self.tokenisation.as_deref() {
+            Some("13a") => Tokenization::Mteval13a,
+            Some(_) => Tokenization::None,
+            None => default,
+        };
+        Bleu { tokenization, lowercase: self.lowercase, ..Bleu::default() }
+    }
+
+    fn score_files(&self) -> Result<(), Box<dyn Error>> {
+        let Some(hypotheses) = &self.hypotheses else { return Ok(()) };
+        let hypotheses = read_lines(hypotheses)?;
+        let references: Result<Vec<Vec<String>>, _> =
+            self.references.iter().map(|path| read_lines(path)).collect();
+        let references = references?;
+        for (path, lines) in self.references.iter().zip(&references) {
+            if lines.len() != hypotheses.len() {
+                let (path, found, wanted) = (path.display(), lines.len(), hypotheses.len());
+                return Err(format!("{path}: {found} lines, but {wanted} hypotheses").into());
+            }
+        }
+        let references: Vec<&[String]> = references.iter().map(Vec::as_slice).collect();
+        let score = self.bleu(Tokenization::Mteval13a).score(&hypotheses, &references)?;
+        Ok(print(if self.json { bleu_json(&score).to_string() } else { score.to_string() })?)
+    }
+
+    fn score_model(
+        &self,
+        path: &std::path::Path,
+        console: &Console,
+        context: &Context,
+    ) -> Result<(), Box<dyn Error>> {
+        let strategy = self.search.strategy()?;
+        // Sentences are shared out over the threads, so each is computed on one.
+        let checkpoint = runs::load(path, &context.for_shard(0), console)?;
+        let model = &checkpoint.model;
+        let (examples, references) = match self.data.as_slice() {
+            [source, target] => read_examples(model, source, target)?,
+            _ => {
+                if checkpoint.config.data.task.is_empty() {
+                    return Err("--data: which files shall the model be scored on?".into());
+                }
+                let splits = task_splits(&checkpoint.config)?;
+                let named = splits.named().find(|(name, _)| *name == self.split);
+                let (_, pairs) = named.ok_or_else(|| {
+                    let names: Vec<_> = splits.named().map(|(name, _)| name).collect();
+                    format!("--split {}: the task has {}", self.split, names.join(", "))
+                })?;
+                encode(model, pairs)?
+            }
+        };
+        let bleu = self.bleu(checkpoint.config.training.bleu_tokenisation.into());
+        let found = evaluate(model, context, &examples, &references, bleu)?;
+        let (score, sequences) = match strategy {
+            Strategy::Greedy => (found.bleu, found.sequence_accuracy),
+            _ => self.search_score(model, &examples, &references, bleu, &strategy, console)?,
+        };
+        if self.json {
+            let mut json = bleu_json(&score);
+            json["loss"] = found.loss.into();
+            json["perplexity"] = found.perplexity.into();
+            json["token_accuracy"] = found.token_accuracy.into();
+            json["sequence_accuracy"] = sequences.into();
+            json["sentences"] = examples.len().into();
+            return Ok(print(json)?);
+        }
+        print(format!(
+            "{} sentences: loss {:.4}, perplexity {:.3}, tokens right {:.2}%, sequences right {:.2}%",
+            examples.len(),
+            found.loss,
+            found.perplexity,
+            100.0 * found.token_accuracy,
+            100.0 * sequences
+        ))?;
+        Ok(print(score)?)
+    }
+
+    /// BLEU and sequence accuracy of any search.
+    fn search_score(
+        &self,
+        model: &Seq2Seq<f32>,
+        examples: &[Example],
+        references: &[String],
+        bleu: Bleu,
+        strategy: &Strategy,
+        console: &Console,
+    ) -> Result<(BleuScore, f64), Box<dyn Error>> {
+        let translator = Translator::new(&[model])?;
+        let limits = self.search.limits(false);
+        let bar = console.bar(examples.len() as u64, "sentences");
+        let (mut outputs, mut right) = (Vec::new(), 0);
+        for batch in examples.chunks(64) {
+            let sources: Vec<&Source> = batch.iter().map(|example| &example.source).collect();
+            let found = translator.translate(&sources, strategy, limits, outputs.len())?;
+            for (hypotheses, example) in found.iter().zip(batch) {
+                let best = hypotheses.first().map_or(&[][..], |best| &best.tokens);
+                right += usize::from(best == example.target);
+                outputs.push(model.target().decode(best));
+            }
+            bar.set_position(outputs.len() as u64);
+        }
+        bar.finish_and_clear();
+        let share = right as f64 / examples.len().max(1) as f64;
+        Ok((bleu.score(&outputs, &[references])?, share))
+    }
+}
+
+type Examples = (Vec<Example>, Vec<String>);
+
+fn encode(model: &Seq2Seq<f32>, pairs: &[Pair]) -> Result<Examples, Box<dyn Error>> {
+    let SourceSide::Tokens(vocabulary) = model.source() else {
+        return Err("the model reads vectors, not text".into());
+    };
+    let example = |pair: &Pair| Example {
+        source: Source::Tokens(vocabulary.encode(&pair.source)),
+        target: model.target().encode(&pair.target),
+    };
+    let references = pairs.iter().map(|pair| pair.target.clone());
+    Ok((pairs.iter().map(example).collect(), references.collect()))
+}
+
+fn read_examples(
+    model: &Seq2Seq<f32>,
+    source: &std::path::Path,
+    target: &std::path::Path,
+) -> Result<Examples, Box<dyn Error>> {
+    match model.source() {
+        SourceSide::Tokens(_) => encode(model, &read_parallel(source, target)?.pairs),
+        SourceSide::Vectors(_) => {
+            let pairs = read_vectors(source, target)?.pairs;
+            let references = pairs.iter().map(|pair| pair.target.clone()).collect();
+            let example = |pair: Pair<ndarray::Array2<f64>>| Example {
+                source: Source::Vectors(pair.source),
+                target: model.target().encode(&pair.target),
+            };
+            Ok((pairs.into_iter().map(example).collect(), references))
+        }
+    }
+}
+
+fn bleu_json(score: &BleuScore) -> serde_json::Value {
+    serde_json::json!({
+        "bleu": score.score,
+        "signature": score.signature,
+        "precisions": score.precisions,
+        "brevity_penalty": score.brevity_penalty,
+        "hypothesis_length": score.hypothesis_length,
+        "reference_length": score.reference_length,
+    })
+}

@@ -1,0 +1,166 @@
+//! Runs on disk: finding a checkpoint, watching a training, reading its log back.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use unspool_tensor::Context;
+use unspool_train::checkpoint::{self, Checkpoint, CheckpointError};
+use unspool_train::log::{Record, Validation, read_log};
+use unspool_train::trainer::{BEST, Event, LAST, LOG, Outcome, TrainError, Trainer};
+
+use crate::console::Console;
+use crate::plot::{RunHistory, Scale, training_curves};
+
+/// The checkpoint that a path stands for: a file, or the best (else the last) of a run's folder.
+pub fn checkpoint_path(path: &Path) -> PathBuf {
+    if !path.is_dir() {
+        return path.into();
+    }
+    let best = path.join(BEST);
+    if best.exists() { best } else { path.join(LAST) }
+}
+
+/// Loads the checkpoint that a path stands for.
+pub fn load(path: &Path, context: &Context, console: &Console) -> Result<Checkpoint, CheckpointError> {
+    let file = checkpoint_path(path);
+    let checkpoint = checkpoint::load(&file, context.clone())?;
+    console.detail(format!(
+        "{}: {} parameters, {} updates",
+        file.display(),
+        checkpoint.model.params().numel(),
+        checkpoint.state.update
+    ));
+    Ok(checkpoint)
+}
+
+/// Sets a flag on Ctrl-C or a request to end; a second one ends the process at once.
+pub fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>, Box<dyn Error>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })?;
+    Ok(stop)
+}
+
+/// Trains with a progress bar; on anything but a terminal, with a line for each validation.
+pub fn watch(
+    trainer: &mut Trainer,
+    console: &Console,
+    stop: &AtomicBool,
+) -> Result<Outcome, TrainError> {
+    let epochs = trainer.config().training.epochs;
+    let mut bar: Option<(u64, ProgressBar)> = None;
+    let mut smooth: Option<(f64, f64)> = None;
+    let started = Instant::now();
+    let outcome = trainer.run(stop, |event| match event {
+        Event::Update { update, batch, batches, tokens_per_second } => {
+            let (loss, rate) = match smooth {
+                Some((loss, rate)) => {
+                    (0.95 * loss + 0.05 * update.loss, 0.95 * rate + 0.05 * tokens_per_second)
+                }
+                None => (update.loss, tokens_per_second),
+            };
+            smooth = Some((loss, rate));
+            if bar.as_ref().is_none_or(|(epoch, _)| *epoch != update.epoch) {
+                if let Some((_, before)) = bar.take() {
+                    before.finish_and_clear();
+                }
+                let new = console.bar(batches, "batches");
+                new.set_prefix(match epochs {
+                    0 => format!("epoch {}", update.epoch),
+                    _ => format!("epoch {}/{epochs}", update.epoch),
+                });
+                new.set_position(batch.saturating_sub(1));
+                new.reset_eta();
+                bar = Some((update.epoch, new));
+            }
+            if let Some((_, bar)) = &bar {
+                bar.set_position(batch);
+                bar.set_message(format!("loss {loss:.3}  {} tokens/s", thousands(rate)));
+            }
+        }
+        Event::Validating => {
+            if let Some((_, bar)) = &bar {
+                bar.set_message("validating");
+            }
+        }
+        Event::Validation(validation) => {
+            let line = validation_line(validation, console, started.elapsed().as_secs_f64());
+            match &bar {
+                Some((_, bar)) if !bar.is_hidden() => bar.println(line),
+                _ => console.say(line),
+            }
+        }
+    });
+    if let Some((_, bar)) = bar {
+        bar.finish_and_clear();
+    }
+    outcome
+}
+
+fn validation_line(validation: &Validation, console: &Console, seconds: f64) -> String {
+    let best = if validation.best { console.bold("  best") } else { String::new() };
+    format!(
+        "epoch {:>2}  update {:>6}  validation: loss {:.4}  perplexity {:.2}  tokens {:.1}%  \
+         sequences {:.1}%  BLEU {:.2}{best}  {}",
+        validation.epoch,
+        validation.update,
+        validation.loss,
+        validation.perplexity,
+        100.0 * validation.token_accuracy,
+        100.0 * validation.sequence_accuracy,
+        validation.bleu,
+        console.dim(format!("{seconds:.0} s")),
+    )
+}
+
+/// A number with its thousands apart.
+pub fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// What a run's log tells, as curves over the update.
+pub fn history(folder: &Path) -> Result<RunHistory, Box<dyn Error>> {
+    let path = if folder.is_dir() { folder.join(LOG) } else { folder.into() };
+    let records = read_log(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let name = if folder.is_dir() { folder.file_name() } else { folder.file_stem() };
+    let name = name.map_or("run".into(), |name| name.to_string_lossy().into_owned());
+    let mut run = RunHistory { name, ..RunHistory::default() };
+    for record in records {
+        match record {
+            Record::Update(update) => {
+                let x = update.update as f64;
+                run.training_loss.push((x, update.loss));
+                run.learning_rate.push((x, update.learning_rate));
+            }
+            Record::Validation(validation) => {
+                let x = validation.update as f64;
+                run.validation_loss.push((x, validation.loss));
+                run.validation_bleu.push((x, validation.bleu));
+                run.sequence_accuracy.push((x, 100.0 * validation.sequence_accuracy));
+            }
+        }
+    }
+    Ok(run)
+}
+
+/// Draws the curves of runs into a file.
+pub fn plot(runs: &[RunHistory], title: &str, out: &Path) -> Result<(), Box<dyn Error>> {
+    let picture = training_curves(title, "update", runs, Scale::Linear).draw();
+    Ok(picture.save(out)?)
+}

@@ -1,0 +1,381 @@
+//! The decoder: one step at a time, from the previous token and state to scores of the next token.
+
+use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn};
+use unspool_layers::attention::{Attention, AttentionConfig, Memory};
+use unspool_layers::dropout::Dropout;
+use unspool_layers::embedding::Embedding;
+use unspool_layers::linear::{Linear, linear};
+use unspool_layers::recurrent::{Recurrent, RecurrentConfig, State};
+use unspool_layers::{Bound, ParamId, ParamStore};
+use unspool_tensor::random::Key;
+use unspool_tensor::{Real, Tensor, Var};
+
+use crate::config::{Query, Readout};
+use crate::vocabulary::{PAD, Token};
+use crate::{ModelConfig, Result};
+
+/// Embedding, recurrent layers, attention, readout and output layer of the target side.
+#[derive(Debug)]
+pub struct Decoder {
+    embedding: Embedding,
+    embedding_dropout: Dropout,
+    recurrent: Recurrent,
+    /// The second cell of a query in between: it reads the context.
+    second: Option<Recurrent>,
+    attention: Option<Attention>,
+    query: Query,
+    /// Makes the attentional vector of input feeding.
+    combine: Option<Linear>,
+    readout: Readout,
+    readout_layer: Option<Linear>,
+    readout_dropout: Dropout,
+    /// The output layer's weight `[V, R]`, which may be the embedding's.
+    output_weight: ParamId,
+    output_bias: ParamId,
+    hidden: usize,
+}
+
+/// What the decoder carries from step to step.
+#[derive(Clone)]
+pub struct DecoderState<'t, T: Real> {
+    /// The states of its recurrent layers, `[B, H]` each.
+    pub recurrent: State<'t, T>,
+    /// The attentional vector that input feeding reads next, `[B, H]`.
+    pub fed: Option<Var<'t, T>>,
+}
+
+/// What one step gives.
+pub struct DecoderStep<'t, T: Real> {
+    /// The state after it.
+    pub state: DecoderState<'t, T>,
+    /// What the readout reads.
+    pub features: Features<'t, T>,
+    /// The attention weights `[B, S]`.
+    pub weights: Option<Var<'t, T>>,
+}
+
+/// What the readout reads: of one step `[B, ..]`, or of all steps `[T, B, ..]`.
+#[derive(Clone, Copy)]
+pub struct Features<'t, T: Real> {
+    /// The top state, or the attentional vector of input feeding, `[.., H]`.
+    pub output: Var<'t, T>,
+    /// The context, `[.., M]`.
+    pub context: Option<Var<'t, T>>,
+    /// The embedding of the previous token, `[.., E]`.
+    pub embedded: Var<'t, T>,
+}
+
+/// How often the decoder reads the true previous token in training, rather than its own prediction
+/// (Bengio et al. 2015, "Scheduled sampling").
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TeacherForcing(pub f64);
+
+impl TeacherForcing {
+    /// Always the true token.
+    pub const ALWAYS: Self = TeacherForcing(1.0);
+}
+
+impl Decoder {
+    pub(crate) fn new<T: Real>(
+        store: &mut ParamStore<T>,
+        config: &ModelConfig,
+        vocabulary: usize,
+        key: Key,
+    ) -> Result<Self> {
+        let embedding = Embedding::new(
+            store,
+            "decoder.embedding",
+            vocabulary,
+            config.embedding,
+            Some(PAD as usize),
+            config.init.embedding(),
+            key,
+        )?;
+        let query = if config.attention.0.is_some() { config.query } else { Query::Previous };
+        let recurrent = |layers: usize, input: usize| RecurrentConfig {
+            cell: config.cell,
+            input,
+            hidden: config.hidden,
+            layers,
+            bidirectional: false,
+            dropout: config.dropout.layers,
+        };
+        let input = config.embedding
+            + match query {
+                Query::Previous => config.context(),
+                Query::New => config.hidden,
+                Query::Between => 0,
+            };
+        let cells = config.init.recurrent();
+        let layers = recurrent(config.decoder_layers, input);
+        let layers = Recurrent::new(store, "decoder", layers, &cells, key)?;
+        let second = match query {
+            Query::Between => {
+                let second = recurrent(1, config.context());
+                Some(Recurrent::new(store, "decoder.second", second, &cells, key)?)
+            }
+            _ => None,
+        };
+        let weights = config.init.weights();
+        let attention = match config.attention.0 {
+            Some(kind) => {
+                let attention = AttentionConfig {
+                    kind,
+                    query: config.hidden,
+                    memory: config.memory(),
+                    size: config.attention_size,
+                    heads: config.attention_heads,
+                };
+                Some(Attention::new(store, "decoder.attention", attention, weights, key)?)
+            }
+            None => None,
+        };
+        let combine = match query {
+            // Luong et al. 2015, equation 5, has no bias.
+            Query::New => {
+                let from = config.context() + config.hidden;
+                let to = config.hidden;
+                Some(Linear::new(store, "decoder.combine", from, to, false, weights, key)?)
+            }
+            _ => None,
+        };
+        let readout_layer = match config.readout {
+            Readout::Tanh => {
+                let from = config.hidden + config.context() + config.embedding;
+                let to = config.readout_length();
+                Some(Linear::new(store, "decoder.readout", from, to, true, weights, key)?)
+            }
+            _ => None,
+        };
+        let output_weight = if config.tied_embeddings {
+            embedding.weight()
+        } else {
+            let (name, shape) = ("decoder.output.weight", [vocabulary, config.readout_length()]);
+            let value: ArrayD<T> = weights.sample(&shape, key.named(name))?;
+            store.add(name, value)?
+        };
+        let bias = ArrayD::<T>::zeros(IxDyn(&[vocabulary]));
+        let output_bias = store.add("decoder.output.bias", bias)?;
+        Ok(Decoder {
+            embedding,
+            embedding_dropout: Dropout::new(
+                config.dropout.embedding,
+                "decoder.embedding.dropout",
+            )?,
+            recurrent: layers,
+            second,
+            attention,
+            query,
+            combine,
+            readout: config.readout,
+            readout_layer,
+            readout_dropout: Dropout::new(config.dropout.readout, "decoder.readout.dropout")?,
+            output_weight,
+            output_bias,
+            hidden: config.hidden,
+        })
+    }
+
+    /// Whether the decoder attends.
+    pub fn has_attention(&self) -> bool {
+        self.attention.is_some()
+    }
+
+    /// Keys and values of attention, once for each sequence; `None` without attention.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn prepare<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        memory: Var<'t, T>,
+        lengths: &[usize],
+    ) -> Result<Option<Memory<'t, T>>> {
+        let _scope = bound.tape().scope("decoder");
+        let Some(attention) = &self.attention else { return Ok(None) };
+        Ok(Some(attention.prepare(bound, memory, lengths)?))
+    }
+
+    /// The state before the first step, from the bridge's states of `rows` rows.
+    pub fn start<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        recurrent: State<'t, T>,
+        rows: usize,
+    ) -> DecoderState<'t, T> {
+        let fed = self.combine.is_some();
+        let zeros = || bound.tape().constant(Array2::zeros((rows, self.hidden)));
+        DecoderState { recurrent, fed: fed.then(zeros) }
+    }
+
+    /// One step: reads the previous tokens `[B]`.
+    ///
+    /// # Errors
+    /// A token is not in the vocabulary.
+    pub fn step<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        memory: Option<&Memory<'t, T>>,
+        tokens: &[Token],
+        state: &DecoderState<'t, T>,
+        time: usize,
+    ) -> Result<DecoderStep<'t, T>> {
+        let _scope = bound.tape().scope("decoder");
+        bound.tape().at_time(Some(time));
+        let rows: Array1<usize> = tokens.iter().map(|&token| token as usize).collect();
+        let embedded = self.embedding.forward(bound, &rows)?;
+        let embedded = self.embedding_dropout.forward_at(bound, embedded, time)?;
+
+        let attend = |query: Var<'t, T>| -> Result<Option<(Var<'t, T>, Var<'t, T>)>> {
+            match (&self.attention, memory) {
+                (Some(attention), Some(memory)) => {
+                    Ok(Some(attention.attend(bound, memory, query)?))
+                }
+                _ => Ok(None),
+            }
+        };
+        let beside = |x: Var<'t, T>, y: Option<Var<'t, T>>| match y {
+            Some(y) => Var::concat(&[x, y], 1),
+            None => Ok(x),
+        };
+        let mut recurrent;
+        let mut fed = None;
+        let attended;
+        match self.query {
+            Query::Previous => {
+                attended = attend(state.recurrent.top())?;
+                let x = beside(embedded, attended.map(|(context, _)| context))?;
+                recurrent = self.recurrent.step(bound, x, &state.recurrent, time)?;
+            }
+            Query::New => {
+                let x = beside(embedded, state.fed)?;
+                recurrent = self.recurrent.step(bound, x, &state.recurrent, time)?;
+                attended = attend(recurrent.top())?;
+                if let (Some(combine), Some((context, _))) = (&self.combine, attended) {
+                    let both = Var::concat(&[context, recurrent.top()], 1)?;
+                    fed = Some(combine.forward(bound, both)?.tanh()?);
+                }
+            }
+            Query::Between => {
+                recurrent = self.recurrent.step(bound, embedded, &state.recurrent, time)?;
+                attended = attend(recurrent.top())?;
+                if let (Some(second), Some((context, _))) = (&self.second, attended) {
+                    // The second cell goes on from the top layer's state, and gives it its new one.
+                    let top = |all: &mut Vec<Var<'t, T>>| all.pop().into_iter().collect();
+                    let first = State { h: top(&mut recurrent.h), c: top(&mut recurrent.c) };
+                    let state = second.step(bound, context, &first, time)?;
+                    recurrent.h.extend(state.h);
+                    recurrent.c.extend(state.c);
+                }
+            }
+        }
+        bound.tape().at_time(None);
+        let features = Features {
+            output: fed.unwrap_or(recurrent.top()),
+            context: attended.map(|(context, _)| context),
+            embedded,
+        };
+        let weights = attended.map(|(_, weights)| weights);
+        Ok(DecoderStep { state: DecoderState { recurrent, fed }, features, weights })
+    }
+
+    /// The scores `[.., V]` of the next token; `time` is that of the (first) step.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn logits<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        features: Features<'t, T>,
+        time: usize,
+    ) -> Result<Var<'t, T>> {
+        let _scope = bound.tape().scope("decoder");
+        let axis = features.output.shape().len() - 1;
+        let all = || {
+            let parts = [Some(features.output), features.context, Some(features.embedded)];
+            Var::concat(&parts.into_iter().flatten().collect::<Vec<_>>(), axis)
+        };
+        let read = match (self.readout, &self.readout_layer) {
+            (Readout::State, _) => features.output,
+            (Readout::Tanh, Some(layer)) => layer.forward(bound, all()?)?.tanh()?,
+            (Readout::Linear | Readout::Tanh, _) => all()?,
+        };
+        let read = self.readout_dropout.forward_at(bound, read, time)?;
+        let bias = Some(bound.param(self.output_bias));
+        Ok(linear(read, bound.param(self.output_weight), bias)?)
+    }
+
+    /// The scores `[T, B, V]` of a whole target in training.
+    ///
+    /// `input [T, B]` are the true previous tokens; each but the first is read with the probability
+    /// `forcing`, decided token by token, and the arg max of the step before otherwise.
+    ///
+    /// # Errors
+    /// A token is not in the vocabulary.
+    pub fn unroll<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        memory: Option<&Memory<'t, T>>,
+        first: State<'t, T>,
+        input: &Array2<Token>,
+        forcing: TeacherForcing,
+    ) -> Result<Var<'t, T>> {
+        let (steps, rows) = input.dim();
+        let mut state = self.start(bound, first, rows);
+        let coins = bound.key("decoder.teacher_forcing");
+        let first_example = bound.tape().context().first_example();
+        let forced = |time: usize, row: usize| {
+            let example = (first_example + row) as u64;
+            coins.with(time as u64).uniform(example) < forcing.0
+        };
+        let always = forcing.0 >= 1.0;
+        let mut features = Vec::with_capacity(steps);
+        let mut logits: Vec<Var<'t, T>> = Vec::new();
+        for (time, truth) in input.outer_iter().enumerate() {
+            let mut tokens = truth.to_vec();
+            if let Some(previous) = logits.last() {
+                let predicted = arg_max(&previous.value());
+                for (row, token) in tokens.iter_mut().enumerate() {
+                    if *token != PAD && !forced(time, row) {
+                        *token = predicted[row];
+                    }
+                }
+            }
+            let step = self.step(bound, memory, &tokens, &state, time)?;
+            state = step.state;
+            if always {
+                features.push(step.features);
+            } else {
+                logits.push(self.logits(bound, step.features, time)?);
+            }
+        }
+        if !always {
+            return Ok(Var::stack(&logits, 0)?);
+        }
+        // With every token forced, the readout of all steps is one large product.
+        let stack = |part: &dyn Fn(&Features<'t, T>) -> Option<Var<'t, T>>| {
+            let parts: Option<Vec<_>> = features.iter().map(part).collect();
+            parts.map(|parts| Var::stack(&parts, 0)).transpose()
+        };
+        let output = Var::stack(&features.iter().map(|f| f.output).collect::<Vec<_>>(), 0)?;
+        let embedded = Var::stack(&features.iter().map(|f| f.embedded).collect::<Vec<_>>(), 0)?;
+        let all = Features { output, context: stack(&|f| f.context)?, embedded };
+        self.logits(bound, all, 0)
+    }
+}
+
+/// The token with the highest score in each row of `logits [.., V]`, the first of equals.
+pub fn arg_max<T: Real>(logits: &Tensor<T>) -> Vec<Token> {
+    let last = Axis(logits.ndim().saturating_sub(1));
+    (logits.lanes(last).into_iter())
+        .map(|row| {
+            let mut best = (0, T::from_f64(f64::NEG_INFINITY));
+            for (token, &score) in row.iter().enumerate() {
+                if score > best.1 {
+                    best = (token, score);
+                }
+            }
+            best.0 as Token
+        })
+        .collect()
+}

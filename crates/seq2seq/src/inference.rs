@@ -1,0 +1,140 @@
+//! Inference: the decoder's steps without a tape to go back on, for any search of `unspool-decode`.
+
+use std::sync::Arc;
+
+use ndarray::Axis;
+use unspool_decode::{StepModel, StepOutput};
+use unspool_layers::Bound;
+use unspool_layers::attention::Memory;
+use unspool_layers::recurrent::State;
+use unspool_tensor::{Real, Tape, Tensor, Var};
+
+use crate::batch::SourceBatch;
+use crate::decoder::DecoderState;
+use crate::vocabulary::Token;
+use crate::{ModelError, Result, Seq2Seq};
+
+/// What a model remembers of each row of a batch while it decodes.
+#[derive(Clone, Debug)]
+pub struct InferenceState<T: Real> {
+    /// The hidden states of the decoder's layers, `[B, H]` each.
+    hidden: Vec<Tensor<T>>,
+    /// The cell states of an LSTM's layers, `[B, H]` each.
+    cell: Vec<Tensor<T>>,
+    /// The attentional vector of input feeding, `[B, H]`.
+    fed: Option<Tensor<T>>,
+    memory: Option<StoredMemory<T>>,
+    time: usize,
+}
+
+/// The keys and values of attention, off the tape.
+#[derive(Clone, Debug)]
+struct StoredMemory<T: Real> {
+    keys: Tensor<T>,
+    values: Tensor<T>,
+    lengths: Arc<[usize]>,
+}
+
+impl<T: Real> Seq2Seq<T> {
+    /// Encodes sources: the state from which a search starts, one row for each.
+    ///
+    /// # Errors
+    /// The sources are of another kind than the model's.
+    pub fn encode(&self, source: &SourceBatch) -> Result<InferenceState<T>> {
+        let tape = Tape::inference(self.context().clone());
+        let bound = Bound::evaluation(&tape, self.params());
+        let encoded = self.encoder().forward(bound, source, self.statistics())?;
+        let memory = self.decoder().prepare(bound, encoded.memory, &source.lengths)?;
+        let first = self.bridge().forward(bound, &encoded, &source.lengths)?;
+        let state = self.decoder().start(bound, first, source.len());
+        let memory = memory.map(|memory| StoredMemory {
+            keys: memory.keys.value(),
+            values: memory.values.value(),
+            lengths: memory.lengths,
+        });
+        Ok(InferenceState { memory, ..InferenceState::of(&state, 0) })
+    }
+}
+
+impl<T: Real> InferenceState<T> {
+    /// Everything but the memory.
+    fn of(state: &DecoderState<'_, T>, time: usize) -> Self {
+        let values = |vars: &[Var<'_, T>]| vars.iter().map(|var| var.value()).collect();
+        InferenceState {
+            hidden: values(&state.recurrent.h),
+            cell: values(&state.recurrent.c),
+            fed: state.fed.map(|fed| fed.value()),
+            memory: None,
+            time,
+        }
+    }
+}
+
+impl<T: Real> StepModel for Seq2Seq<T> {
+    type State = InferenceState<T>;
+    type Error = ModelError;
+
+    fn vocabulary(&self) -> usize {
+        self.target().size()
+    }
+
+    fn step(
+        &self,
+        tokens: &[Token],
+        state: &mut Self::State,
+        out: &mut StepOutput,
+    ) -> Result<()> {
+        let tape = Tape::inference(self.context().clone());
+        let bound = Bound::evaluation(&tape, self.params());
+        let vars = |tensors: &[Tensor<T>]| {
+            tensors.iter().map(|tensor| tape.constant(tensor.clone())).collect()
+        };
+        let before = DecoderState {
+            recurrent: State { h: vars(&state.hidden), c: vars(&state.cell) },
+            fed: state.fed.clone().map(|fed| tape.constant(fed)),
+        };
+        let memory = state.memory.as_ref().map(|memory| Memory {
+            keys: tape.constant(memory.keys.clone()),
+            values: tape.constant(memory.values.clone()),
+            lengths: memory.lengths.clone(),
+        });
+        let step = self.decoder().step(bound, memory.as_ref(), tokens, &before, state.time)?;
+        let logits = self.decoder().logits(bound, step.features, state.time)?;
+        let log_probs = logits.log_softmax(1)?.value();
+        for row in log_probs.outer_iter() {
+            let written = out.log_probs.push(row.len());
+            written.iter_mut().zip(row).for_each(|(out, &x)| *out = x.to_f64() as f32);
+        }
+        if let (true, Some(weights), Some(memory)) =
+            (out.wants_attention(), step.weights, &state.memory)
+        {
+            for (row, &length) in weights.value().outer_iter().zip(memory.lengths.iter()) {
+                let written = out.attention.push(length);
+                written.iter_mut().zip(row).for_each(|(out, &x)| *out = x.to_f64() as f32);
+            }
+        }
+        let memory = state.memory.take();
+        *state = InferenceState { memory, ..InferenceState::of(&step.state, state.time + 1) };
+        Ok(())
+    }
+
+    fn reorder(&self, state: &mut Self::State, origins: &[usize]) -> Result<()> {
+        let rows = state.hidden.first().map_or(0, |h| h.shape()[0]);
+        if let Some(origin) = origins.iter().find(|&&origin| origin >= rows) {
+            let problem = format!("row {origin} does not exist in a batch of {rows}");
+            return Err(ModelError::Input(problem));
+        }
+        let select = |tensor: &mut Tensor<T>| {
+            *tensor = tensor.select(Axis(0), origins).into_shared();
+        };
+        state.hidden.iter_mut().for_each(select);
+        state.cell.iter_mut().for_each(select);
+        state.fed.iter_mut().for_each(select);
+        if let Some(memory) = &mut state.memory {
+            select(&mut memory.keys);
+            select(&mut memory.values);
+            memory.lengths = origins.iter().map(|&origin| memory.lengths[origin]).collect();
+        }
+        Ok(())
+    }
+}

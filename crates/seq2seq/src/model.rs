@@ -1,0 +1,196 @@
+//! The whole model: encoder, bridge and decoder, their parameters, and the vocabularies.
+
+use serde::{Deserialize, Serialize};
+use unspool_layers::{Bound, ParamStore};
+use unspool_tensor::ops::cross_entropy::{CrossEntropyOptions, Divisor, Smoothing};
+use unspool_tensor::random::Key;
+use unspool_tensor::{Context, Real, Tape, Var};
+
+use crate::batch::Batch;
+use crate::bridge::BridgeLayers;
+use crate::decoder::{Decoder, TeacherForcing};
+use crate::encoder::{Encoder, SourceSize};
+use crate::vocabulary::{PAD, Vocabulary};
+use crate::{ModelConfig, Result, Statistics};
+
+/// What a model translates from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceSide {
+    /// Tokens of a vocabulary.
+    Tokens(Vocabulary),
+    /// Real-valued frames, standardised with these statistics.
+    Vectors(Statistics),
+}
+
+impl SourceSide {
+    fn size(&self) -> SourceSize {
+        match self {
+            SourceSide::Tokens(vocabulary) => SourceSize::Tokens(vocabulary.size()),
+            SourceSide::Vectors(statistics) => SourceSize::Vectors(statistics.mean.len()),
+        }
+    }
+
+    fn statistics(&self) -> Option<&Statistics> {
+        match self {
+            SourceSide::Tokens(_) => None,
+            SourceSide::Vectors(statistics) => Some(statistics),
+        }
+    }
+}
+
+/// An encoder-decoder with its parameters.
+#[derive(Debug)]
+pub struct Seq2Seq<T: Real> {
+    config: ModelConfig,
+    source: SourceSide,
+    target: Vocabulary,
+    params: ParamStore<T>,
+    encoder: Encoder,
+    bridge: BridgeLayers,
+    decoder: Decoder,
+    context: Context,
+}
+
+/// How the loss of a batch, or of a shard of one, is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossOptions {
+    /// How often the decoder reads the true token.
+    pub forcing: TeacherForcing,
+    /// How the target distribution is smoothed.
+    pub smoothing: Smoothing,
+    /// What the summed loss is divided by: the number of target tokens of the whole batch, so that the
+    /// losses of its shards add up to its own.
+    pub divisor: f64,
+}
+
+/// The loss of a batch on a tape.
+#[derive(Debug)]
+pub struct Loss<'t, T: Real> {
+    /// The cross-entropy, summed over tokens and divided as asked; a scalar.
+    pub loss: Var<'t, T>,
+    /// The scores `[T, B, V]`.
+    pub logits: Var<'t, T>,
+}
+
+impl<T: Real> Seq2Seq<T> {
+    /// A model with fresh weights, drawn with `key`.
+    ///
+    /// # Errors
+    /// The configuration is impossible.
+    pub fn new(
+        config: ModelConfig,
+        source: SourceSide,
+        target: Vocabulary,
+        context: Context,
+        key: Key,
+    ) -> Result<Self> {
+        config.validate()?;
+        let mut params = ParamStore::new();
+        let encoder = Encoder::new(&mut params, &config, source.size(), key)?;
+        let bridge = BridgeLayers::new(&mut params, &config, key)?;
+        let decoder = Decoder::new(&mut params, &config, target.size(), key)?;
+        Ok(Seq2Seq { config, source, target, params, encoder, bridge, decoder, context })
+    }
+
+    /// How it is built.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// What it translates from.
+    pub fn source(&self) -> &SourceSide {
+        &self.source
+    }
+
+    /// The target's vocabulary.
+    pub fn target(&self) -> &Vocabulary {
+        &self.target
+    }
+
+    /// Its parameters.
+    pub fn params(&self) -> &ParamStore<T> {
+        &self.params
+    }
+
+    /// Its parameters, to change.
+    pub fn params_mut(&mut self) -> &mut ParamStore<T> {
+        &mut self.params
+    }
+
+    /// What inference runs with.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    pub(crate) fn bridge(&self) -> &BridgeLayers {
+        &self.bridge
+    }
+
+    pub(crate) fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    pub(crate) fn statistics(&self) -> Option<&Statistics> {
+        self.source.statistics()
+    }
+
+    /// The loss of a batch under training: dropout drops, and `forcing` decides what the decoder reads.
+    ///
+    /// # Errors
+    /// The batch is of another kind than the model's.
+    pub fn training_loss<'t>(
+        &'t self,
+        tape: &'t Tape<T>,
+        batch: &Batch,
+        options: LossOptions,
+    ) -> Result<Loss<'t, T>> {
+        self.loss(Bound::training(tape, &self.params), batch, options)
+    }
+
+    /// The loss of a batch without dropout, under teacher forcing.
+    ///
+    /// # Errors
+    /// The batch is of another kind than the model's.
+    pub fn evaluation_loss<'t>(
+        &'t self,
+        tape: &'t Tape<T>,
+        batch: &Batch,
+    ) -> Result<Loss<'t, T>> {
+        let (forcing, smoothing) = (TeacherForcing::ALWAYS, Smoothing::None);
+        let options = LossOptions { forcing, smoothing, divisor: 1.0 };
+        self.loss(Bound::evaluation(tape, &self.params), batch, options)
+    }
+
+    fn loss<'t>(
+        &'t self,
+        bound: Bound<'t, T>,
+        batch: &Batch,
+        options: LossOptions,
+    ) -> Result<Loss<'t, T>> {
+        let lengths = &batch.source.lengths;
+        let encoded = self.encoder.forward(bound, &batch.source, self.statistics())?;
+        let memory = self.decoder.prepare(bound, encoded.memory, lengths)?;
+        let first = self.bridge.forward(bound, &encoded, lengths)?;
+        let logits = self.decoder.unroll(
+            bound,
+            memory.as_ref(),
+            first,
+            &batch.target_input,
+            options.forcing,
+        )?;
+        let targets: Vec<usize> =
+            batch.target_output.iter().map(|&token| token as usize).collect();
+        let cross_entropy = CrossEntropyOptions {
+            ignored: Some(PAD as usize),
+            divisor: Divisor::Given(options.divisor),
+            smoothing: options.smoothing,
+        };
+        let loss = logits.cross_entropy(&targets, cross_entropy)?;
+        Ok(Loss { loss, logits })
+    }
+}

@@ -1,0 +1,227 @@
+//! From a configuration to examples: reading, vocabularies, filtering, encoding.
+
+use std::path::{Path, PathBuf};
+
+use unspool_seq2seq::batch::{Example, Source};
+use unspool_seq2seq::vocabulary::{Vocabulary, VocabularyLimits};
+use unspool_seq2seq::{SourceSide, Statistics};
+
+use crate::config::{Config, ConfigError, DataConfig, SourceKind};
+use crate::data::Lengths;
+use crate::data::filter::LengthFilter;
+use crate::data::read::{Corpus, DataError, Pair, read_parallel, read_tsv};
+use crate::data::vectors::read_vectors;
+use crate::tasks::{Splits, Task, TaskError};
+
+/// The data of a training, ready to be computed with.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// What sources are made of.
+    pub source: SourceSide,
+    /// The target's vocabulary.
+    pub target: Vocabulary,
+    /// The training examples.
+    pub train: Vec<Example>,
+    /// The validation examples.
+    pub validation: Vec<Example>,
+    /// The validation targets as text, for BLEU.
+    pub references: Vec<String>,
+    /// What was left out, in words for people; empty when nothing was.
+    pub notes: Vec<String>,
+}
+
+/// Data could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The configuration asks for something that does not exist.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A built-in task could not be made.
+    #[error("data.task: {0}")]
+    Task(#[from] TaskError),
+    /// Nothing is left to learn from.
+    #[error("no training pair is left: {0}")]
+    Empty(String),
+}
+
+/// Training and validation pairs, with sources of text or of vectors.
+enum Pairs {
+    Text { train: Vec<Pair>, validation: Vec<Pair> },
+    Vectors { train: Vec<Pair<ndarray::Array2<f64>>>, validation: Vec<Pair<ndarray::Array2<f64>>> },
+}
+
+impl Dataset {
+    /// Reads or makes the data of a configuration, and builds the vocabularies from it.
+    ///
+    /// # Errors
+    /// A file cannot be read, or no training pair is left.
+    pub fn load(config: &Config) -> Result<Self, DatasetError> {
+        let mut notes = Vec::new();
+        let pairs = read(config, &mut notes)?;
+        let data = &config.data;
+        let (source, targets) = match &pairs {
+            Pairs::Text { train, .. } => {
+                let sources = train.iter().map(|pair| pair.source.as_str());
+                let source = vocabulary(data, sources, data.source_vocabulary);
+                (SourceSide::Tokens(source), texts(train))
+            }
+            Pairs::Vectors { train, .. } => {
+                let statistics = Statistics::measure(train.iter().map(|pair| &pair.source));
+                (SourceSide::Vectors(statistics), texts(train))
+            }
+        };
+        let target = vocabulary(data, targets.iter().map(String::as_str), data.target_vocabulary);
+        Self::encode(config, source, target, pairs, notes)
+    }
+
+    /// As [`load`](Self::load), with the vocabularies and statistics of a model that goes on training.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_for(
+        config: &Config,
+        source: &SourceSide,
+        target: &Vocabulary,
+    ) -> Result<Self, DatasetError> {
+        let mut notes = Vec::new();
+        let pairs = read(config, &mut notes)?;
+        Self::encode(config, source.clone(), target.clone(), pairs, notes)
+    }
+
+    fn encode(
+        config: &Config,
+        source: SourceSide,
+        target: Vocabulary,
+        pairs: Pairs,
+        mut notes: Vec<String>,
+    ) -> Result<Self, DatasetError> {
+        let (train, validation, references) = match pairs {
+            Pairs::Text { train, validation } => {
+                let examples = |pairs: &[Pair]| examples(pairs, &source, &target);
+                (examples(&train), examples(&validation), texts(&validation))
+            }
+            Pairs::Vectors { train, validation } => {
+                let examples = |pairs: Vec<Pair<_>>| -> Vec<Example> {
+                    let frames = pairs.into_iter().map(|pair| Example {
+                        source: Source::Vectors(pair.source),
+                        target: target.encode(&pair.target),
+                    });
+                    frames.collect()
+                };
+                let references = texts(&validation);
+                (examples(train), examples(validation), references)
+            }
+        };
+        let most = Some(config.data.max_length).filter(|&most| most > 0);
+        let filter = LengthFilter { max_source: most, max_target: most, max_ratio: None };
+        let kept = filter.apply(&lengths(&train)).kept;
+        let dropped = train.len() - kept.len();
+        if dropped > 0 {
+            let longer = config.data.max_length;
+            notes.push(format!("{dropped} training pairs longer than {longer} tokens left out"));
+        }
+        if kept.is_empty() {
+            let problem = format!("all {dropped} are longer than data.max_length");
+            return Err(DatasetError::Empty(problem));
+        }
+        let train = match dropped {
+            0 => train,
+            _ => kept.into_iter().map(|index| train[index].clone()).collect(),
+        };
+        Ok(Dataset { source, target, train, validation, references, notes })
+    }
+}
+
+/// The lengths of examples, as batches are planned by them.
+pub fn lengths(examples: &[Example]) -> Vec<Lengths> {
+    let length = |example: &Example| {
+        let source = match &example.source {
+            Source::Tokens(tokens) => tokens.len(),
+            Source::Vectors(frames) => frames.nrows(),
+        };
+        Lengths { source, target: example.target.len() }
+    };
+    examples.iter().map(length).collect()
+}
+
+/// Text pairs as examples.
+fn examples(pairs: &[Pair], source: &SourceSide, target: &Vocabulary) -> Vec<Example> {
+    let SourceSide::Tokens(source) = source else { return Vec::new() };
+    let encode = |pair: &Pair| Example {
+        source: Source::Tokens(source.encode(&pair.source)),
+        target: target.encode(&pair.target),
+    };
+    pairs.iter().map(encode).collect()
+}
+
+fn texts<S>(pairs: &[Pair<S>]) -> Vec<String> {
+    pairs.iter().map(|pair| pair.target.clone()).collect()
+}
+
+fn vocabulary<'t>(
+    data: &DataConfig,
+    texts: impl IntoIterator<Item = &'t str>,
+    most: usize,
+) -> Vocabulary {
+    let max_size = Some(most).filter(|&most| most > 0);
+    let limits = VocabularyLimits { min_frequency: data.min_frequency, max_size };
+    Vocabulary::build(data.segmentation, texts, limits)
+}
+
+fn read(config: &Config, notes: &mut Vec<String>) -> Result<Pairs, DatasetError> {
+    let data = &config.data;
+    if !data.task.is_empty() {
+        let Splits { train, validation, .. } = task_splits(config)?;
+        return Ok(Pairs::Text { train, validation });
+    }
+    let note = |what: &str, skipped: usize, notes: &mut Vec<String>| {
+        if skipped > 0 {
+            notes.push(format!("{skipped} {what} pairs with a blank side left out"));
+        }
+    };
+    match data.source_kind {
+        SourceKind::Tokens => {
+            let both = |files: &[PathBuf]| -> Result<Corpus, DataError> {
+                match files {
+                    [source, target] => read_parallel(source, target),
+                    [both] => read_tsv(both),
+                    _ => Ok(Corpus { pairs: Vec::new(), skipped_blank: 0 }),
+                }
+            };
+            let (train, validation) = (both(&data.train)?, both(&data.validation)?);
+            note("training", train.skipped_blank, notes);
+            note("validation", validation.skipped_blank, notes);
+            Ok(Pairs::Text { train: train.pairs, validation: validation.pairs })
+        }
+        SourceKind::Vectors => {
+            let both = |key: &str, files: &[PathBuf]| match files {
+                [source, target] => Ok(read_vectors(Path::new(source), target)?),
+                _ => Err(DatasetError::Config(ConfigError::Value {
+                    key: format!("data.{key}"),
+                    problem: "vectors need two parallel files".into(),
+                })),
+            };
+            let train = both("train", &data.train)?;
+            let validation = both("validation", &data.validation)?;
+            note("training", train.skipped_blank, notes);
+            note("validation", validation.skipped_blank, notes);
+            Ok(Pairs::Vectors { train: train.pairs, validation: validation.pairs })
+        }
+    }
+}
+
+/// The splits of the built-in task of a configuration.
+///
+/// # Errors
+/// There is no task of that name, or it has fewer pairs than asked for.
+pub fn task_splits(config: &Config) -> Result<Splits, DatasetError> {
+    let task: Task = config.data.task.parse()?;
+    let mut sizes = task.default_sizes();
+    if config.data.task_size > 0 {
+        sizes.train = config.data.task_size;
+    }
+    Ok(task.generate(config.training.seed, sizes)?)
+}

@@ -1,0 +1,484 @@
+//! The trainer: batches to gradients to updates, with validation, checkpoints and resumption.
+//!
+//! # Determinism
+//!
+//! The same configuration gives the same bits at any number of threads and after any number of
+//! interruptions:
+//! - the plan of batches and all randomness are functions of the seed, the epoch and the update;
+//! - a batch is cut into shards by its own order alone, each runs on one thread with its own tape, and their
+//!   gradients are summed as a fixed tree;
+//! - a checkpoint is taken between two updates and holds everything that the next one depends on.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rayon::prelude::*;
+use unspool_seq2seq::batch::{Batch, Example};
+use unspool_seq2seq::vocabulary::PAD;
+use unspool_seq2seq::{LossOptions, ModelError, Seq2Seq, TeacherForcing};
+use unspool_tensor::ops::cross_entropy::Smoothing;
+use unspool_tensor::random::Key;
+use unspool_tensor::{Context, ParamId, Tape, Tensor};
+
+use crate::checkpoint::{self, Checkpoint, CheckpointError, TrainerState};
+use crate::config::{Config, ConfigError, SelectBy, SmoothingKind};
+use crate::data::batches::training_batches;
+use crate::dataset::{Dataset, DatasetError, lengths};
+use crate::evaluate::{EvaluationError, evaluate};
+use crate::log::{Log, Record, Update, Validation};
+use crate::metrics::bleu::Bleu;
+use crate::optimiser::{Optimiser, clip_by_global_norm};
+
+/// The checkpoint of the best validation, in a run's folder.
+pub const BEST: &str = "best.safetensors";
+/// The checkpoint that training goes on from.
+pub const LAST: &str = "last.safetensors";
+/// The log.
+pub const LOG: &str = "log.jsonl";
+/// The configuration, every key written out.
+pub const CONFIG: &str = "config.toml";
+
+/// Training failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The configuration is impossible.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data is not usable.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A validation failed.
+    #[error("validation: {0}")]
+    Evaluation(#[from] EvaluationError),
+    /// A checkpoint could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A file of the run could not be written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What failed.
+        error: io::Error,
+    },
+    /// The folder already holds a run.
+    #[error(
+        "{}: already holds a training run; resume it with --resume, start over with --overwrite, or \
+         choose another folder",
+        path.display()
+    )]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The loss or a gradient is not finite.
+    #[error(
+        "the {what} is not finite at update {update}: lower training.learning_rate or \
+         training.clip_norm; the run's last checkpoint is from before"
+    )]
+    Diverged {
+        /// "loss" or "gradient".
+        what: &'static str,
+        /// The update, from 1.
+        update: u64,
+    },
+}
+
+/// What happens while a trainer runs.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// An update was made.
+    Update {
+        /// What it was like.
+        update: &'a Update,
+        /// How many batches of the epoch are over.
+        batch: u64,
+        /// How many batches the epoch has.
+        batches: u64,
+        /// Target tokens a second, of this update.
+        tokens_per_second: f64,
+    },
+    /// A validation begins.
+    Validating,
+    /// A validation is over.
+    Validation(&'a Validation),
+}
+
+/// Why a trainer stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs or updates are over.
+    Finished,
+    /// No validation was a new best for so long that it gave up.
+    StoppedEarly,
+    /// It was asked to stop; the state is saved.
+    Interrupted,
+}
+
+/// A training in a folder.
+#[derive(Debug)]
+pub struct Trainer {
+    config: Config,
+    folder: PathBuf,
+    context: Context,
+    data: Dataset,
+    model: Seq2Seq<f32>,
+    optimiser: Optimiser<f32>,
+    state: TrainerState,
+    log: Log,
+}
+
+impl Trainer {
+    /// Starts a training in a folder, which is made when it is not there.
+    ///
+    /// # Errors
+    /// The folder already holds a run (unless `overwrite`), or the data is not usable.
+    pub fn start(
+        config: Config,
+        folder: &Path,
+        context: Context,
+        overwrite: bool,
+    ) -> Result<Self, TrainError> {
+        config.validate()?;
+        let occupied = [LAST, BEST, LOG].iter().any(|name| folder.join(name).exists());
+        if occupied && !overwrite {
+            return Err(TrainError::Occupied { path: folder.into() });
+        }
+        // Everything that can be wrong with the input is found before the folder is touched.
+        let data = Dataset::load(&config)?;
+        let key = Key::new(config.training.seed);
+        let model = Seq2Seq::new(
+            config.model.clone(),
+            data.source.clone(),
+            data.target.clone(),
+            context.for_shard(0),
+            key.named("weights"),
+        )?;
+        let text = config.to_toml()?;
+        make_folder(folder)?;
+        if occupied {
+            for name in [LAST, BEST, LOG] {
+                remove(&folder.join(name))?;
+            }
+        }
+        let path = folder.join(CONFIG);
+        checkpoint::write_atomically(&path, text.as_bytes())
+            .map_err(|error| TrainError::Io { path, error })?;
+        let optimiser = Optimiser::new(config.training.optimiser, model.params());
+        let log = open_log(folder, 0)?;
+        let state = TrainerState::default();
+        let folder = folder.into();
+        let mut trainer =
+            Trainer { config, folder, context, data, model, optimiser, state, log };
+        trainer.save(LAST)?;
+        Ok(trainer)
+    }
+
+    /// Goes on with the training in a folder from its last checkpoint.
+    ///
+    /// # Errors
+    /// There is no such checkpoint, or it is damaged.
+    pub fn resume(folder: &Path, context: Context) -> Result<Self, TrainError> {
+        let checkpoint = checkpoint::load(&folder.join(LAST), context.for_shard(0))?;
+        let Checkpoint { config, model, optimiser, state, .. } = checkpoint;
+        let data = Dataset::load_for(&config, model.source(), model.target())?;
+        let log = open_log(folder, state.log_length)?;
+        let folder = folder.into();
+        Ok(Trainer { config, folder, context, data, model, optimiser, state, log })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The data.
+    pub fn data(&self) -> &Dataset {
+        &self.data
+    }
+
+    /// The model, as it is now.
+    pub fn model(&self) -> &Seq2Seq<f32> {
+        &self.model
+    }
+
+    /// Where training stands.
+    pub fn state(&self) -> &TrainerState {
+        &self.state
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Trains to the end, or until `stop` is set: then the state is saved after the update at hand.
+    ///
+    /// # Errors
+    /// The loss diverged, or a file could not be written; the last checkpoint stays as it was.
+    pub fn run(
+        &mut self,
+        stop: &AtomicBool,
+        mut progress: impl FnMut(Event<'_>),
+    ) -> Result<Outcome, TrainError> {
+        let training = self.config.training.clone();
+        let key = Key::new(training.seed);
+        let lengths = lengths(&self.data.train);
+        let batch_size = self.config.data.batch_size();
+        while !self.state.finished {
+            let plan = training_batches(key, self.state.epoch, &lengths, batch_size);
+            let batches = plan.len() as u64;
+            while self.state.batch < batches && !self.is_last_update() {
+                let first = self.state.batch as usize;
+                let last = plan.len().min(first + training.accumulate);
+                let started = Instant::now();
+                let update = self.update(&plan[first..last])?;
+                self.state.batch = last as u64;
+                self.write(&Record::Update(update))?;
+                let seconds = started.elapsed().as_secs_f64().max(1e-9);
+                progress(Event::Update {
+                    update: &update,
+                    batch: self.state.batch,
+                    batches,
+                    tokens_per_second: update.tokens as f64 / seconds,
+                });
+                let due = |every: u64| every > 0 && self.state.update.is_multiple_of(every);
+                let (validate, save) = (due(training.validate_every), due(training.checkpoint_every));
+                if validate && self.state.batch < batches {
+                    self.validate(&mut progress)?;
+                    self.save(LAST)?;
+                } else if save {
+                    self.save(LAST)?;
+                }
+                if stop.load(Ordering::Relaxed) {
+                    self.save(LAST)?;
+                    return Ok(Outcome::Interrupted);
+                }
+            }
+            if self.state.finished {
+                // A validation within the epoch ended it.
+                self.save(LAST)?;
+                break;
+            }
+            // The epoch, or the training, is over.
+            let last_epoch = training.epochs > 0 && self.state.epoch + 1 >= training.epochs;
+            self.state.finished = last_epoch || self.is_last_update();
+            self.validate(&mut progress)?;
+            if !self.state.finished {
+                self.state.epoch += 1;
+                self.state.batch = 0;
+            }
+            self.save(LAST)?;
+        }
+        let patience = training.early_stopping;
+        let gave_up = patience > 0 && self.state.since_best >= patience;
+        Ok(if gave_up { Outcome::StoppedEarly } else { Outcome::Finished })
+    }
+
+    fn is_last_update(&self) -> bool {
+        let most = self.config.training.max_updates;
+        self.state.finished || (most > 0 && self.state.update >= most)
+    }
+
+    /// One update from some batches, whose gradients are added up.
+    fn update(&mut self, batches: &[Vec<usize>]) -> Result<Update, TrainError> {
+        let training = &self.config.training;
+        let state = &self.state;
+        let forcing = training.teacher_forcing.ratio(state.update);
+        let rate = training.schedule.rate(
+            training.learning_rate,
+            state.update,
+            state.epoch,
+            state.cuts,
+        );
+        let tokens: usize = (batches.iter().flatten())
+            .map(|&index| self.data.train[index].target.len() + 1)
+            .sum();
+        let epsilon = training.label_smoothing;
+        let smoothing = match training.smoothing {
+            _ if epsilon == 0.0 => Smoothing::None,
+            SmoothingKind::Uniform => Smoothing::Uniform(epsilon),
+            SmoothingKind::ExcludingPadding => Smoothing::ExceptPadding {
+                epsilon,
+                padding: PAD as usize,
+            },
+        };
+        let divisor = tokens as f64;
+        let options = LossOptions { forcing: TeacherForcing(forcing), smoothing, divisor };
+        let key = Key::new(training.seed).named("update").with(state.update);
+        let (loss, mut gradients) = self.gradients(batches, options, key)?;
+        let update = state.update + 1;
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { what: "loss", update });
+        }
+        let most = Some(training.clip_norm).filter(|&norm| norm > 0.0);
+        let gradient_norm = clip_by_global_norm(&mut gradients, most);
+        if !gradient_norm.is_finite() {
+            return Err(TrainError::Diverged { what: "gradient", update });
+        }
+        self.optimiser.update(&self.context, self.model.params_mut(), &gradients, rate);
+        self.state.update = update;
+        Ok(Update {
+            update,
+            epoch: self.state.epoch + 1,
+            loss,
+            gradient_norm,
+            learning_rate: rate,
+            teacher_forcing: forcing,
+            tokens: tokens as u64,
+        })
+    }
+
+    /// The loss and the gradients of some batches: each cut into shards that run in parallel.
+    fn gradients(
+        &self,
+        batches: &[Vec<usize>],
+        options: LossOptions,
+        key: Key,
+    ) -> Result<(f64, Vec<(ParamId, Tensor<f32>)>), TrainError> {
+        let size = self.config.training.shard_size;
+        let shards: Vec<(Context, &[usize])> = (batches.iter().enumerate())
+            .flat_map(|(number, batch)| {
+                let context = self.context.clone().with_key(key.with(number as u64));
+                (batch.chunks(size).enumerate())
+                    .map(move |(shard, indices)| (context.for_shard(shard * size), indices))
+            })
+            .collect();
+        let one = |(context, indices): &(Context, &[usize])| -> Result<Shard, ModelError> {
+            let examples: Vec<&Example> =
+                indices.iter().map(|&index| &self.data.train[index]).collect();
+            let batch = Batch::new(&examples)?;
+            let tape = Tape::new(context.clone());
+            let loss = self.model.training_loss(&tape, &batch, options)?.loss;
+            let grads = tape.backward(loss).map_err(ModelError::from)?;
+            let loss = loss.value().iter().map(|&x| f64::from(x)).sum();
+            Ok(Shard { loss, gradients: grads.into_params() })
+        };
+        let shards: Result<Vec<Shard>, ModelError> =
+            self.context.install(|| shards.par_iter().map(one).collect());
+        let total = sum_as_tree(shards?);
+        Ok((total.loss, total.gradients))
+    }
+
+    fn validate(&mut self, progress: &mut impl FnMut(Event<'_>)) -> Result<(), TrainError> {
+        progress(Event::Validating);
+        let training = &self.config.training;
+        let bleu = Bleu { tokenization: training.bleu_tokenisation.into(), ..Bleu::default() };
+        let found = evaluate(
+            &self.model,
+            &self.context,
+            &self.data.validation,
+            &self.data.references,
+            bleu,
+        )?;
+        let score = match training.select_by {
+            SelectBy::Bleu => found.bleu.score,
+            SelectBy::Loss => -found.loss,
+            SelectBy::Accuracy => found.sequence_accuracy,
+        };
+        let state = &mut self.state;
+        let best = state.best.is_none_or(|(_, before)| score > before);
+        if best {
+            state.best = Some((state.update, score));
+            (state.since_best, state.since_cut) = (0, 0);
+        } else {
+            state.since_best += 1;
+            state.since_cut += 1;
+        }
+        if training.schedule.patience().is_some_and(|patience| state.since_cut >= patience) {
+            state.cuts += 1;
+            state.since_cut = 0;
+        }
+        if training.early_stopping > 0 && state.since_best >= training.early_stopping {
+            state.finished = true;
+        }
+        let validation = Validation {
+            update: state.update,
+            epoch: state.epoch + 1,
+            loss: found.loss,
+            perplexity: found.perplexity,
+            token_accuracy: found.token_accuracy,
+            sequence_accuracy: found.sequence_accuracy,
+            bleu: found.bleu.score,
+            best,
+        };
+        self.write(&Record::Validation(validation))?;
+        progress(Event::Validation(&validation));
+        if best {
+            self.save(BEST)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), TrainError> {
+        let path = || self.folder.join(LOG);
+        self.log.write(record).map_err(|error| TrainError::Io { path: path(), error })
+    }
+
+    fn save(&mut self, name: &str) -> Result<(), TrainError> {
+        let path = self.folder.join(name);
+        let log = self.folder.join(LOG);
+        self.log.sync().map_err(|error| TrainError::Io { path: log, error })?;
+        self.state.log_length = self.log.length();
+        checkpoint::save(&path, &self.config, &self.model, &self.optimiser, &self.state)?;
+        Ok(())
+    }
+}
+
+/// What a shard of a batch gives.
+struct Shard {
+    loss: f64,
+    gradients: Vec<(ParamId, Tensor<f32>)>,
+}
+
+/// Adds up neighbours, then neighbouring sums, and so on: an order that no number of threads changes.
+fn sum_as_tree(mut shards: Vec<Shard>) -> Shard {
+    while shards.len() > 1 {
+        let mut sums = Vec::with_capacity(shards.len().div_ceil(2));
+        let mut rest = shards.into_iter();
+        while let Some(mut left) = rest.next() {
+            if let Some(right) = rest.next() {
+                left.add(right);
+            }
+            sums.push(left);
+        }
+        shards = sums;
+    }
+    shards.pop().unwrap_or(Shard { loss: 0.0, gradients: Vec::new() })
+}
+
+impl Shard {
+    fn add(&mut self, other: Shard) {
+        self.loss += other.loss;
+        for (id, gradient) in other.gradients {
+            match self.gradients.binary_search_by_key(&id, |(id, _)| *id) {
+                Ok(at) => self.gradients[at].1 += &gradient,
+                Err(at) => self.gradients.insert(at, (id, gradient)),
+            }
+        }
+    }
+}
+
+fn open_log(folder: &Path, length: u64) -> Result<Log, TrainError> {
+    let path = folder.join(LOG);
+    Log::open(&path, length).map_err(|error| TrainError::Io { path, error })
+}
+
+fn make_folder(folder: &Path) -> Result<(), TrainError> {
+    fs::create_dir_all(folder).map_err(|error| TrainError::Io { path: folder.into(), error })
+}
+
+fn remove(path: &Path) -> Result<(), TrainError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(TrainError::Io { path: path.into(), error })
+        }
+        _ => Ok(()),
+    }
+}

@@ -8,8 +8,8 @@ use unspool_tensor::{Error, Real, Result};
 
 /// A distribution of initial weights.
 ///
-/// A weight's axes are `[out, in, …]`: its *fan in* is the number of inputs of one unit, its *fan out* the
-/// number of units that one input reaches. A vector's fans are both its length.
+/// A weight's axes are `[out, in, …]`: its *fan in* is the number of inputs of one unit, its *fan
+/// out* the number of units that one input reaches. A vector's fans are both its length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// All zero.
@@ -30,20 +30,21 @@ pub enum Init {
     XavierUniform,
     /// Normal with deviation `√(2 / (fan in + fan out))` (Glorot and Bengio, 2010, equation 12).
     XavierNormal,
-    /// Uniform in `±1/√(fan in)`: what PyTorch's linear layers start from. For a recurrent layer the fan is
-    /// its hidden size, for all weights, as in PyTorch.
+    /// Uniform in `±1/√(fan in)`: what PyTorch's linear layers start from. For a recurrent layer
+    /// the fan is its hidden size, for all weights, as in PyTorch.
     UniformFan,
-    /// A random orthogonal matrix: orthonormal rows, or columns when there are more rows than columns (Saxe,
-    /// McClelland and Ganguli, 2014). Uniform over all such matrices.
+    /// A random orthogonal matrix: orthonormal rows, or columns when there are more rows than
+    /// columns (Saxe, McClelland and Ganguli, 2014). Uniform over all such matrices.
     Orthogonal,
 }
 
 impl Init {
-    /// Weights of this shape, a function of the key. They are drawn in `f64`, so that a model starts the same
-    /// in any precision.
+    /// Weights of this shape, a function of the key. They are drawn in `f64`, so that a model
+    /// starts the same in any precision.
     ///
     /// # Errors
-    /// A deviation or bound that is negative or not finite, or an orthogonal array that is not a matrix.
+    /// A deviation or bound that is negative or not finite, or an orthogonal array that is not a
+    /// matrix.
     pub fn sample<T: Real>(self, shape: &[usize], key: Key) -> Result<ArrayD<T>> {
         let (fan_in, fan_out) = fans(shape);
         let fan_sum = (fan_in + fan_out).max(1) as f64;
@@ -95,7 +96,11 @@ fn uniform(shape: &[usize], bound: f64, key: Key) -> Result<ArrayD<f64>> {
 /// The orthonormal factor of a normal matrix (Gram and Schmidt), by its shorter side.
 fn orthogonal(shape: &[usize], key: Key) -> Result<ArrayD<f64>> {
     let &[rows, columns] = shape else {
-        return Err(Error::shape("init", shape, "is not a matrix, which an orthogonal start needs"));
+        return Err(Error::shape(
+            "init",
+            shape,
+            "is not a matrix, which an orthogonal start needs",
+        ));
     };
     let (short, long) = (rows.min(columns), rows.max(columns));
     let distribution =
@@ -104,7 +109,8 @@ fn orthogonal(shape: &[usize], key: Key) -> Result<ArrayD<f64>> {
     for row in 0..short {
         let (done, mut rest) = q.multi_slice_mut((s![..row, ..], s![row.., ..]));
         let mut current = rest.row_mut(0);
-        // Twice is enough: what rounding leaves after the first pass goes in the second (Giraud et al., 2005).
+        // Twice is enough: what rounding leaves after the first pass goes in the second (Giraud et
+        // al., 2005).
         for _ in 0..2 {
             for done in done.outer_iter() {
                 let projection = done.dot(&current);

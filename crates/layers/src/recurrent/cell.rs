@@ -1,8 +1,9 @@
 //! What a recurrent cell is: its sizes, and the pointwise arithmetic of one row in both directions.
 //!
 //! A cell's matrix products are the same for all cells and done for all rows at once by
-//! [`through_time`](super::through_time). What is left is arithmetic unit by unit, on one row of `H` hidden
-//! units. So a cell is a pair of functions on slices: see [`lstm`](super::lstm) for the model of one.
+//! [`through_time`](super::through_time). What is left is arithmetic unit by unit, on one row of
+//! `H` hidden units. So a cell is a pair of functions on slices: see [`lstm`](super::lstm) for the
+//! model of one.
 
 use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
@@ -24,7 +25,8 @@ impl CellKind {
     /// All of them.
     pub const ALL: [CellKind; 3] = [CellKind::Rnn, CellKind::Lstm, CellKind::Gru];
 
-    /// The names of the gates, in the order of their blocks of `H` rows in the weights; PyTorch's order.
+    /// The names of the gates, in the order of their blocks of `H` rows in the weights; PyTorch's
+    /// order.
     pub const fn gates(self) -> &'static [&'static str] {
         match self {
             CellKind::Rnn => &["hidden"],
@@ -66,8 +68,8 @@ impl FromStr for CellKind {
 
 /// A recurrent cell: sizes, and the pointwise arithmetic of one row.
 ///
-/// Rows are slices of `H` numbers, or of as many blocks of `H` as a constant says. A state that the cell does
-/// not have is an empty slice.
+/// Rows are slices of `H` numbers, or of as many blocks of `H` as a constant says. A state that the
+/// cell does not have is an empty slice.
 pub trait Cell: Copy + Debug + Send + Sync + 'static {
     /// Which cell it is.
     const KIND: CellKind;
@@ -90,8 +92,8 @@ pub trait Cell: Copy + Debug + Send + Sync + 'static {
 
 /// One row of a cell's forward pass.
 pub struct ForwardRow<'a, T> {
-    /// In: `W_ih·x + b_ih`, and `+ W_hh·h + b_hh` when the cell sums its gates. Out: the activated gates.
-    /// `[G·H]`.
+    /// In: `W_ih·x + b_ih`, and `+ W_hh·h + b_hh` when the cell sums its gates. Out: the activated
+    /// gates. `[G·H]`.
     pub gates: &'a mut [T],
     /// `W_hh·h + b_hh [G·H]`; empty when the cell sums its gates.
     pub hidden_gates: &'a [T],
@@ -117,8 +119,8 @@ pub struct BackwardRow<'a, T> {
     pub h: &'a [T],
     /// The cell state before, `[H]`.
     pub c: &'a [T],
-    /// In: the gradient of the hidden state after. Out: that of the hidden state before, but for what comes
-    /// through `W_hh·h`. `[H]`.
+    /// In: the gradient of the hidden state after. Out: that of the hidden state before, but for
+    /// what comes through `W_hh·h`. `[H]`.
     pub d_h: &'a mut [T],
     /// In: the gradient of the cell state after. Out: that of the cell state before. `[H]`.
     pub d_c: &'a mut [T],

@@ -1,9 +1,10 @@
-//! The gated recurrent unit (Cho et al., "Learning phrase representations using RNN encoder-decoder for
-//! statistical machine translation", 2014): the cell's forward pass and, beneath it, its backward pass.
+//! The gated recurrent unit (Cho et al., "Learning phrase representations using RNN encoder-decoder
+//! for statistical machine translation", 2014): the cell's forward pass and, beneath it, its
+//! backward pass.
 //!
 //! With σ the logistic function, ∘ the product unit by unit, and each weight a block of `H` rows of
-//! `weight_ih [3·H, I]`, `weight_hh [3·H, H]`, `bias_ih [3·H]`, `bias_hh [3·H]`, in the order r, z, n
-//! (PyTorch's):
+//! `weight_ih [3·H, I]`, `weight_hh [3·H, H]`, `bias_ih [3·H]`, `bias_hh [3·H]`, in the order
+//! r, z, n (PyTorch's):
 //!
 //! ```text
 //! r  = σ(W_ir·x + b_ir + W_hr·h + b_hr)            reset gate
@@ -12,8 +13,8 @@
 //! h' = (1 - z)∘n + z∘h
 //! ```
 //!
-//! The reset gate stands after the product with `W_hn`, as in PyTorch and cuDNN; in the paper it stands
-//! before, and its z is our 1 - z.
+//! The reset gate stands after the product with `W_hn`, as in PyTorch and cuDNN; in the paper it
+//! stands before: `W_hn·(r∘h)`.
 
 use unspool_tensor::Real;
 
@@ -38,8 +39,8 @@ impl Cell for Gru {
     }
 }
 
-/// The GRU's forward pass, one row: from the parts `x_r, x_z, x_n [H]` that the input has in the gates, the
-/// parts `h_r, h_z, h_n [H]` that the hidden state has, and `h [H]`, to
+/// The GRU's forward pass, one row: from the parts `x_r, x_z, x_n [H]` that the input has in the
+/// gates, the parts `h_r, h_z, h_n [H]` that the hidden state has, and `h [H]`, to
 ///
 /// ```text
 /// r = σ(x_r + h_r)   z = σ(x_z + h_z)   n = tanh(x_n + r∘h_n)
@@ -69,8 +70,8 @@ pub fn gru_forward<T: Real>(row: ForwardRow<'_, T>) {
     }
 }
 
-/// The GRU's backward pass, one row: from `d_h'` to the gradients of both parts of the gates, and of the `h`
-/// in `z∘h`.
+/// The GRU's backward pass, one row: from `d_h'` to the gradients of both parts of the gates, and
+/// of the `h` in `z∘h`.
 pub fn gru_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
     let hidden = row.d_h.len();

@@ -1,9 +1,9 @@
-//! Long short-term memory (Hochreiter and Schmidhuber, 1997) with a forget gate (Gers, Schmidhuber and
-//! Cummins, 2000): the cell's forward pass and, beneath it, its backward pass.
+//! Long short-term memory (Hochreiter and Schmidhuber, 1997) with a forget gate (Gers, Schmidhuber
+//! and Cummins, 2000): the cell's forward pass and, beneath it, its backward pass.
 //!
 //! With σ the logistic function, ∘ the product unit by unit, and each weight a block of `H` rows of
-//! `weight_ih [4·H, I]`, `weight_hh [4·H, H]`, `bias_ih [4·H]`, `bias_hh [4·H]`, in the order i, f, g, o
-//! (PyTorch's):
+//! `weight_ih [4·H, I]`, `weight_hh [4·H, H]`, `bias_ih [4·H]`, `bias_hh [4·H]`, in the order
+//! i, f, g, o (PyTorch's):
 //!
 //! ```text
 //! i  = σ(W_ii·x + b_ii + W_hi·h + b_hi)        input gate
@@ -65,7 +65,8 @@ pub fn lstm_forward<T: Real>(row: ForwardRow<'_, T>) {
     }
 }
 
-/// The LSTM's backward pass, one row: from `d_h'` and `d_c'` to the gradients of the gates' sums and of `c`.
+/// The LSTM's backward pass, one row: from `d_h'` and `d_c'` to the gradients of the gates' sums
+/// and of `c`.
 pub fn lstm_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
     let hidden = row.d_h.len();

@@ -1,15 +1,17 @@
 //! Packed sequences: a padded batch without its padding.
 //!
-//! The rows of a batch are sorted by length, longest first, and their valid vectors stored step by step. So
-//! the rows that are still running at a step are the first ones, and every step is one block of rows:
+//! The rows of a batch are sorted by length, longest first, and their valid vectors stored step by
+//! step. So the rows that are still running at a step are the first ones, and every step is one
+//! block of rows:
 //!
 //! ```text
 //! lengths 2, 3, 1 (rows a, b, c)       step 0    step 1   step 2
 //! packed                               b a c     b a      b
 //! ```
 //!
-//! What is not there cannot touch anything: padding never enters a product, a state or a gradient, whatever
-//! it holds. Reading backwards is another order of the same vectors: row b's last one stands in step 0.
+//! What is not there cannot touch anything: padding never enters a product, a state or a gradient,
+//! whatever it holds. Reading backwards is another order of the same vectors: row b's last one
+//! stands in step 0.
 
 use std::ops::Range;
 
@@ -30,8 +32,8 @@ pub struct Packing {
 }
 
 impl Packing {
-    /// The packing of `[T, B]` vectors, of which each row's first `lengths[b]` are valid: all of them without
-    /// `lengths`. `reverse` puts each row's last valid vector first.
+    /// The packing of `[T, B]` vectors, of which each row's first `lengths[b]` are valid: all of
+    /// them without `lengths`. `reverse` puts each row's last valid vector first.
     ///
     /// # Errors
     /// There are not `B` lengths, or one is above `T`; the error names `op`.
@@ -140,8 +142,8 @@ impl Packing {
         state
     }
 
-    /// The rows of `states [B + P, H]` before a step. `states` holds the initial states, sorted, and then
-    /// those after each packed row.
+    /// The rows of `states [B + P, H]` before a step. `states` holds the initial states, sorted,
+    /// and then those after each packed row.
     pub(super) fn previous(&self, step: usize) -> Range<usize> {
         let rows = self.step(step).len();
         let start = if step == 0 { 0 } else { self.batch + self.starts[step - 1] };
@@ -158,7 +160,8 @@ impl Packing {
         all
     }
 
-    /// The final states, sorted `[B, H]`: of each row that after its last step, out of `states [B + P, H]`.
+    /// The final states, sorted `[B, H]`: of each row that after its last step, out of
+    /// `states [B + P, H]`.
     pub(super) fn last<T: Real>(&self, states: ArrayView2<'_, T>) -> Array2<T> {
         let mut last = states.slice(s![..self.batch, ..]).to_owned();
         for step in 0..self.time_steps {

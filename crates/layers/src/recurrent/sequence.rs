@@ -8,12 +8,12 @@ use super::through_time::{self, Unrolled};
 
 /// A whole sequence through a cell: backpropagation through time in one op.
 ///
-/// Inputs: x `[T, B, I]`, the initial h `[B, H]`, and c `[B, H]` when the cell has it, weight_ih `[G·H, I]`,
-/// weight_hh `[G·H, H]`, bias_ih `[G·H]`, bias_hh `[G·H]`. Outputs: the hidden states `[T, B, H]`, the final
-/// h `[B, H]`, and c when the cell has it.
+/// Inputs: x `[T, B, I]`, the initial h `[B, H]`, and c `[B, H]` when the cell has it, weight_ih
+/// `[G·H, I]`, weight_hh `[G·H, H]`, bias_ih `[G·H]`, bias_hh `[G·H]`. Outputs: the hidden states
+/// `[T, B, H]`, the final h `[B, H]`, and c when the cell has it.
 ///
-/// With lengths, a row ends at its own: its final state is the one there, and beyond it the output is zero.
-/// What the padding holds, NaN included, reaches no state, output or gradient.
+/// With lengths, a row ends at its own: its final state is the one there, and beyond it the output
+/// is zero. What the padding holds, NaN included, reaches no state, output or gradient.
 #[derive(Clone, Debug)]
 pub struct Sequence<C> {
     /// The cell.

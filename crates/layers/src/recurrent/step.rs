@@ -9,13 +9,14 @@ use super::through_time::{self, Unrolled};
 /// One step of a cell, for all rows of a batch.
 ///
 /// Inputs: x `[B, I]`, h `[B, H]`, c `[B, H]` when the cell has it, weight_ih `[G·H, I]`, weight_hh
-/// `[G·H, H]`, bias_ih `[G·H]`, bias_hh `[G·H]`. Outputs: the new h `[B, H]`, and c when the cell has it.
+/// `[G·H, H]`, bias_ih `[G·H]`, bias_hh `[G·H]`. Outputs: the new h `[B, H]`, and c when the cell
+/// has it.
 #[derive(Clone, Debug)]
 pub struct CellStep<C> {
     /// The cell.
     pub cell: C,
-    /// Which rows take the step, `[B]`; the state of the others stays, and their x is not looked at. All
-    /// without it.
+    /// Which rows take the step, `[B]`; the state of the others stays, and their x is not looked
+    /// at. All without it.
     pub active: Option<Vec<bool>>,
 }
 

@@ -1,13 +1,11 @@
 //! Any cell over any number of steps, and backpropagation through time beneath it.
 //!
-//! What does not depend on the recurrence is one matrix product over all steps: the input's part of the
-//! gates, and the gradients of the weights. What does is one product a step.
+//! What does not depend on the recurrence is one matrix product over all steps: the input's part of
+//! the gates, and the gradients of the weights. What does is one product a step.
 //!
 //! The rows are packed, see [`Packing`]: `P` valid vectors, in one block of rows a step.
 
-use ndarray::{
-    ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Data, Dimension, Ix2, IxDyn, s,
-};
+use ndarray::{ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Data, Dimension, Ix2, IxDyn, s};
 use unspool_tensor::kernels::matmul::product;
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
 
@@ -84,8 +82,8 @@ impl<T: Real> Unrolled<T> {
 
 /// Runs the cell over all steps.
 ///
-/// `inputs` are x (`[T, B, I]`, or `[B, I]` for one step), h `[B, H]`, c `[B, H]` when the cell has it,
-/// weight_ih `[G·H, I]`, weight_hh `[G·H, H]`, bias_ih `[G·H]` and bias_hh `[G·H]`.
+/// `inputs` are x (`[T, B, I]`, or `[B, I]` for one step), h `[B, H]`, c `[B, H]` when the cell has
+/// it, weight_ih `[G·H, I]`, weight_hh `[G·H, H]`, bias_ih `[G·H]` and bias_hh `[G·H]`.
 pub(super) fn forward<C: Cell, T: Real>(
     op: &str,
     context: &Context,
@@ -175,7 +173,8 @@ pub(super) fn forward<C: Cell, T: Real>(
 
 /// Backpropagation through time: adds the gradients of all inputs.
 ///
-/// `d_output [T, B, H]` is the gradient of the output, `d_h` and `d_c` `[B, H]` those of the final states.
+/// `d_output [T, B, H]` is the gradient of the output, `d_h` and `d_c` `[B, H]` those of the final
+/// states.
 pub(super) fn backward<C: Cell, T: Real>(
     context: &Context,
     saved: &Unrolled<T>,
@@ -188,12 +187,11 @@ pub(super) fn backward<C: Cell, T: Real>(
     let packing = &saved.packing;
     let (weight_ih, weight_hh) = (matrix(&saved.weight_ih)?, matrix(&saved.weight_hh)?);
     let (batch, hidden) = (packing.batch(), saved.h.ncols());
-    let d_output: Option<ArcArray2<T>> = d_output
-        .map(|d| shaped(d.clone(), &[packing.time_steps() * batch, hidden]))
-        .transpose()?;
+    let d_output: Option<ArcArray2<T>> =
+        d_output.map(|d| shaped(d.clone(), &[packing.time_steps() * batch, hidden])).transpose()?;
 
-    // The gradients of the states after the step at hand, sorted. A row that is shorter than the steps so
-    // far holds the gradient of its final state, until its own last step comes.
+    // The gradients of the states after the step at hand, sorted. A row that is shorter than the
+    // steps so far holds the gradient of its final state, until its own last step comes.
     let mut d_h = packing.sort(matrix(d_h)?);
     let mut d_c = match d_c {
         Some(d_c) => packing.sort(matrix(d_c)?),
@@ -225,11 +223,7 @@ pub(super) fn backward<C: Cell, T: Real>(
                 d_h: row_mut(elements(&mut d_h), hidden, k),
                 d_c: row_mut(elements(&mut d_c), cell_columns, k),
                 d_gates: row_mut(elements(&mut d_gates), gate_columns, packed),
-                d_hidden_gates: row_mut(
-                    elements(&mut d_hidden_gates),
-                    hidden_gate_columns,
-                    packed,
-                ),
+                d_hidden_gates: row_mut(elements(&mut d_hidden_gates), hidden_gate_columns, packed),
             });
         }
         // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
@@ -339,7 +333,8 @@ fn shaped<T: Real, From: Dimension, To: Dimension>(
     x: ArcArray<T, From>,
     shape: &[usize],
 ) -> Result<ArcArray<T, To>> {
-    let x = if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned().into_shared() };
+    let x =
+        if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned().into_shared() };
     let found = x.shape().to_vec();
     (x.into_shape_with_order(IxDyn(shape)).and_then(|x| x.into_dimensionality()))
         .map_err(|_| Error::shapes("recurrent", &found, shape, "have different sizes"))

@@ -4,11 +4,12 @@ use unspool_tensor::{Error, Real, Result, Var};
 
 use crate::Bound;
 
-/// Sets each element to zero with probability `rate` and divides the others by `1 - rate` (Srivastava et al.,
-/// "Dropout: a simple way to prevent neural networks from overfitting", 2014), in training alone.
+/// Sets each element to zero with probability `rate` and divides the others by `1 - rate`
+/// (Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014),
+/// in training alone.
 ///
-/// Which elements go is a function of the step's random key, the site's name and the element's place in the
-/// whole batch.
+/// Which elements go is a function of the step's random key, the site's name and the element's
+/// place in the whole batch.
 #[derive(Clone, Debug)]
 pub struct Dropout {
     rate: f64,
@@ -27,8 +28,8 @@ impl Dropout {
         Ok(Dropout { rate, site: site.into() })
     }
 
-    /// A whole sequence `[T, B, ..]`, or one array `[B, ..]`, with elements dropped when the model trains, or
-    /// else itself.
+    /// A whole sequence `[T, B, ..]`, or one array `[B, ..]`, with elements dropped when the model
+    /// trains, or else itself.
     ///
     /// # Errors
     /// None in practice: any shape will do.
@@ -36,8 +37,8 @@ impl Dropout {
         self.forward_at(bound, x, 0)
     }
 
-    /// As [`forward`](Dropout::forward), for what begins at time step `first_time`: the steps of a sequence
-    /// drop one by one what they drop together.
+    /// As [`forward`](Dropout::forward), for what begins at time step `first_time`: the steps of a
+    /// sequence drop one by one what they drop together.
     ///
     /// # Errors
     /// None in practice: any shape will do.

@@ -17,9 +17,9 @@ const NAME: &str = "embedding";
 
 /// `y[i] = table[index[i]]`, as PyTorch's `F.embedding`.
 ///
-/// Input: the table `[V, E]`. Output: `y [.., E]` for indices of shape `[..]`. The gradient of the table is
-/// zero but in the rows that are used, and only these are touched. A *padding* row is looked up as any
-/// other, and its gradient is always zero.
+/// Input: the table `[V, E]`. Output: `y [.., E]` for indices of shape `[..]`. The gradient of the
+/// table is zero but in the rows that are used, and only these are touched. A *padding* row is
+/// looked up as any other, and its gradient is always zero.
 #[derive(Clone, Debug)]
 pub struct EmbeddingOp {
     /// The rows to look up.

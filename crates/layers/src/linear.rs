@@ -5,6 +5,7 @@ use unspool_tensor::cases::{Case, Input};
 use unspool_tensor::kernels::matmul::product;
 use unspool_tensor::op::Forward;
 use unspool_tensor::random::Key;
+use unspool_tensor::shape::standard;
 use unspool_tensor::{
     Context, Error, GradSink, Op, OutputGrads, ParamId, ParamStore, Real, Result, Tensor, Var,
 };
@@ -21,8 +22,9 @@ const BIAS: usize = 2;
 
 /// `y = x·Wᵀ + b`: one matrix product over all leading axes of x.
 ///
-/// Inputs: `x [.., I]`, the weight `W [O, I]`, and maybe the bias `b [O]`. Output: `y [.., O]`. An x of three
-/// axes is taken as `[T, B, I]`: when gradients are recorded, the weight's come apart by time step.
+/// Inputs: `x [.., I]`, the weight `W [O, I]`, and maybe the bias `b [O]`. Output: `y [.., O]`. An
+/// x of three axes is taken as `[T, B, I]`: when gradients are recorded, the weight's come apart by
+/// time step.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearOp;
 
@@ -107,13 +109,9 @@ impl<T: Real> Op<T> for LinearOp {
     }
 }
 
-/// A copy of the handle, with the leading axes merged: `[rows, last]`, in standard layout.
+/// The leading axes merged: `[rows, last]`, in standard layout.
 fn as_rows<T: Real>(x: &Tensor<T>, rows: usize) -> Result<Tensor<T>> {
-    let width = x.shape().last().copied().unwrap_or(1);
-    match x.is_standard_layout() {
-        true => reshaped(x.clone(), &[rows, width]),
-        false => reshaped(x.as_standard_layout().into_owned().into_shared(), &[rows, width]),
-    }
+    reshaped(standard(x), &[rows, x.shape().last().copied().unwrap_or(1)])
 }
 
 fn reshaped<T: Real>(x: Tensor<T>, shape: &[usize]) -> Result<Tensor<T>> {

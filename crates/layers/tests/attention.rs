@@ -1,20 +1,22 @@
-//! The cases of linear, embedding and attention: gradients and twins; and what padding and batches may not
-//! change.
+//! Linear, embedding, dropout and attention: gradients, twins, PyTorch's numbers, and what padding
+//! and batches may not change.
 
 use std::sync::Arc;
 
-use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn, arr2, s};
+use ndarray::{ArrayD, Axis, IxDyn, arr1, arr2, s};
+use safetensors::SafeTensors;
 use unspool_layers::attention::{
-    self, AdditiveAttention, Attention, AttentionConfig, AttentionKind, DotAttention,
-    MultiHeadAttention, MultiHeadConfig,
+    self, Attention, AttentionConfig, AttentionKind, MultiHeadAttention, MultiHeadConfig,
 };
-use unspool_layers::embedding::Embedding;
+use unspool_layers::dropout::Dropout;
+use unspool_layers::embedding::{self, Embedding};
 use unspool_layers::init::Init;
-use unspool_layers::{Bound, embedding, linear};
+use unspool_layers::linear::{self, Linear};
+use unspool_layers::{Bound, Result};
 use unspool_tensor::cases::Case;
 use unspool_tensor::gradcheck::{Oracle, check_case};
 use unspool_tensor::random::Key;
-use unspool_tensor::{BackwardMode, Context, Op, ParamStore, Tape, Tensor};
+use unspool_tensor::{BackwardMode, Context, ParamStore, Tape, Var};
 
 fn cases() -> Vec<Case> {
     [linear::cases(), embedding::cases(), attention::cases()].into_iter().flatten().collect()
@@ -64,6 +66,272 @@ fn fused_ops_agree_with_their_twins() {
         for (i, (fused, twin)) in run(true).iter().zip(run(false)).enumerate() {
             close(&format!("{} {i}", case.name), fused, &twin, 1e-11);
         }
+    }
+}
+
+/// PyTorch's numbers; see `tests/golden/common.py` for the names.
+struct Golden(Vec<u8>);
+
+impl Golden {
+    fn open() -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/attention.safetensors");
+        Golden(std::fs::read(path).unwrap())
+    }
+
+    fn get(&self, case: &str, array: &str) -> ArrayD<f64> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let view = file.tensor(&format!("{case}|{array}")).unwrap();
+        let numbers = view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
+        ArrayD::from_shape_vec(IxDyn(view.shape()), numbers.collect()).unwrap()
+    }
+
+    /// Compares outputs and the gradients of named variables, given those of the outputs.
+    fn check(&self, case: &str, inputs: &[(String, Var<'_, f64>)], outputs: &[Var<'_, f64>]) {
+        let seeds: Vec<_> = (outputs.iter().enumerate())
+            .map(|(k, &y)| (y, self.get(case, &format!("d_out.{k}"))))
+            .collect();
+        let Some((first, _)) = seeds.first() else { panic!("{case} has no output") };
+        let grads = first.tape().vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
+        for (k, y) in outputs.iter().enumerate() {
+            let name = format!("out.{k}");
+            close(&format!("{case} {name}"), &y.value().to_owned(), &self.get(case, &name), 1e-12);
+        }
+        for (name, x) in inputs {
+            let d = grads.wrt(*x).unwrap().to_owned();
+            let wanted = self.get(case, &format!("d_in.{name}"));
+            close(&format!("{case} d_in.{name}"), &d, &wanted, 1e-12);
+        }
+    }
+}
+
+#[test]
+fn ops_agree_with_pytorch() {
+    let golden = Golden::open();
+    for case in cases() {
+        let tape = Tape::<f64>::new(Context::sequential());
+        let inputs: Vec<_> = (case.inputs.iter())
+            .map(|input| {
+                let value = golden.get(&case.name, &format!("in.{}", input.name));
+                (input.name.to_string(), tape.input(value))
+            })
+            .collect();
+        let vars: Vec<_> = inputs.iter().map(|(_, x)| *x).collect();
+        let outputs = tape.apply_shared(case.op.clone(), &vars).unwrap();
+        golden.check(&case.name, &inputs, &outputs);
+    }
+}
+
+/// Checks a layer against a golden row: its parameters and `inputs` are taken from there.
+fn check_layer<L>(
+    case: &str,
+    inputs: &[&str],
+    new: impl FnOnce(&mut ParamStore<f64>) -> Result<L>,
+    forward: impl for<'t> Fn(&L, Bound<'t, f64>, &[Var<'t, f64>]) -> Result<Vec<Var<'t, f64>>>,
+) {
+    let golden = Golden::open();
+    let mut store = ParamStore::<f64>::new();
+    let layer = new(&mut store).unwrap();
+    for id in store.ids() {
+        let name = store.name(id).strip_prefix("layer.").unwrap();
+        let value = golden.get(case, &format!("in.{name}"));
+        store.set(id, value).unwrap();
+    }
+    let tape = Tape::new(Context::sequential());
+    let bound = Bound::evaluation(&tape, &store);
+    let vars: Vec<_> =
+        inputs.iter().map(|name| tape.input(golden.get(case, &format!("in.{name}")))).collect();
+    let outputs = forward(&layer, bound, &vars).unwrap();
+    let named = inputs.iter().map(|name| name.to_string()).zip(vars.iter().copied());
+    let params = store.ids().map(|id| {
+        let name = store.name(id).strip_prefix("layer.").unwrap();
+        (name.to_string(), bound.param(id))
+    });
+    golden.check(case, &named.chain(params).collect::<Vec<_>>(), &outputs);
+}
+
+const INIT: Init = Init::Uniform { bound: 1.0 };
+const KEY: Key = Key::new(3);
+
+#[test]
+fn multi_head_attention_agrees_with_pytorch() {
+    let uniform = |heads| MultiHeadConfig::uniform(6, heads);
+    let cross = MultiHeadConfig { key: 5, value: 3, ..uniform(2) };
+    let rows: [(_, &[&str], _, &[usize], _); 3] = [
+        ("self", &["query"], uniform(3), &[4, 2, 1], false),
+        ("causal", &["query"], uniform(2), &[4, 2, 1], true),
+        ("cross", &["query", "key", "value"], cross, &[4, 1], false),
+    ];
+    for (name, inputs, config, lengths, causal) in rows {
+        check_layer(
+            &format!("layer/multi_head/{name}"),
+            inputs,
+            |store| MultiHeadAttention::new(store, "layer", config, INIT, KEY),
+            |layer, bound, x| {
+                let (key, value) = (x.get(1).unwrap_or(&x[0]), x.get(2).unwrap_or(&x[0]));
+                let (y, weights) = layer.forward(bound, x[0], *key, *value, lengths, causal)?;
+                Ok(vec![y, weights])
+            },
+        );
+    }
+}
+
+#[test]
+fn attention_of_every_kind_agrees_with_pytorch() {
+    for kind in AttentionKind::ALL {
+        check_layer(
+            &format!("layer/attention/{kind}"),
+            &["memory", "query"],
+            |store| {
+                let size = if kind == AttentionKind::MultiHead { 5 } else { 6 };
+                let config = AttentionConfig { kind, query: 5, memory: 5, size, heads: 1 };
+                Attention::new(store, "layer", config, INIT, KEY)
+            },
+            |attention, bound, x| {
+                let memory = attention.prepare(bound, x[0], &[4, 1, 3])?;
+                let (context, weights) = attention.attend(bound, &memory, x[1])?;
+                Ok(vec![context, weights])
+            },
+        );
+    }
+}
+
+#[test]
+fn a_padding_row_is_looked_up_and_never_learns() {
+    let indices = arr2(&[[0, 4], [0, 1], [4, 4]]);
+    let tape = Tape::<f64>::new(Context::sequential());
+    let golden = Golden::open();
+    let case = "layer/embedding/padding";
+    let table = tape.input(golden.get(case, "in.table"));
+    let op =
+        embedding::EmbeddingOp { indices: Arc::new(indices.clone().into_dyn()), padding: Some(0) };
+    let fused = tape.apply_shared(Arc::new(op), &[table]).unwrap();
+    golden.check(case, &[("table".into(), table)], &fused);
+    let twin = embedding::composed(table, &indices.clone().into_dyn(), Some(0)).unwrap();
+    golden.check(case, &[("table".into(), table)], &[twin]);
+
+    let mut store = ParamStore::<f64>::new();
+    let layer = Embedding::new(&mut store, "e", 5, 3, Some(2), INIT, KEY).unwrap();
+    let table = store.get(layer.weight());
+    let zero_rows = |row: &usize| table.index_axis(Axis(0), *row).iter().all(|&x| x == 0.0);
+    assert_eq!((0..5).filter(zero_rows).collect::<Vec<_>>(), [2]);
+    let bound = Bound::training(&tape, &store);
+    assert_eq!(layer.forward(bound, &indices).unwrap().shape(), [3, 2, 3]);
+    let error = layer.forward(bound, &arr1(&[1, 5])).unwrap_err().to_string();
+    assert_eq!(error, "embedding: index 5 is not in a table of 5 rows");
+}
+
+#[test]
+fn a_linear_layer_records_what_each_time_step_adds() {
+    let mut store = ParamStore::<f64>::new();
+    let layer = Linear::new(&mut store, "l", 3, 4, true, INIT, KEY).unwrap();
+    let tape = Tape::new(Context::sequential());
+    let bound = Bound::training(&tape, &store);
+    let x = tape.input(random("x", &[5, 2, 3]).mapv(f64::from));
+    let y = layer.forward(bound, x).unwrap();
+    let seed = [(y, y.value().mapv(|y| y * y))];
+    let added = tape.vector_jacobian(&seed, BackwardMode::Adding).unwrap();
+    let recorded = tape.vector_jacobian(&seed, BackwardMode::Recording).unwrap();
+    for id in store.ids() {
+        let param = bound.param(id);
+        let parts = recorded.contributions(param);
+        let times: Vec<_> = parts.iter().map(|part| part.time).collect();
+        assert_eq!(times, [0, 1, 2, 3, 4].map(Some), "{}", store.name(id));
+        let total =
+            parts.iter().fold(ArrayD::zeros(IxDyn(&param.shape())), |sum, part| sum + &part.value);
+        close(store.name(id), &total, &added.param(id).unwrap().to_owned(), 1e-14);
+    }
+}
+
+#[test]
+fn dropout_drops_step_by_step_what_it_drops_at_once_and_nothing_in_evaluation() {
+    let dropout = Dropout::new(0.4, "site").unwrap();
+    let store = ParamStore::<f32>::new();
+    let tape = Tape::new(Context::sequential().with_key(KEY));
+    let training = Bound::training(&tape, &store);
+    let x = tape.input(ArrayD::ones(IxDyn(&[5, 7, 11])));
+    let whole = dropout.forward(training, x).unwrap().value();
+    let dropped = whole.iter().filter(|&&y| y == 0.0).count();
+    assert!((100..210).contains(&dropped), "{dropped} of 385");
+    for time in 0..5 {
+        let step = tape.input(ArrayD::ones(IxDyn(&[7, 11])));
+        let step = dropout.forward_at(training, step, time).unwrap().value();
+        assert_eq!(step, whole.index_axis(Axis(0), time));
+    }
+    let other = Dropout::new(0.4, "other").unwrap().forward(training, x).unwrap().value();
+    assert_ne!(other, whole);
+    let nothing = Dropout::new(0.0, "site").unwrap();
+    for (layer, bound) in [(&dropout, Bound::evaluation(&tape, &store)), (&nothing, training)] {
+        assert_eq!(layer.forward(bound, x).unwrap().slot(), x.slot());
+    }
+    for rate in [-0.1, 1.0, f64::NAN] {
+        assert!(Dropout::new(rate, "site").is_err());
+    }
+}
+
+#[test]
+fn impossible_sizes_are_errors_that_say_so() {
+    use AttentionKind::{Additive, Concat, Dot, MultiHead, ScaledDot};
+    let rows = [
+        (
+            Dot,
+            3,
+            4,
+            0,
+            0,
+            "attention: dot attention needs one size, not queries of 3 and memory of 4",
+        ),
+        (
+            ScaledDot,
+            4,
+            3,
+            0,
+            0,
+            "attention: scaled_dot attention needs one size, not queries of 4 and memory of 3",
+        ),
+        (Additive, 3, 4, 0, 0, "attention: additive attention has a size of 0"),
+        (Concat, 3, 4, 0, 0, "attention: concat attention has a size of 0"),
+        (Additive, 0, 4, 1, 0, "attention: the query or the memory has a size of 0"),
+        (MultiHead, 3, 4, 5, 2, "multi-head attention: 2 heads do not divide a size of 5"),
+        (MultiHead, 3, 4, 5, 0, "multi-head attention: 0 heads do not divide a size of 5"),
+        (MultiHead, 3, 4, 0, 2, "multi-head attention: a size is 0"),
+    ];
+    for (kind, query, memory, size, heads, wanted) in rows {
+        let config = AttentionConfig { kind, query, memory, size, heads };
+        let mut store = ParamStore::<f32>::new();
+        let error = Attention::new(&mut store, "a", config, INIT, KEY).unwrap_err();
+        assert_eq!(error.to_string(), wanted);
+    }
+    for kind in AttentionKind::ALL {
+        assert_eq!(kind.to_string().parse::<AttentionKind>(), Ok(kind));
+    }
+    assert!("luong".parse::<AttentionKind>().unwrap_err().to_string().contains("scaled_dot"));
+}
+
+#[test]
+fn wrong_shapes_and_lengths_are_errors() {
+    let config =
+        AttentionConfig { kind: AttentionKind::Additive, query: 2, memory: 3, size: 4, heads: 0 };
+    let mut store = ParamStore::<f32>::new();
+    let attention = Attention::new(&mut store, "a", config, INIT, KEY).unwrap();
+    let tape = Tape::new(Context::sequential());
+    let bound = Bound::training(&tape, &store);
+    let array = |shape: &[usize]| tape.input(ArrayD::<f32>::zeros(IxDyn(shape)));
+    let rows: [(&[usize], &[usize]); 4] =
+        [(&[5, 2, 4], &[5, 5]), (&[5, 3], &[5]), (&[5, 2, 3], &[5]), (&[5, 2, 3], &[5, 6])];
+    for (memory, lengths) in rows {
+        assert!(attention.prepare(bound, array(memory), lengths).is_err(), "{memory:?}");
+    }
+    let memory = attention.prepare(bound, array(&[5, 2, 3]), &[5, 1]).unwrap();
+    for query in [&[2, 3][..], &[3, 2], &[2], &[1, 2, 2]] {
+        assert!(attention.attend(bound, &memory, array(query)).is_err(), "{query:?}");
+    }
+    // No keys at all, and no rows: nothing to find, nothing to panic at.
+    for (source, batch) in [(0, 2), (3, 0)] {
+        let memory = attention.prepare(bound, array(&[source, batch, 3]), &vec![0; batch]).unwrap();
+        let (context, weights) = attention.attend(bound, &memory, array(&[batch, 2])).unwrap();
+        assert_eq!((context.shape(), weights.shape()), (vec![batch, 3], vec![batch, source]));
+        let grads = tape.backward(context.sum_all().unwrap()).unwrap();
+        assert!(grads.into_params().iter().all(|(_, d)| d.iter().all(|&d| d == 0.0)));
     }
 }
 

@@ -20,8 +20,8 @@ const KEYS: usize = 1;
 const V: usize = 2;
 const VALUES: usize = 3;
 
-/// Additive attention of Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning to
-/// align and translate" (2015), appendix A.1.2. For each row b of the batch, and over its first
+/// Additive attention of Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning
+/// to align and translate" (2015), appendix A.1.2. For each row b of the batch, and over its first
 /// `lengths[b]` keys:
 ///
 /// ```text
@@ -31,13 +31,13 @@ const VALUES: usize = 3;
 /// c    = Σₛ w[s]·m[s]          [M]
 /// ```
 ///
-/// Inputs: the query q `[B, A]`, the keys k `[B, S, A]`, `v [A]`, and the values m `[B, S, M]`. Query and
-/// keys come projected to A already: the keys do not depend on the query, so this is done once per sequence.
-/// Outputs: the contexts c `[B, M]`, and the weights w `[B, S]`, which are 0 in the padding. A row of length 0
-/// gives zeros.
+/// Inputs: the query q `[B, A]`, the keys k `[B, S, A]`, `v [A]`, and the values m `[B, S, M]`.
+/// Query and keys come projected to A already: the keys do not depend on the query, so this is done
+/// once per sequence. Outputs: the contexts c `[B, M]`, and the weights w `[B, S]`, which are 0 in
+/// the padding. A row of length 0 gives zeros.
 ///
-/// Saved are the activations t of the keys within the lengths, beside the weights: A numbers a key, and no
-/// `tanh` is computed twice.
+/// Saved are the activations t of the keys within the lengths, beside the weights: A numbers a key,
+/// and no `tanh` is computed twice.
 #[derive(Clone, Debug)]
 pub struct AdditiveAttention {
     /// How many keys each row of the batch has; the others are padding.
@@ -174,7 +174,8 @@ impl<T: Real> Op<T> for AdditiveAttention {
                     let (t, d_k) = (&t[place.clone()], &mut d_k[place]);
                     // e = v·t  ⇒  d_v = Σ d_e·t
                     add_scaled(d_v, d_e, t);
-                    // e = v·t, t = tanh(q + k)  ⇒  d_(q + k) = d_e·v·(1 - t²), which is d_k, and summed d_q
+                    // e = v·t, t = tanh(q + k)  ⇒  d_(q + k) = d_e·v·(1 - t²), which is d_k, and
+                    // summed d_q
                     for i in 0..size {
                         let d = d_e * v[i] * (T::one() - t[i] * t[i]);
                         d_k[i] += d;

@@ -5,7 +5,8 @@ use unspool_tensor::{Error, Real, Result, Var};
 
 use super::dot::DotAttention;
 
-/// [`AdditiveAttention`](super::AdditiveAttention) out of primitive ops; the same inputs and outputs.
+/// [`AdditiveAttention`](super::AdditiveAttention) out of primitive ops; the same inputs and
+/// outputs.
 ///
 /// # Errors
 /// The shapes do not fit.

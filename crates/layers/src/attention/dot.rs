@@ -19,8 +19,9 @@ const QUERY: usize = 0;
 const KEYS: usize = 1;
 const VALUES: usize = 2;
 
-/// Attention that scores a key by its inner product with the query. For each row b of the batch, each query t
-/// and each head h, which sees its own part of the last axes, over the first `lengths[b]` keys:
+/// Attention that scores a key by its inner product with the query. For each row b of the batch,
+/// each query t and each head h, which sees its own part of the last axes, over the first
+/// `lengths[b]` keys:
 ///
 /// ```text
 /// e[s] = scale · (q[t] · k[s])     the score of key s
@@ -28,14 +29,15 @@ const VALUES: usize = 2;
 /// c[t] = Σₛ w[s]·m[s]
 /// ```
 ///
-/// Inputs: the queries q `[B, T, D]`, the keys k `[B, S, D]` and the values m `[B, S, M]`. Outputs: the contexts
-/// c `[B, T, M]`, and the weights w `[B, heads, T, S]`, which are 0 for keys that a query does not see. A row
-/// of length 0 gives zeros.
+/// Inputs: the queries q `[B, T, D]`, the keys k `[B, S, D]` and the values m `[B, S, M]`. Outputs:
+/// the contexts c `[B, T, M]`, and the weights w `[B, heads, T, S]`, which are 0 for keys that a
+/// query does not see. A row of length 0 gives zeros.
 ///
-/// With one head and a scale of 1 it is the *dot* score of Luong, Pham and Manning, "Effective approaches to
-/// attention-based neural machine translation" (2015), equation 8, and with keys that a matrix has projected
-/// their *general* score; with 1/√D it is the *scaled* dot product of Vaswani et al., "Attention is all you
-/// need" (2017), equation 1, and with several heads what section 3.2.2 there does between the projections.
+/// With one head and a scale of 1 it is the *dot* score of Luong, Pham and Manning, "Effective
+/// approaches to attention-based neural machine translation" (2015), equation 8, and with keys that
+/// a matrix has projected their *general* score; with 1/√D it is the *scaled* dot product of
+/// Vaswani et al., "Attention is all you need" (2017), equation 1, and with several heads what
+/// section 3.2.2 there does between the projections.
 #[derive(Clone, Debug)]
 pub struct DotAttention {
     /// What the inner products are multiplied by.

@@ -2,7 +2,8 @@
 //!
 //! - [`Attention`] is the layer for decoders, of any [`AttentionKind`].
 //! - [`MultiHeadAttention`] is the layer for whole sequences, self- and cross-attention.
-//! - [`AdditiveAttention`] and [`DotAttention`] are the fused ops beneath, [`composed`] their twins.
+//! - [`AdditiveAttention`] and [`DotAttention`] are the fused ops beneath, [`composed`] their
+//!   twins.
 //!
 //! Padding is masked by length: a row's keys from `lengths[b]` on are never read.
 
@@ -34,7 +35,8 @@ const NAME: &str = "attention";
 /// How a decoder's query q is scored against a vector m of the encoder's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttentionKind {
-    /// `v·tanh(W q + U m)` (Bahdanau et al. 2015). Parameters `query.weight` W, `key.weight` U, `v`.
+    /// `v·tanh(W q + U m)` (Bahdanau et al. 2015). Parameters `query.weight` W, `key.weight` U,
+    /// `v`.
     Additive,
     /// `q·m` (Luong et al. 2015, equation 8); no parameters.
     Dot,
@@ -44,8 +46,8 @@ pub enum AttentionKind {
     General,
     /// `v·tanh(W [q; m])` (Luong et al. 2015, equation 8). Parameters `weight` W, `v`.
     Concat,
-    /// Several heads of scaled dot products between projections (Vaswani et al. 2017, section 3.2.2).
-    /// Parameters as [`MultiHeadAttention`].
+    /// Several heads of scaled dot products between projections (Vaswani et al. 2017, section
+    /// 3.2.2). Parameters as [`MultiHeadAttention`].
     MultiHead,
 }
 
@@ -60,7 +62,8 @@ impl AttentionKind {
         AttentionKind::MultiHead,
     ];
 
-    /// Its name in configurations: `additive`, `dot`, `scaled_dot`, `general`, `concat`, `multi_head`.
+    /// Its name in configurations: `additive`, `dot`, `scaled_dot`, `general`, `concat`,
+    /// `multi_head`.
     pub fn name(self) -> &'static str {
         match self {
             AttentionKind::Additive => "additive",
@@ -99,8 +102,8 @@ pub struct AttentionConfig {
     pub query: usize,
     /// M, the length of a vector of the memory: the encoder's output.
     pub memory: usize,
-    /// A, the hidden layer of additive and concat attention, or the heads' total length D of multi-head; of
-    /// no meaning to the others.
+    /// A, the hidden layer of additive and concat attention, or the heads' total length D of
+    /// multi-head; of no meaning to the others.
     pub size: usize,
     /// How many heads multi-head attention has; of no meaning to the others.
     pub heads: usize,
@@ -122,8 +125,8 @@ enum Scorer {
     MultiHead(MultiHeadAttention),
 }
 
-/// What [`Attention::prepare`] computes once per sequence. Its first axis is the batch: a search may select
-/// and repeat the rows of all three parts, and put them together again.
+/// What [`Attention::prepare`] computes once per sequence. Its first axis is the batch: a search
+/// may select and repeat the rows of all three parts, and put them together again.
 #[derive(Clone, Debug)]
 pub struct Memory<'t, T: Real> {
     /// What queries are compared to: `[B, S, A]`, or `[B, S, Q]` for the dot products.
@@ -138,8 +141,8 @@ impl Attention {
     /// Adds the parameters to the store, drawn by `init`; `v` is drawn as a matrix of one row.
     ///
     /// # Errors
-    /// Impossible sizes: a length of 0, dot products of vectors of different lengths, heads that do not divide
-    /// the size. Names that are taken, and shapes that `init` cannot draw.
+    /// Impossible sizes: a length of 0, dot products of vectors of different lengths, heads that do
+    /// not divide the size. Names that are taken, and shapes that `init` cannot draw.
     pub fn new<T: Real>(
         store: &mut ParamStore<T>,
         name: &str,
@@ -162,9 +165,8 @@ impl Attention {
                 v: add_v(store, named("v"), size, init, key)?,
             },
             AttentionKind::Dot | AttentionKind::ScaledDot if query != memory => {
-                let problem = format!(
-                    "{kind} attention needs queries and memory of one size, not {query} and {memory}"
-                );
+                let sizes = format!("not queries of {query} and memory of {memory}");
+                let problem = format!("{kind} attention needs one size, {sizes}");
                 return Err(Error::invalid(NAME, problem));
             }
             AttentionKind::Dot => Scorer::Dot { scale: 1.0 },
@@ -198,11 +200,11 @@ impl Attention {
         self.config.memory
     }
 
-    /// Computes what does not depend on the queries, once per sequence: `memory [S, B, M]`, the encoder's
-    /// outputs, of which the first `lengths[b]` of row b are not padding.
+    /// Computes what does not depend on the queries, once per sequence: `memory [S, B, M]`, the
+    /// encoder's outputs, of which the first `lengths[b]` of row b are not padding.
     ///
-    /// The keys of general attention are projected here, in one product over all of S, and not the queries,
-    /// which come one step at a time.
+    /// The keys of general attention are projected here, in one product over all of S, and not the
+    /// queries, which come one step at a time.
     ///
     /// # Errors
     /// The shape or the lengths do not fit.
@@ -238,8 +240,8 @@ impl Attention {
         Ok(Memory { keys, values, lengths: lengths.into() })
     }
 
-    /// One step: the query `[B, Q]` → the context `[B, M]`, and the weights `[B, S]`, which are the mean over
-    /// the heads if there are several.
+    /// One step: the query `[B, Q]` → the context `[B, M]`, and the weights `[B, S]`, which are the
+    /// mean over the heads if there are several.
     ///
     /// # Errors
     /// The shapes do not fit.

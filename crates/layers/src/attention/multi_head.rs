@@ -35,13 +35,15 @@ impl MultiHeadConfig {
     }
 }
 
-/// Multi-head scaled dot-product attention of Vaswani et al., "Attention is all you need" (2017), section
-/// 3.2.2: queries, keys and values are projected to D, each of h heads attends in its own D/h of these with a
-/// scale of √(h/D), and what the heads find, side by side, is projected once more.
+/// Multi-head scaled dot-product attention of Vaswani et al., "Attention is all you need" (2017),
+/// section 3.2.2: queries, keys and values are projected to D, each of h heads attends in its own
+/// D/h of these with a scale of √(h/D), and what the heads find, side by side, is projected once
+/// more.
 ///
-/// The parameters are PyTorch's: `in_proj_weight [3·D, D]` (query, key, value) when all lengths are D, or
-/// else `q_proj_weight [D, Q]`, `k_proj_weight [D, K]` and `v_proj_weight [D, N]`; `in_proj_bias [3·D]`;
-/// `out_proj.weight [O, D]`, `out_proj.bias [O]`. (PyTorch has no Q or O other than D.)
+/// The parameters are PyTorch's: `in_proj_weight [3·D, D]` (query, key, value) when all lengths are
+/// D, or else `q_proj_weight [D, Q]`, `k_proj_weight [D, K]` and `v_proj_weight [D, N]`;
+/// `in_proj_bias [3·D]`; `out_proj.weight [O, D]`, `out_proj.bias [O]`. (PyTorch has no Q or O
+/// other than D.)
 #[derive(Clone, Debug)]
 pub struct MultiHeadAttention {
     config: MultiHeadConfig,
@@ -69,7 +71,8 @@ impl MultiHeadAttention {
     /// Adds the parameters to the store: matrices drawn by `init`, biases zero.
     ///
     /// # Errors
-    /// The heads do not divide D, a length is 0, the names are taken, or `init` cannot draw such matrices.
+    /// The heads do not divide D, a length is 0, the names are taken, or `init` cannot draw such
+    /// matrices.
     pub fn new<T: Real>(
         store: &mut ParamStore<T>,
         name: &str,
@@ -104,10 +107,12 @@ impl MultiHeadAttention {
         Ok(MultiHeadAttention { config, in_weight, in_bias, out })
     }
 
-    /// Self-attention (all three the same) and cross-attention: queries `[T, B, Q]`, keys `[S, B, K]` and values
-    /// `[S, B, N]` → `[T, B, O]`, and the weights of each head, `[B, heads, T, S]`.
+    /// Self-attention (all three the same) and cross-attention: queries `[T, B, Q]`, keys
+    /// `[S, B, K]` and values `[S, B, N]` → `[T, B, O]`, and each head's weights
+    /// `[B, heads, T, S]`.
     ///
-    /// Only the first `lengths[b]` keys of row b are seen, and, when `causal`, by query t only keys 0 to t.
+    /// Only the first `lengths[b]` keys of row b are seen, and, when `causal`, by query t only keys
+    /// 0 to t.
     ///
     /// # Errors
     /// The shapes or the lengths do not fit.
@@ -123,8 +128,8 @@ impl MultiHeadAttention {
         let query = batch_major(self.project(bound, Part::Query, query)?)?;
         let keys = self.keys(bound, key)?;
         let values = self.values(bound, value)?;
-        let (y, weights) = self.attend(bound, query, keys, values, lengths.into(), causal)?;
-        Ok((batch_major(y)?, weights))
+        let (contexts, weights) = self.look(query, keys, values, lengths.into(), causal)?;
+        Ok((self.out.forward(bound, batch_major(contexts)?)?, weights))
     }
 
     /// Projects keys `[S, B, K]` → `[B, S, D]`: once per sequence.
@@ -143,8 +148,8 @@ impl MultiHeadAttention {
         batch_major(self.project(bound, Part::Value, x)?)
     }
 
-    /// One query for each row of the batch, `[B, Q]`, against projected keys and values `[B, S, D]` →
-    /// `[B, O]`, and the weights of each head, `[B, heads, 1, S]`.
+    /// One query for each row of the batch, `[B, Q]`, against projected keys and values `[B, S, D]`
+    /// → `[B, O]`, and the weights of each head, `[B, heads, 1, S]`.
     ///
     /// # Errors
     /// The shapes or the lengths do not fit.
@@ -159,14 +164,14 @@ impl MultiHeadAttention {
         let batch = query.shape().first().copied().unwrap_or(0);
         let query = self.project(bound, Part::Query, query)?;
         let query = query.reshape(&[batch, 1, self.config.size])?;
-        let (y, weights) = self.attend(bound, query, keys, values, lengths, false)?;
-        Ok((y.reshape(&[batch, self.config.output])?, weights))
+        let (contexts, weights) = self.look(query, keys, values, lengths, false)?;
+        let contexts = contexts.reshape(&[batch, self.config.size])?;
+        Ok((self.out.forward(bound, contexts)?, weights))
     }
 
-    /// Projected queries `[B, T, D]`, keys and values `[B, S, D]` → `[B, T, O]` and the weights.
-    fn attend<'t, T: Real>(
+    /// Projected queries `[B, T, D]`, keys and values `[B, S, D]` → contexts `[B, T, D]` and weights.
+    fn look<'t, T: Real>(
         &self,
-        bound: Bound<'t, T>,
         query: Var<'t, T>,
         keys: Var<'t, T>,
         values: Var<'t, T>,
@@ -176,8 +181,8 @@ impl MultiHeadAttention {
         let heads = self.config.heads;
         let scale = (heads as f64 / self.config.size as f64).sqrt();
         let op = DotAttention { scale, heads, causal, lengths };
-        let [contexts, weights] = bound.tape().apply(op, &[query, keys, values])?;
-        Ok((self.out.forward(bound, contexts)?, weights))
+        let [contexts, weights] = query.tape().apply(op, &[query, keys, values])?;
+        Ok((contexts, weights))
     }
 
     /// `[.., Q]`, `[.., K]` or `[.., N]` → `[.., D]`.

@@ -1,4 +1,5 @@
-//! What all attentions share: for one query, from the scores of its keys to the weights and the context.
+//! What all attentions share: for one query, from the scores of its keys to the weights and the
+//! context.
 //!
 //! The functions work on the `n` keys that a query may see, and on nothing else: what stands in the
 //! padding, NaN included, is never read, and more padding changes no bits.
@@ -47,8 +48,8 @@ impl Rows {
 
 /// From scores to the context: `w = softmax(e)`, `c = Σₛ wₛ·mₛ`.
 ///
-/// `weights [n]` holds the scores e and then the weights w; `memory` has the values m, `[n, M]`, and
-/// `rows` says where those of `memory` are. `context [M]` holds zeros and then c.
+/// `weights [n]` holds the scores e and then the weights w; `memory` has the values m, `[n, M]`,
+/// and `rows` says where those of `memory` are. `context [M]` holds zeros and then c.
 pub(super) fn weigh_forward<T: Real>(
     weights: &mut [T],
     memory: &Stack<'_, T>,
@@ -65,7 +66,8 @@ pub(super) fn weigh_forward<T: Real>(
 
 /// The gradient of the scores, from those of the context and of the weights.
 ///
-/// `weights`, `d_weights` and `d_scores` are `[n]`, `memory [n, M]`, `d_context [M]`. `d_scores` is written.
+/// `weights`, `d_weights` and `d_scores` are `[n]`, `memory [n, M]`, `d_context [M]`. `d_scores` is
+/// written.
 pub(super) fn weigh_backward<T: Real>(
     weights: &[T],
     memory: &Stack<'_, T>,
@@ -172,7 +174,8 @@ pub(super) fn pieces<T>(
 }
 
 /// Runs `run` for each row of the batch, on several threads when the context has them and there is
-/// enough `work` (multiply-adds over all rows). Rows share nothing, so the bits do not depend on it.
+/// enough `work` (multiply-adds over all rows). Rows share nothing, so the bits do not depend on
+/// it.
 pub(super) fn for_each_row<R: Send>(
     context: &Context,
     work: usize,
@@ -186,8 +189,9 @@ pub(super) fn for_each_row<R: Send>(
     context.install(|| rows.into_par_iter().enumerate().for_each(|(b, row)| run(b, row)));
 }
 
-/// Lets `add` add to the gradient of an input of `len` elements, as one slice in standard layout. When
-/// nobody wants that gradient the slice is scratch: what else `add` computes is needed all the same.
+/// Lets `add` add to the gradient of an input of `len` elements, as one slice in standard layout.
+/// When nobody wants that gradient the slice is scratch: what else `add` computes is needed all the
+/// same.
 pub(super) fn add_to<T: Real>(
     sink: &mut GradSink<'_, T>,
     input: usize,

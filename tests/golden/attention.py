@@ -1,0 +1,180 @@
+"""Golden numbers of linear, embedding and attention: the ops' rows have the names of `cases()` in
+`unspool_layers`; those under `layer/` are of whole layers, with the parameters among the inputs."""
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from common import Case, write
+
+
+def linear(name, x, out, bias):
+    inputs = {"x": x, "weight": (out, x[-1])} | ({"bias": (out,)} if bias else {})
+    return Case(f"linear/{name}", inputs, F.linear)
+
+
+def embedding(name, indices, padding=None):
+    indices = torch.tensor(indices)
+    return Case(name, {"table": (5, 3)}, lambda table: F.embedding(indices, table, padding))
+
+
+def padded_softmax(scores, length):
+    """Softmax over the first `length` elements of the last axis, zeros behind them."""
+    weights = torch.softmax(scores[..., :length], dim=-1)
+    return F.pad(weights, (0, scores.shape[-1] - length))
+
+
+def additive_attention(query, keys, v, values, lengths):
+    scores = torch.tanh(query[:, None] + keys) @ v
+    weights = torch.stack([padded_softmax(e, n) for e, n in zip(scores, lengths)])
+    return torch.einsum("bs,bsm->bm", weights, values), weights
+
+
+def additive(name, source, lengths, size, memory):
+    batch = len(lengths)
+    inputs = {
+        "query": (batch, size),
+        "keys": (batch, source, size),
+        "v": (size,),
+        "values": (batch, source, memory),
+    }
+    return Case(f"additive_attention/{name}", inputs, lambda *x: additive_attention(*x, lengths))
+
+
+def dot_attention(query, keys, values, lengths, scale, heads, causal):
+    """Contexts by PyTorch's kernel, weights by the formula; row by row, cut to length."""
+    contexts, weights = [], []
+    for q, k, m, length in zip(query, keys, values, lengths):
+        q, k, m = (x.unflatten(-1, (heads, -1)).transpose(0, 1) for x in (q, k, m))
+        scores = scale * q @ k.transpose(-1, -2)
+        if causal:
+            future = torch.ones(scores.shape[-2:]).triu(1) == 1
+            scores = scores.masked_fill(future, -math.inf)
+        weights.append(padded_softmax(scores, length))
+        if length == 0:
+            contexts.append(torch.zeros(q.shape[1], heads * m.shape[-1]))
+            continue
+        mask = ~future[:, :length] if causal else None
+        c = F.scaled_dot_product_attention(
+            q[None], k[None, :, :length], m[None, :, :length], attn_mask=mask, scale=scale
+        )
+        contexts.append(c[0].transpose(0, 1).flatten(-2))
+    return torch.stack(contexts), torch.stack(weights)
+
+
+def dot(name, queries, source, lengths, size, memory, heads=1, causal=False):
+    batch, scale = len(lengths), math.sqrt(heads / size)
+    inputs = {
+        "query": (batch, queries, size),
+        "keys": (batch, source, size),
+        "values": (batch, source, memory),
+    }
+    return Case(
+        f"dot_attention/{name}", inputs, lambda *x: dot_attention(*x, lengths, scale, heads, causal)
+    )
+
+
+def padding_mask(lengths, source):
+    return torch.arange(source)[None] >= torch.tensor(lengths)[:, None]
+
+
+def multi_head(name, queries, source, lengths, size, heads, kdim, vdim, causal=False):
+    """`nn.MultiheadAttention`; self-attention when there is no `source`."""
+    batch = len(lengths)
+    layer = torch.nn.MultiheadAttention(size, heads, kdim=kdim, vdim=vdim)
+    inputs = {"query": (queries, batch, size)}
+    if source:
+        inputs |= {"key": (source, batch, kdim), "value": (source, batch, vdim)}
+    sequences = len(inputs)
+    inputs |= {key: tuple(value.shape) for key, value in layer.named_parameters()}
+
+    def function(*tensors):
+        x, parameters = tensors[:sequences], tensors[sequences:]
+        parameters = dict(zip(list(inputs)[sequences:], parameters))
+        options = {
+            "key_padding_mask": padding_mask(lengths, source or queries),
+            "attn_mask": torch.ones(queries, source or queries).triu(1) == 1 if causal else None,
+            "average_attn_weights": False,
+        }
+        x = x if source else x * 3  # Self-attention: query, key and value are one.
+        return torch.func.functional_call(layer, parameters, tuple(x), options)
+
+    return Case(f"layer/multi_head/{name}", inputs, function)
+
+
+S, B, Q, M, A = 4, 3, 5, 5, 6
+LENGTHS = [4, 1, 3]
+
+
+def decoder(kind, parameters, function):
+    """One step of attention over an encoder's outputs `[S, B, M]`, queried by `[B, Q]`."""
+    inputs = {"memory": (S, B, M), "query": (B, Q)} | parameters
+
+    def batch_major(memory, *rest):
+        return function(memory.transpose(0, 1), *rest)
+
+    return Case(f"layer/attention/{kind}", inputs, batch_major)
+
+
+def one_query(keys, query, values, scale=1.0):
+    contexts, weights = dot_attention(query[:, None], keys, values, LENGTHS, scale, 1, False)
+    return contexts[:, 0], weights[:, 0, 0]
+
+
+def decoders():
+    def bahdanau(m, q, w, u, v):
+        return additive_attention(q @ w.T, m @ u.T, v, m, LENGTHS)
+
+    def concat(m, q, w, v):
+        both = torch.cat([q[:, None].expand(-1, S, -1), m], dim=-1)
+        scores = torch.tanh(both @ w.T) @ v
+        weights = torch.stack([padded_softmax(e, n) for e, n in zip(scores, LENGTHS)])
+        return torch.einsum("bs,bsm->bm", weights, m), weights
+
+    def heads(m, q, *parameters):
+        parameters = dict(zip(shapes, parameters))
+        memory = m.transpose(0, 1)
+        arguments = (q[None], memory, memory, padding_mask(LENGTHS, S))
+        y, weights = torch.func.functional_call(layer, parameters, arguments)
+        return y[0], weights[:, 0]
+
+    layer = torch.nn.MultiheadAttention(M, 1)
+    shapes = {name: tuple(p.shape) for name, p in layer.named_parameters()}
+    return [
+        decoder("additive", {"query.weight": (A, Q), "key.weight": (A, M), "v": (A,)}, bahdanau),
+        decoder("dot", {}, lambda m, q: one_query(m, q, m)),
+        decoder("scaled_dot", {}, lambda m, q: one_query(m, q, m, 1 / math.sqrt(Q))),
+        decoder("general", {"weight": (Q, M)}, lambda m, q, w: one_query(m, q @ w, m)),
+        decoder("concat", {"weight": (A, Q + M), "v": (A,)}, concat),
+        decoder("multi_head", shapes, heads),
+    ]
+
+
+CASES = [
+    linear("matrix", (4, 3), 5, True),
+    linear("no_bias", (4, 3), 5, False),
+    linear("time_major", (2, 3, 4), 3, True),
+    linear("vector", (3,), 2, True),
+    linear("one_unit", (1, 1), 1, True),
+    embedding("embedding/time_major", [[4, 1], [1, 0], [2, 1]]),
+    embedding("embedding/padding", [[1, 4], [3, 1], [4, 4]], 0),
+    embedding("embedding/one", [3]),
+    additive("lengths", 5, [3, 5, 1, 0], 3, 4),
+    additive("wide", 3, [2, 3], 17, 19),
+    additive("one_key", 1, [1], 2, 3),
+    dot("lengths", 1, 5, [3, 5, 1, 0], 3, 4),
+    dot("one_key", 1, 1, [1], 2, 3),
+    dot("wide", 2, 3, [2, 3], 17, 19),
+    dot("heads", 3, 4, [4, 2, 0], 6, 9, heads=3),
+    dot("causal", 4, 4, [4, 3], 4, 2, heads=2, causal=True),
+    dot("causal_cross", 2, 5, [5, 1], 2, 2, causal=True),
+    embedding("layer/embedding/padding", [[0, 4], [0, 1], [4, 4]], 0),
+    multi_head("self", 4, None, [4, 2, 1], 6, 3, None, None),
+    multi_head("causal", 4, None, [4, 2, 1], 6, 2, None, None, causal=True),
+    multi_head("cross", 3, 4, [4, 1], 6, 2, 5, 3),
+    *decoders(),
+]
+
+if __name__ == "__main__":
+    write(Path(__file__).with_suffix(".safetensors"), CASES)

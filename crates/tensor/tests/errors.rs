@@ -1,0 +1,233 @@
+//! A shape that does not fit gives an error that names the op and both shapes; nothing panics.
+
+use ndarray::{ArrayD, IxDyn};
+use unspool_tensor::ops::cross_entropy::{CrossEntropyOptions, Divisor, Smoothing};
+use unspool_tensor::random::Key;
+use unspool_tensor::{Context, Result, Tape, Var};
+
+type Apply = for<'t> fn(&[Var<'t, f64>]) -> Result<Var<'t, f64>>;
+
+fn mask(shape: &[usize]) -> ArrayD<bool> {
+    ArrayD::from_elem(IxDyn(shape), true)
+}
+
+fn loss<'t>(
+    logits: Var<'t, f64>,
+    targets: &[usize],
+    change: CrossEntropyOptions,
+) -> Result<Var<'t, f64>> {
+    logits.cross_entropy(targets, change)
+}
+
+const PLAIN: CrossEntropyOptions =
+    CrossEntropyOptions { ignored: None, divisor: Divisor::Tokens, smoothing: Smoothing::None };
+
+#[test]
+fn every_op_names_itself_and_the_shapes() {
+    let rows: &[(&[&[usize]], Apply, &str)] = &[
+        (&[&[2, 3], &[2]], |v| v[0] + v[1], "add: shapes [2, 3] and [2] do not broadcast"),
+        (
+            &[&[2, 3], &[4, 1, 2]],
+            |v| v[0] - v[1],
+            "sub: shapes [2, 3] and [4, 1, 2] do not broadcast",
+        ),
+        (&[&[2], &[3]], |v| v[0] * v[1], "mul: shapes [2] and [3] do not broadcast"),
+        (&[&[0], &[3]], |v| v[0] / v[1], "div: shapes [0] and [3] do not broadcast"),
+        (&[&[2], &[3]], |v| v[0].pow(v[1]), "pow: shapes [2] and [3] do not broadcast"),
+        (&[&[2, 3]], |v| v[0].sum(2), "sum: shape [2, 3] has no axis 2"),
+        (&[&[]], |v| v[0].sum(0), "sum: shape [] has no axis 0"),
+        (
+            &[&[2, 3]],
+            |v| v[0].sum_axes(&[1, 1], false),
+            "sum: shape [2, 3] reduced twice over an axis of [1, 1]",
+        ),
+        (&[&[2, 3]], |v| v[0].mean(5), "mean: shape [2, 3] has no axis 5"),
+        (&[&[2, 3]], |v| v[0].max(2), "max: shape [2, 3] has no axis 2"),
+        (&[&[2, 0]], |v| v[0].max(1), "max: shape [2, 0] has no elements along the axis"),
+        (
+            &[&[2, 3], &[2, 3]],
+            |v| v[0].matmul(v[1]),
+            "matmul: shapes [2, 3] and [2, 3] do not multiply",
+        ),
+        (
+            &[&[2, 3], &[2, 4]],
+            |v| v[0].matmul_transposed(v[1]),
+            "matmul: shapes [2, 3] and [2, 4] do not multiply with the second transposed",
+        ),
+        (
+            &[&[2, 2, 3], &[3, 3, 2]],
+            |v| v[0].matmul(v[1]),
+            "matmul: shapes [2, 2, 3] and [3, 3, 2] do not multiply",
+        ),
+        (
+            &[&[2, 2, 3], &[4, 2]],
+            |v| v[0].matmul(v[1]),
+            "matmul: shapes [2, 2, 3] and [4, 2] do not multiply",
+        ),
+        (
+            &[&[2, 3], &[4, 2, 2]],
+            |v| v[0].matmul(v[1]),
+            "matmul: shapes [2, 3] and [4, 2, 2] do not multiply",
+        ),
+        (&[&[3], &[3, 1]], |v| v[0].matmul(v[1]), "matmul: shapes [3] and [3, 1] do not multiply"),
+        (
+            &[&[2, 3]],
+            |v| v[0].reshape(&[4]),
+            "reshape: shapes [2, 3] and [4] do not have the same number of elements",
+        ),
+        (
+            &[&[2, 0]],
+            |v| v[0].reshape(&[usize::MAX, 2]),
+            "reshape: shapes [2, 0] and [18446744073709551615, 2] do not have the same number of \
+             elements",
+        ),
+        (&[&[2, 3]], |v| v[0].permute(&[0]), "permute: shape [2, 3] has other axes than [0]"),
+        (&[&[2, 3]], |v| v[0].permute(&[1, 1]), "permute: shape [2, 3] has other axes than [1, 1]"),
+        (&[&[2, 3]], |v| v[0].permute(&[1, 2]), "permute: shape [2, 3] has other axes than [1, 2]"),
+        (
+            &[&[2, 3], &[2, 4]],
+            |v| Var::concat(v, 0),
+            "concat: shapes [2, 3] and [2, 4] differ in more than the axis of the concatenation",
+        ),
+        (
+            &[&[2, 3], &[2]],
+            |v| Var::concat(v, 0),
+            "concat: shapes [2, 3] and [2] differ in more than the axis of the concatenation",
+        ),
+        (&[&[2], &[2]], |v| Var::concat(v, 1), "concat: shape [2] has no axis 1"),
+        (&[], |v| Var::concat(v, 0), "concat: 1 inputs expected, 0 found"),
+        (&[&[2], &[3]], |v| Var::stack(v, 0), "stack: shapes [2] and [3] must be the same"),
+        (&[&[2], &[2]], |v| Var::stack(v, 2), "stack: shape [2] takes no new axis 2"),
+        (&[], |v| Var::stack(v, 0), "stack: 1 inputs expected, 0 found"),
+        (&[&[2, 3]], |v| v[0].slice(2, 0..1), "slice: shape [2, 3] has no axis 2"),
+        (&[&[2, 3]], |v| v[0].slice(1, 1..4), "slice: shape [2, 3] has no 1..4 on axis 1"),
+        (
+            &[&[2, 3]],
+            #[expect(clippy::reversed_empty_ranges, reason = "what is refused")]
+            |v| v[0].slice(1, 2..1),
+            "slice: shape [2, 3] has no 2..1 on axis 1",
+        ),
+        (&[&[2, 3]], |v| v[0].slice_by(1, 0..2, 0), "slice: a step of 0"),
+        (
+            &[&[2, 3]],
+            |v| v[0].split(1, &[1, 1]).map(|parts| parts[0]),
+            "split: shape [2, 3] does not split on axis 1 into [1, 1]",
+        ),
+        (
+            &[&[2, 3]],
+            |v| v[0].split(1, &[usize::MAX, 4]).map(|parts| parts[0]),
+            "split: shape [2, 3] does not split on axis 1 into [18446744073709551615, 4]",
+        ),
+        (&[&[4, 2]], |v| v[0].gather_rows(&[1, 4], &[2]), "gather_rows: shape [4, 2] has no row 4"),
+        (&[&[]], |v| v[0].gather_rows(&[], &[0]), "gather_rows: shape [] has no rows"),
+        (
+            &[&[4, 2]],
+            |v| v[0].gather_rows(&[1, 2, 3], &[2, 2]),
+            "gather_rows: shapes [2, 2] and [3] is not the shape of the indices' list",
+        ),
+        (
+            &[&[2, 3]],
+            |v| v[0].masked_fill(&mask(&[2]), 0.0),
+            "masked_fill: shapes [2, 3] and [2] of array and mask: the mask does not broadcast",
+        ),
+        (
+            &[&[3]],
+            |v| v[0].masked_fill(&mask(&[2, 3]), 0.0),
+            "masked_fill: shapes [3] and [2, 3] of array and mask: the mask does not broadcast",
+        ),
+        (&[&[2, 3]], |v| v[0].softmax(2), "softmax: shape [2, 3] has no axis 2"),
+        (&[&[]], |v| v[0].softmax(0), "softmax: shape [] has no axis 0"),
+        (
+            &[&[2, 3]],
+            |v| v[0].masked_softmax(&mask(&[2, 2]), 1),
+            "softmax: shapes [2, 3] and [2, 2] of array and mask: the mask does not broadcast",
+        ),
+        (&[&[2, 3]], |v| v[0].log_softmax(2), "log_softmax: shape [2, 3] has no axis 2"),
+        (
+            &[&[2, 3]],
+            |v| v[0].masked_log_softmax(&mask(&[2, 2]), 1),
+            "log_softmax: shapes [2, 3] and [2, 2] of array and mask: the mask does not broadcast",
+        ),
+        (&[&[2]], |v| v[0].dropout(1.0, Key::new(0), 0), "dropout: a rate of 1 is not in [0, 1)"),
+        (
+            &[&[2]],
+            |v| v[0].dropout(f64::NAN, Key::new(0), 0),
+            "dropout: a rate of NaN is not in [0, 1)",
+        ),
+        (
+            &[&[2, 3], &[2], &[3]],
+            |v| v[0].layer_norm(v[1], v[2], 1e-5),
+            "layer_norm: shapes [2, 3] and [2] of x and gain do not fit",
+        ),
+        (
+            &[&[2, 3], &[3], &[1, 3]],
+            |v| v[0].layer_norm(v[1], v[2], 1e-5),
+            "layer_norm: shapes [2, 3] and [1, 3] of x and bias do not fit",
+        ),
+        (
+            &[&[2, 0], &[0], &[0]],
+            |v| v[0].layer_norm(v[1], v[2], 1e-5),
+            "layer_norm: shape [2, 0] has no row to normalise",
+        ),
+        (
+            &[&[3], &[3], &[3]],
+            |v| v[0].layer_norm(v[1], v[2], -1.0),
+            "layer_norm: an epsilon of -1",
+        ),
+        (
+            &[&[2, 5]],
+            |v| loss(v[0], &[1, 2, 3], PLAIN),
+            "cross_entropy: shapes [2, 5] and [3] of logits and targets: not one target for each row",
+        ),
+        (&[&[2, 5]], |v| loss(v[0], &[1, 5], PLAIN), "cross_entropy: shape [2, 5] has no class 5"),
+        (&[&[]], |v| loss(v[0], &[], PLAIN), "cross_entropy: shape [] has no axis of classes"),
+        (
+            &[&[1, 5]],
+            |v| loss(v[0], &[1], CrossEntropyOptions { divisor: Divisor::Given(0.0), ..PLAIN }),
+            "cross_entropy: a divisor of 0",
+        ),
+        (
+            &[&[1, 5]],
+            |v| {
+                let smoothing = Smoothing::Uniform(1.5);
+                loss(v[0], &[1], CrossEntropyOptions { smoothing, ..PLAIN })
+            },
+            "cross_entropy: smoothing of 1.5 is not in [0, 1]",
+        ),
+        (
+            &[&[1, 2]],
+            |v| {
+                let smoothing = Smoothing::ExceptPadding { epsilon: 0.1, padding: 0 };
+                loss(v[0], &[1], CrossEntropyOptions { smoothing, ..PLAIN })
+            },
+            "cross_entropy: shape [1, 2] leaves no class beside target and padding 0",
+        ),
+        (
+            &[&[1, 5]],
+            |v| {
+                let smoothing = Smoothing::ExceptPadding { epsilon: 0.1, padding: 1 };
+                loss(v[0], &[1], CrossEntropyOptions { smoothing, ..PLAIN })
+            },
+            "cross_entropy: a target is the padding class 1",
+        ),
+    ];
+    for (shapes, apply, expected) in rows {
+        let tape = Tape::new(Context::sequential());
+        let vars: Vec<_> =
+            shapes.iter().map(|shape| tape.input(ArrayD::<f64>::ones(IxDyn(shape)))).collect();
+        match apply(&vars) {
+            Ok(y) => panic!("no {expected:?}, but a result of shape {:?}", y.shape()),
+            Err(error) => assert_eq!(error.to_string(), *expected),
+        }
+        assert!(tape.is_empty(), "nothing is recorded: {expected}");
+    }
+}
+
+#[test]
+fn ignored_targets_may_be_outside_of_the_classes() {
+    let tape = Tape::new(Context::sequential());
+    let logits = tape.input(ArrayD::<f64>::zeros(IxDyn(&[2, 4])));
+    let options = CrossEntropyOptions { ignored: Some(usize::MAX), ..PLAIN };
+    let loss = logits.cross_entropy(&[1, usize::MAX], options).unwrap();
+    assert!((loss.value().sum() - 4f64.ln()).abs() < 1e-15);
+}

@@ -1,0 +1,242 @@
+//! What the tape promises, whatever the ops: accumulation, cutting, recording, watching, running again.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use ndarray::{ArrayD, IxDyn, arr0, arr1, arr2};
+use unspool_tensor::observe::{Node, NonFinite, Observer};
+use unspool_tensor::{
+    BackwardMode, Context, Contribution, Error, OutputGrads, Result, Tape, Tensor, Var,
+};
+
+type Function = for<'t> fn(Var<'t, f64>) -> Result<Var<'t, f64>>;
+
+/// The gradient of `Σ f(x)` at x.
+fn gradient(f: Function, x: &[f64]) -> Vec<f64> {
+    let tape = Tape::new(Context::sequential());
+    let x = tape.input(arr1(x));
+    let grads = tape.backward(f(x).unwrap().sum_all().unwrap()).unwrap();
+    grads.wrt(x).map_or_else(|| vec![0.0; x.shape()[0]], |d| d.iter().copied().collect())
+}
+
+#[test]
+fn repeated_inputs_and_shared_variables_add_up() {
+    let rows: [(&str, Function, [f64; 3]); 9] = [
+        ("x·x", |x| x * x, [2.0, -6.0, 1.0]),
+        ("x + x", |x| x + x, [2.0; 3]),
+        ("x - x", |x| x - x, [0.0; 3]),
+        ("x / x", |x| x / x, [0.0; 3]),
+        ("[x; x]", |x| Var::concat(&[x, x], 0), [2.0; 3]),
+        ("[x, x, x]", |x| Var::stack(&[x, x, x], 1), [3.0; 3]),
+        ("x used twice", |x| (x * 3.0)? + (x * x)?, [5.0, -3.0, 4.0]),
+        ("x·detach(x)", |x| x * x.detach(), [1.0, -3.0, 0.5]),
+        ("detach(x)", |x| Ok(x.detach()), [0.0; 3]),
+    ];
+    for (name, f, expected) in rows {
+        assert_eq!(gradient(f, &[1.0, -3.0, 0.5]), expected, "{name}");
+    }
+}
+
+#[test]
+fn numbers_stand_on_either_side() {
+    let rows: [(&str, Function, f64, f64); 10] = [
+        ("x + 2", |x| x + 2.0, 6.0, 1.0),
+        ("x - 2", |x| x - 2.0, 2.0, 1.0),
+        ("x · 2", |x| x * 2.0, 8.0, 2.0),
+        ("x / 2", |x| x / 2.0, 2.0, 0.5),
+        ("x^3", |x| x.powf(3.0), 64.0, 48.0),
+        ("2 + x", |x| 2.0 + x, 6.0, 1.0),
+        ("2 - x", |x| 2.0 - x, -2.0, -1.0),
+        ("2 · x", |x| 2.0 * x, 8.0, 2.0),
+        ("2 / x", |x| 2.0 / x, 0.5, -0.125),
+        ("-x", |x| -x, -4.0, -1.0),
+    ];
+    for (name, f, y, d) in rows {
+        let tape = Tape::new(Context::sequential());
+        let found = f(tape.input(arr1(&[4.0]))).unwrap().value();
+        assert_eq!(found, arr1(&[y]).into_dyn(), "{name}");
+        assert_eq!(gradient(f, &[4.0]), [d], "{name}");
+    }
+}
+
+#[test]
+fn the_vector_jacobian_product_takes_several_outputs() {
+    let tape = Tape::new(Context::sequential());
+    let x = tape.input(arr2(&[[1.0, 2.0, 3.0]]));
+    let parts = x.split(1, &[1, 2]).unwrap();
+    let square = (x * x).unwrap();
+    let seeds = [
+        (parts[1], arr2(&[[10.0, 20.0]]).into_dyn()),
+        (square, arr2(&[[1.0, 1.0, -1.0]]).into_dyn()),
+        // Twice the same output: they add up.
+        (square, arr2(&[[0.0, 1.0, 0.0]]).into_dyn()),
+    ];
+    let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
+    assert_eq!(grads.wrt(x).unwrap(), &arr2(&[[2.0, 18.0, 14.0]]).into_dyn());
+}
+
+#[test]
+fn a_recorded_pass_keeps_what_each_node_added() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let x = tape.input(arr1(&[1.0, 2.0]));
+    let a = (x * 3.0).unwrap();
+    let b = (x * x).unwrap();
+    let loss = (a + b).unwrap();
+    let seeds = [(loss, arr1(&[1.0, 1.0]).into_dyn())];
+    let grads = tape.vector_jacobian(&seeds, BackwardMode::Recording).unwrap();
+    let nodes: Vec<_> =
+        grads.contributions(x).iter().map(|c| (c.node, c.input, c.value.sum())).collect();
+    assert_eq!(nodes, [(1, 0, 3.0), (1, 1, 3.0), (0, 0, 6.0)]);
+    assert_eq!(grads.wrt(x).unwrap(), &arr1(&[5.0, 7.0]).into_dyn());
+    assert!(grads.wrt(b).is_some(), "values in between are kept too");
+}
+
+/// Writes down the nodes that it is told of.
+#[derive(Default)]
+struct Diary(Vec<String>);
+
+impl Observer<f64> for Diary {
+    fn forward(&mut self, node: &Node<'_, f64>) {
+        self.0.push(format!("forward {} {}", node.index, node.op));
+    }
+
+    fn backward(
+        &mut self,
+        node: &Node<'_, f64>,
+        d_outputs: &OutputGrads<'_, f64>,
+        contributions: &[Contribution<f64>],
+    ) {
+        let d = d_outputs.dense(0).sum();
+        self.0.push(format!("backward {} {d} {}", node.op, contributions.len()));
+    }
+}
+
+#[test]
+fn an_observer_sees_every_node_both_ways() {
+    let tape = Tape::new(Context::sequential());
+    let diary = Rc::new(RefCell::new(Diary::default()));
+    tape.observe(diary.clone());
+    let x = tape.input(arr1(&[1.0, 2.0]));
+    let y = (x * x).unwrap().sum_all().unwrap();
+    tape.vector_jacobian(&[(y, arr0(1.0).into_dyn())], BackwardMode::Recording).unwrap();
+    assert_eq!(
+        diary.borrow().0,
+        ["forward 0 mul", "forward 1 sum", "backward sum 1 1", "backward mul 2 2"]
+    );
+}
+
+#[test]
+fn the_first_node_that_is_not_finite_is_found() {
+    let rows: [(&str, Function, f64, &str); 3] = [
+        ("forward", |x| x.ln()?.exp(), -1.0, "the output of ln (node 0) in probe is not finite"),
+        ("overflow", |x| x.exp()?.tanh(), 1e4, "the output of exp (node 0) in probe is not finite"),
+        (
+            "backward",
+            |x| (x.sqrt()? * 2.0)?.sqrt(),
+            0.0,
+            "the incoming gradient of affine (node 1) in probe is not finite",
+        ),
+    ];
+    for (name, f, at, expected) in rows {
+        let tape = Tape::new(Context::sequential());
+        let watch = Rc::new(RefCell::new(NonFinite::default()));
+        tape.observe(watch.clone());
+        let scope = tape.scope("probe");
+        let y = f(tape.input(arr0(at))).unwrap();
+        drop(scope);
+        tape.backward(y).unwrap();
+        assert_eq!(watch.borrow().first.as_deref(), Some(expected), "{name}");
+    }
+}
+
+#[test]
+fn running_a_node_again_repeats_its_decisions() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let x = tape.input(ArrayD::ones(IxDyn(&[3, 40])));
+    let y = x.dropout(0.5, tape.context().key("site"), 2).unwrap();
+    assert_eq!(tape.rerun(0, &[x.value()]).unwrap(), [y.value()]);
+    let doubled: Tensor<f64> = x.value().mapv(|x| 2.0 * x).into_shared();
+    let expected = y.value().mapv(|y| 2.0 * y).into_shared();
+    assert_eq!(tape.rerun(0, &[doubled]).unwrap(), [expected]);
+    assert!(matches!(tape.rerun(1, &[]), Err(Error::Invalid { .. })), "there is no node 1");
+}
+
+#[test]
+fn dropout_does_not_depend_on_how_a_batch_is_cut() {
+    let mask = |context: Context, shape: &[usize], first_time: usize| {
+        let key = Context::sequential().key("site");
+        let tape = Tape::<f32>::new(context);
+        tape.input(ArrayD::ones(IxDyn(shape))).dropout(0.3, key, first_time).unwrap().value()
+    };
+    let whole = mask(Context::sequential(), &[4, 6, 7], 0);
+    for time in 0..4 {
+        for first in [0, 2, 5] {
+            let shard = Context::sequential().for_shard(first);
+            let part = mask(shard, &[6 - first, 7], time);
+            assert_eq!(part, whole.slice(ndarray::s![time, first.., ..]).into_dyn());
+        }
+    }
+}
+
+#[test]
+fn gathering_touches_only_the_rows_used() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let table = tape.input(ArrayD::ones(IxDyn(&[4, 2])));
+    let y = table.gather_rows(&[3, 1, 3], &[3]).unwrap();
+    let grads = tape.backward(y.sum_all().unwrap()).unwrap();
+    let expected = arr2(&[[0.0, 0.0], [1.0, 1.0], [0.0, 0.0], [2.0, 2.0]]);
+    assert_eq!(grads.wrt(table).unwrap(), &expected.into_dyn());
+}
+
+#[test]
+fn the_first_of_equal_maxima_takes_the_gradient() {
+    assert_eq!(gradient(|x| x.max(0), &[2.0, 5.0, 5.0, -1.0]), [0.0, 1.0, 0.0, 0.0]);
+}
+
+#[test]
+fn gradients_at_masked_log_probabilities_are_not_looked_at() {
+    let keep = arr1(&[true, false, true]).into_dyn();
+    let tape = Tape::new(Context::sequential());
+    let x = tape.input(arr1(&[0.3, 9.0, -0.2]));
+    let y = x.masked_log_softmax(&keep, 0).unwrap();
+    let gradient = |d: [f64; 3]| {
+        let seeds = [(y, arr1(&d).into_dyn())];
+        let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
+        grads.wrt(x).unwrap().to_owned()
+    };
+    let expected = gradient([1.0, 0.0, 2.0]);
+    assert_eq!(expected[1], 0.0);
+    assert_eq!(gradient([1.0, f64::NAN, 2.0]), expected);
+    assert_eq!(gradient([1.0, 1e300, 2.0]), expected);
+}
+
+#[test]
+fn variables_of_another_tape_are_refused() {
+    let (here, there) = (Tape::new(Context::sequential()), Tape::new(Context::sequential()));
+    let (x, y) = (here.input(arr1(&[1.0])), there.input(arr1(&[1.0])));
+    let ones = || arr1(&[1.0]).into_dyn();
+    for result in [
+        (x + y).map(|_| ()),
+        Var::concat(&[x, y], 0).map(|_| ()),
+        here.backward(y).map(|_| ()),
+        here.vector_jacobian(&[(x, ones()), (y, ones())], BackwardMode::Adding).map(|_| ()),
+    ] {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("another tape"), "{error}");
+    }
+}
+
+#[test]
+fn only_scalars_have_a_gradient_without_a_seed() {
+    let tape = Tape::new(Context::sequential());
+    let x = tape.input(arr1(&[1.0, 2.0]));
+    assert_eq!(
+        tape.backward(x).unwrap_err().to_string(),
+        "backward: shape [2] is not a scalar; give its gradient"
+    );
+    let wrong = tape.vector_jacobian(&[(x, arr0(1.0).into_dyn())], BackwardMode::Adding);
+    assert_eq!(
+        wrong.unwrap_err().to_string(),
+        "backward: shapes [2] and [] of an output and its gradient differ"
+    );
+}

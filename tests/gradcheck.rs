@@ -1,0 +1,180 @@
+//! The table of cases of the ops and of the layers, row by row: gradients, twins, precision, layout.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ndarray::{ArrayD, Axis};
+use unspool_tensor::cases::Case;
+use unspool_tensor::gradcheck::{Oracle, check_case, check_twin, distance};
+use unspool_tensor::op::DynOp;
+use unspool_tensor::random::Key;
+use unspool_tensor::{BackwardMode, Context, Kernels, Real, Tape, Tensor};
+
+fn cases() -> Vec<Case> {
+    let mut cases = unspool_tensor::cases::cases();
+    cases.extend(unspool_layers::cases());
+    cases
+}
+
+/// The outputs of a case at `inputs`, and the gradients of the inputs for `seeds`, one for each output.
+fn run<T: Real>(
+    context: Context,
+    op: Arc<dyn DynOp<T>>,
+    inputs: &[Tensor<T>],
+    seeds: &dyn Fn(usize, &Tensor<T>) -> ArrayD<T>,
+) -> (Vec<Tensor<T>>, Vec<Tensor<T>>) {
+    let tape = Tape::new(context);
+    let vars: Vec<_> = inputs.iter().map(|x| tape.input(x.clone())).collect();
+    let outputs = tape.apply_shared(op, &vars).unwrap();
+    let seeds: Vec<_> =
+        outputs.iter().enumerate().map(|(k, y)| (*y, seeds(k, &y.value()))).collect();
+    let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
+    let zeros = |x: &Tensor<T>| ArrayD::zeros(x.raw_dim()).into_shared();
+    let grads = vars
+        .iter()
+        .zip(inputs)
+        .map(|(&x, value)| grads.wrt(x).cloned().unwrap_or_else(|| zeros(value)));
+    (outputs.iter().map(|y| y.value()).collect(), grads.collect())
+}
+
+/// Random gradients of an output, which `f32` holds exactly.
+fn seed(k: usize, y: &Tensor<f64>) -> ArrayD<f64> {
+    let key = Key::new(11).with(k as u64);
+    // In logical order, whatever the layout of y.
+    let weights = y.iter().enumerate().map(|(i, y)| {
+        let weight = f64::from((2.0 * key.uniform(i as u64) - 1.0) as f32);
+        if y.is_finite() { weight } else { 0.0 }
+    });
+    ArrayD::from_shape_vec(y.raw_dim(), weights.collect()).unwrap()
+}
+
+fn double<T: Real>(x: &Tensor<T>) -> ArrayD<f64> {
+    x.map(|x| x.to_f64())
+}
+
+fn assert_near(name: &str, what: &str, a: &[ArrayD<f64>], b: &[ArrayD<f64>], tolerance: f64) {
+    for (k, (a, b)) in a.iter().zip(b).enumerate() {
+        let distance = distance(a, b);
+        assert!(distance <= tolerance, "{name}: {what} {k} is {distance:e} off");
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let mut seen = HashSet::new();
+    for case in cases() {
+        assert!(seen.insert(case.name.clone()), "{} is there twice", case.name);
+    }
+}
+
+#[test]
+fn gradients_agree_with_differences_and_with_dual_numbers() {
+    for case in cases() {
+        for (oracle, tolerance) in [(Oracle::Differences, 1e-9), (Oracle::DualNumbers, 1e-12)] {
+            for worst in check_case(&case, oracle, Key::new(3)).unwrap() {
+                assert!(worst.error <= tolerance, "{} by {oracle:?}: {worst:?}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn fused_ops_agree_with_their_composed_twins() {
+    for case in cases() {
+        for (what, distance) in check_twin(&case, Key::new(4)).unwrap() {
+            assert!(distance <= 1e-11, "{}: {what} is {distance:e} off", case.name);
+        }
+    }
+}
+
+/// The same inputs, which `f32` holds exactly, in both precisions. No case adds more than a few dozen
+/// rounded terms of size 1, each with a relative error of 2⁻²⁴ = 6e-8 or, after an exponential, 2.5e-7.
+#[test]
+fn single_precision_agrees_with_double() {
+    for case in cases() {
+        let inputs: Vec<ArrayD<f32>> =
+            case.sample(Key::new(5)).iter().map(|x| x.mapv(|x| x as f32)).collect();
+        let wide: Vec<_> = inputs.iter().map(|x| x.mapv(f64::from).into_shared()).collect();
+        let narrow: Vec<_> = inputs.into_iter().map(|x| x.into_shared()).collect();
+        let context = Context::sequential();
+        let op: Arc<dyn DynOp<f64>> = case.op.clone();
+        let (y, d) = run(context.clone(), op, &wide, &seed);
+        let op: Arc<dyn DynOp<f32>> = case.op.clone();
+        let (y_narrow, d_narrow) =
+            run(context, op, &narrow, &|k, y| seed(k, &double(y).into_shared()).mapv(|w| w as f32));
+        let all = |xs: &[Tensor<f32>]| xs.iter().map(double).collect::<Vec<_>>();
+        let wide = |xs: &[Tensor<f64>]| xs.iter().map(double).collect::<Vec<_>>();
+        assert_near(&case.name, "output", &all(&y_narrow), &wide(&y), 2e-6);
+        assert_near(&case.name, "gradient", &all(&d_narrow), &wide(&d), 5e-6);
+    }
+}
+
+/// Inputs and incoming gradients transposed or reversed in memory, naive kernels, and more threads: the
+/// same numbers.
+#[test]
+fn memory_layout_kernels_and_threads_do_not_matter() {
+    let transposed = |x: &ArrayD<f64>| {
+        x.view().reversed_axes().as_standard_layout().into_owned().reversed_axes()
+    };
+    let reversed = |x: &ArrayD<f64>| {
+        let mut y = x.clone();
+        (0..x.ndim()).for_each(|axis| y.invert_axis(Axis(axis)));
+        let mut y = y.as_standard_layout().into_owned();
+        (0..x.ndim()).for_each(|axis| y.invert_axis(Axis(axis)));
+        y
+    };
+    let wide = |xs: &[Tensor<f64>]| xs.iter().map(double).collect::<Vec<_>>();
+    let sequential = Context::sequential;
+    let (threads, naive) =
+        (Context::with_threads(2).unwrap(), sequential().with_kernels(Kernels::Naive));
+    for case in cases() {
+        let inputs = case.sample(Key::new(6));
+        let run = |context: &Context, layout: &dyn Fn(&ArrayD<f64>) -> ArrayD<f64>| {
+            let inputs: Vec<_> = inputs.iter().map(|x| layout(x).into_shared()).collect();
+            let op: Arc<dyn DynOp<f64>> = case.op.clone();
+            run(context.clone(), op, &inputs, &|k, y| layout(&seed(k, y)))
+        };
+        let (y, d) = run(&sequential(), &ArrayD::clone);
+        for (what, (other_y, other_d), tolerance) in [
+            ("transposed inputs", run(&sequential(), &transposed), 1e-13),
+            ("reversed inputs", run(&sequential(), &reversed), 1e-13),
+            ("naive kernels", run(&naive, &ArrayD::clone), 1e-13),
+            ("two threads", run(&threads, &ArrayD::clone), 0.0),
+        ] {
+            let name = format!("{} with {what}", case.name);
+            assert_near(&name, "output", &wide(&other_y), &wide(&y), tolerance);
+            assert_near(&name, "gradient", &wide(&other_d), &wide(&d), tolerance);
+        }
+    }
+}
+
+#[test]
+fn recorded_contributions_add_up_to_the_gradient_and_reruns_repeat() {
+    for case in cases() {
+        let tape = Tape::<f64>::new(Context::sequential());
+        let vars: Vec<_> = case.sample(Key::new(8)).into_iter().map(|x| tape.input(x)).collect();
+        let op: Arc<dyn DynOp<f64>> = case.op.clone();
+        let outputs = tape.apply_shared(op, &vars).unwrap();
+        let seeds: Vec<_> =
+            outputs.iter().enumerate().map(|(k, y)| (*y, seed(k, &y.value()))).collect();
+        let added = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
+        let recorded = tape.vector_jacobian(&seeds, BackwardMode::Recording).unwrap();
+        for (&var, input) in vars.iter().zip(&case.inputs) {
+            let mut sum = ArrayD::zeros(var.value().raw_dim());
+            for contribution in recorded.contributions(var) {
+                sum += &contribution.value;
+            }
+            let what = format!("{}: gradient of {}", case.name, input.name);
+            for grads in [&added, &recorded] {
+                let zeros = ArrayD::zeros(sum.raw_dim()).into_shared();
+                let d = distance(grads.wrt(var).unwrap_or(&zeros), &sum);
+                assert!(d <= 1e-13, "{what} is {d:e} off");
+            }
+        }
+        let inputs: Vec<_> = vars.iter().map(|x| x.value()).collect();
+        let again = tape.rerun(0, &inputs).unwrap();
+        for (y, again) in outputs.iter().zip(&again) {
+            assert_eq!(&y.value(), again, "{} again", case.name);
+        }
+    }
+}

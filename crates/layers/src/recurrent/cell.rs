@@ -130,22 +130,22 @@ pub struct BackwardRow<'a, T> {
     pub d_hidden_gates: &'a mut [T],
 }
 
-/// A row of `N` blocks of `H` numbers, block by block.
+/// A row of `N` blocks of `hidden` numbers, block by block.
+///
+/// The length of each is visibly `hidden`, so that loops to there need no checks and vectorise.
 ///
 /// # Panics
-/// The row does not have `N·H` numbers: a mistake of the cell.
-pub(super) fn blocks<const N: usize, T>(row: &[T]) -> [&[T]; N] {
-    let hidden = row.len() / N;
-    std::array::from_fn(|block| &row[block * hidden..(block + 1) * hidden])
+/// The row is shorter: a mistake of the cell.
+pub(super) fn blocks<const N: usize, T>(row: &[T], hidden: usize) -> [&[T]; N] {
+    std::array::from_fn(|block| &row[block * hidden..][..hidden])
 }
 
 /// As [`blocks`], to write to.
-pub(super) fn blocks_mut<const N: usize, T>(row: &mut [T]) -> [&mut [T]; N] {
-    let hidden = row.len() / N;
+pub(super) fn blocks_mut<const N: usize, T>(row: &mut [T], hidden: usize) -> [&mut [T]; N] {
     let mut rest = row;
     std::array::from_fn(|_| {
         let (block, after) = std::mem::take(&mut rest).split_at_mut(hidden);
         rest = after;
-        block
+        &mut block[..hidden]
     })
 }

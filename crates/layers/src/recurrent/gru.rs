@@ -50,8 +50,8 @@ impl Cell for Gru {
 /// Kept for the backward pass: r, z and n in the place of the input's parts, and `h_n`.
 pub fn gru_forward<T: Real>(row: ForwardRow<'_, T>) {
     let hidden = row.h_next.len();
-    let [h_r, h_z, h_n] = blocks(row.hidden_gates);
-    let [r, z, n] = blocks_mut(row.gates);
+    let [h_r, h_z, h_n] = blocks(row.hidden_gates, hidden);
+    let [r, z, n] = blocks_mut(row.gates, hidden);
     for unit in 0..hidden {
         r[unit] += h_r[unit];
         z[unit] += h_z[unit];
@@ -75,9 +75,9 @@ pub fn gru_forward<T: Real>(row: ForwardRow<'_, T>) {
 pub fn gru_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
     let hidden = row.d_h.len();
-    let [r, z, n] = blocks(row.gates);
-    let [d_x_r, d_x_z, d_x_n] = blocks_mut(row.d_gates);
-    let [d_h_r, d_h_z, d_h_n] = blocks_mut(row.d_hidden_gates);
+    let [r, z, n] = blocks(row.gates, hidden);
+    let [d_x_r, d_x_z, d_x_n] = blocks_mut(row.d_gates, hidden);
+    let [d_h_r, d_h_z, d_h_n] = blocks_mut(row.d_hidden_gates, hidden);
     let (h_n, h, d_h) = (&row.extras[..hidden], &row.h[..hidden], &mut row.d_h[..hidden]);
     for unit in 0..hidden {
         let (r, z, n) = (r[unit], z[unit], n[unit]);

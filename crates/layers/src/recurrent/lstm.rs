@@ -52,7 +52,7 @@ pub fn lstm_forward<T: Real>(row: ForwardRow<'_, T>) {
     T::tanh_slice(&mut row.gates[2 * hidden..3 * hidden]);
     T::sigmoid_slice(&mut row.gates[3 * hidden..]);
 
-    let [i, f, g, o] = blocks(row.gates);
+    let [i, f, g, o] = blocks(row.gates, hidden);
     let (c, c_next) = (&row.c[..hidden], &mut row.c_next[..hidden]);
     for unit in 0..hidden {
         c_next[unit] = f[unit] * c[unit] + i[unit] * g[unit];
@@ -70,8 +70,8 @@ pub fn lstm_forward<T: Real>(row: ForwardRow<'_, T>) {
 pub fn lstm_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
     let hidden = row.d_h.len();
-    let [i, f, g, o] = blocks(row.gates);
-    let [d_a_i, d_a_f, d_a_g, d_a_o] = blocks_mut(row.d_gates);
+    let [i, f, g, o] = blocks(row.gates, hidden);
+    let [d_a_i, d_a_f, d_a_g, d_a_o] = blocks_mut(row.d_gates, hidden);
     let (tanh_c, c) = (&row.extras[..hidden], &row.c[..hidden]);
     let (d_h, d_c) = (&mut row.d_h[..hidden], &mut row.d_c[..hidden]);
     for unit in 0..hidden {

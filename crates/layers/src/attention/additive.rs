@@ -36,8 +36,9 @@ const VALUES: usize = 3;
 /// once per sequence. Outputs: the contexts c `[B, M]`, and the weights w `[B, S]`, which are 0 in
 /// the padding. A row of length 0 gives zeros.
 ///
-/// Saved are the activations t of the keys within the lengths, beside the weights: A numbers a key,
-/// and no `tanh` is computed twice.
+/// The activations t are not saved but computed again by the backward pass, in scratch of one row
+/// of the batch that stays in the cache: a `tanh` costs less than to write A numbers a key at each
+/// step of a decoder into fresh memory, and to keep them all until the backward pass.
 #[derive(Clone, Debug)]
 pub struct AdditiveAttention {
     /// How many keys each row of the batch has; the others are padding.
@@ -47,14 +48,16 @@ pub struct AdditiveAttention {
 /// What [`AdditiveAttention`] keeps for its backward pass.
 #[derive(Debug)]
 pub struct AdditiveSaved<T: Real> {
+    /// `[B, A]`.
+    query: Tensor<T>,
+    /// `[B, S, A]`.
+    keys: Tensor<T>,
     /// `[A]`.
     v: Tensor<T>,
     /// `[B, S, M]`.
     values: Tensor<T>,
     /// `[B, S]`.
     weights: Tensor<T>,
-    /// The activations t of the keys within the lengths, row after row: `[Σ lengths, A]`.
-    activations: Vec<T>,
 }
 
 impl<T: Real> Op<T> for AdditiveAttention {
@@ -85,36 +88,29 @@ impl<T: Real> Op<T> for AdditiveAttention {
         }
         check_lengths(NAME, &self.lengths, batch, source)?;
 
-        let present: usize = self.lengths.iter().sum();
+        let work = self.lengths.iter().sum::<usize>() * (size + memory);
         let mut contexts = vec![T::zero(); batch * memory];
         let mut weights = vec![T::zero(); batch * source];
-        let mut activations = vec![T::zero(); present * size];
         let (q, v_flat) = (flat(query), flat(v));
         let (k, m) = (Stack::new(keys), Stack::new(values));
         let rows = pieces(&mut contexts, repeat_n(memory, batch))
             .into_iter()
-            .zip(pieces(&mut weights, repeat_n(source, batch)))
-            .zip(pieces(&mut activations, self.lengths.iter().map(|n| n * size)));
-        for_each_row(context, present * (size + memory), rows, |b, ((c, w), t)| {
-            let n = self.lengths[b];
-            let (key, query) = (k.rows(b), &q[b * size..][..size]);
+            .zip(pieces(&mut weights, repeat_n(source, batch)));
+        for_each_row(context, work, rows, |b, (c, w)| {
+            let w = &mut w[..self.lengths[b]];
             // t = tanh(q + k)
-            for s in 0..n {
-                let t = &mut t[s * size..][..size];
-                t.copy_from_slice(&k.elements[key.at(s)]);
-                add_scaled(t, T::one(), query);
-            }
-            T::tanh_slice(t);
+            let t = activations(&q[b * size..][..size], &k, b, w.len());
             // e = v·t
-            for s in 0..n {
-                w[s] = dot(&v_flat, &t[s * size..][..size]);
+            for (s, e) in w.iter_mut().enumerate() {
+                *e = dot(&v_flat, &t[s * size..][..size]);
             }
             // w = softmax(e), c = Σ w·m
-            weigh_forward(&mut w[..n], &m, m.rows(b), c);
+            weigh_forward(w, &m, m.rows(b), c);
         });
         let weights = array(NAME, &[batch, source], weights)?;
         let outputs = vec![array(NAME, &[batch, memory], contexts)?, weights.clone()];
-        Ok((outputs, AdditiveSaved { v: v.clone(), values: values.clone(), weights, activations }))
+        let [query, keys, v, values] = [query, keys, v, values].map(Tensor::clone);
+        Ok((outputs, AdditiveSaved { query, keys, v, values, weights }))
     }
 
     fn backward(
@@ -128,7 +124,8 @@ impl<T: Real> Op<T> for AdditiveAttention {
         let [size] = axes(NAME, &saved.v, "[A]")?;
         let (d_context, d_weights) = (d_outputs.dense(0), d_outputs.dense(1));
         let (d_c, d_w) = (flat(&d_context), flat(&d_weights));
-        let (v, m, w) = (flat(&saved.v), Stack::new(&saved.values), flat(&saved.weights));
+        let (q, v, w) = (flat(&saved.query), flat(&saved.v), flat(&saved.weights));
+        let (k, m) = (Stack::new(&saved.keys), Stack::new(&saved.values));
         let work = self.lengths.iter().sum::<usize>() * (size + memory);
 
         // w = softmax(e), c = Σ w·m  ⇒  d_e, d_m
@@ -166,9 +163,9 @@ impl<T: Real> Op<T> for AdditiveAttention {
             let rows = pieces(d_k, repeat_n(source * size, batch))
                 .into_iter()
                 .zip(pieces(&mut d_query, repeat_n(size, batch)))
-                .zip(pieces(&mut d_v_rows, repeat_n(size, batch)))
-                .zip(self.activations_of_rows(&saved.activations, size));
-            for_each_row(context, work, rows, |b, (((d_k, d_q), d_v), t)| {
+                .zip(pieces(&mut d_v_rows, repeat_n(size, batch)));
+            for_each_row(context, work, rows, |b, ((d_k, d_q), d_v)| {
+                let t = activations(&q[b * size..][..size], &k, b, self.lengths[b]);
                 for s in 0..self.lengths[b] {
                     let (d_e, place) = (d_scores[b * source + s], s * size..(s + 1) * size);
                     let (t, d_k) = (&t[place.clone()], &mut d_k[place]);
@@ -196,15 +193,13 @@ impl<T: Real> Op<T> for AdditiveAttention {
     }
 }
 
-impl AdditiveAttention {
-    /// The activations of each row of the batch, `[lengths[b], A]`.
-    fn activations_of_rows<'a, T>(
-        &'a self,
-        mut activations: &'a [T],
-        size: usize,
-    ) -> impl Iterator<Item = &'a [T]> + use<'a, T> {
-        self.lengths
-            .iter()
-            .map(move |length| activations.split_off(..length * size).unwrap_or_default())
+/// `t = tanh(q + k)` of row `b` of the batch: its query `[A]` and its first `n` keys → `[n, A]`.
+fn activations<T: Real>(query: &[T], keys: &Stack<'_, T>, b: usize, n: usize) -> Vec<T> {
+    let mut t = Vec::with_capacity(n * query.len());
+    for s in 0..n {
+        let key = &keys.elements[keys.rows(b).at(s)];
+        t.extend(query.iter().zip(key).map(|(&q, &k)| q + k));
     }
+    T::tanh_slice(&mut t);
+    t
 }

@@ -169,7 +169,8 @@ impl MultiHeadAttention {
         Ok((self.out.forward(bound, contexts)?, weights))
     }
 
-    /// Projected queries `[B, T, D]`, keys and values `[B, S, D]` → contexts `[B, T, D]` and weights.
+    /// Projected queries `[B, T, D]`, keys and values `[B, S, D]` → contexts `[B, T, D]` and
+    /// weights.
     fn look<'t, T: Real>(
         &self,
         query: Var<'t, T>,

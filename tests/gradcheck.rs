@@ -1,4 +1,5 @@
-//! The table of cases of the ops and of the layers, row by row: gradients, twins, precision, layout.
+//! The table of cases of the ops and of the layers, row by row: gradients, twins, precision,
+//! layout.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The outputs of a case at `inputs`, and the gradients of the inputs for `seeds`, one for each output.
+/// The outputs of a case at `inputs`, and the gradients of the inputs for `seeds`, one for each
+/// output.
 fn run<T: Real>(
     context: Context,
     op: Arc<dyn DynOp<T>>,
@@ -87,8 +89,9 @@ fn fused_ops_agree_with_their_composed_twins() {
     }
 }
 
-/// The same inputs, which `f32` holds exactly, in both precisions. No case adds more than a few dozen
-/// rounded terms of size 1, each with a relative error of 2⁻²⁴ = 6e-8 or, after an exponential, 2.5e-7.
+/// The same inputs, which `f32` holds exactly, in both precisions. No case adds more than a few
+/// dozen rounded terms of size 1, each with a relative error of 2⁻²⁴ = 6e-8 or, after an
+/// exponential, 2.5e-7.
 #[test]
 fn single_precision_agrees_with_double() {
     for case in cases() {
@@ -109,8 +112,8 @@ fn single_precision_agrees_with_double() {
     }
 }
 
-/// Inputs and incoming gradients transposed or reversed in memory, naive kernels, and more threads: the
-/// same numbers.
+/// Inputs and incoming gradients transposed or reversed in memory, naive kernels, and more threads:
+/// the same numbers.
 #[test]
 fn memory_layout_kernels_and_threads_do_not_matter() {
     let transposed = |x: &ArrayD<f64>| {

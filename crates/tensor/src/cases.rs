@@ -1,7 +1,7 @@
 //! The table of cases: every op in every option, with inputs to try it at.
 //!
-//! One row here and the tests do the rest: gradient check, agreement with the composed twin, with dual
-//! numbers, with f32, and with PyTorch's numbers.
+//! One row here and the tests do the rest: gradient check, agreement with the composed twin, with
+//! dual numbers, with f32, and with PyTorch's numbers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -83,7 +83,8 @@ pub type Twin =
 
 /// An op in one of its options, with inputs to try it at.
 pub struct Case {
-    /// The case's name, unique: the op's and, after a slash, the option's. Golden numbers carry it too.
+    /// The case's name, unique: the op's and, after a slash, the option's. Golden numbers carry it
+    /// too.
     pub name: String,
     /// The op.
     pub op: Arc<dyn UniversalOp>,
@@ -146,7 +147,8 @@ fn unsqueeze(x: Var<'_, f64>, axis: usize) -> Result<Var<'_, f64>> {
     x.reshape(&shape)
 }
 
-/// The twin of softmax and log-softmax: x less the largest element along the axis, and `Σ exp` of that.
+/// The twin of softmax and log-softmax: x less the largest element along the axis, and `Σ exp` of
+/// that.
 fn shifted(x: Var<'_, f64>, axis: usize) -> Result<[Var<'_, f64>; 2]> {
     let shifted = (x - unsqueeze(x.max(axis)?, axis)?)?;
     Ok([shifted, unsqueeze(shifted.exp()?.sum(axis)?, axis)?])

@@ -24,7 +24,8 @@ impl Kernels {
     }
 }
 
-/// Kernels, threads and randomness, given to tapes and models when they are made. There is no global state.
+/// Kernels, threads and randomness, given to tapes and models when they are made. There is no
+/// global state.
 ///
 /// Cloning is cheap: clones share the thread pool.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! The checker: a backward pass against central differences, against dual numbers, and against the backward
-//! pass of the op's composed twin.
+//! The checker: a backward pass against central differences, against dual numbers, and against the
+//! backward pass of the op's composed twin.
 
 use std::sync::Arc;
 
@@ -35,10 +35,11 @@ pub enum Oracle {
     DualNumbers,
 }
 
-/// Compares the whole gradient of a case with an oracle: one disagreement, the largest, for each input.
+/// Compares the whole gradient of a case with an oracle: one disagreement, the largest, for each
+/// input.
 ///
-/// The outputs are weighted with random numbers, the gradient is that of their sum. Outputs that are not
-/// finite (the log-probabilities of masked elements) are constants and take no part.
+/// The outputs are weighted with random numbers, the gradient is that of their sum. Outputs that
+/// are not finite (the log-probabilities of masked elements) are constants and take no part.
 ///
 /// # Errors
 /// Those of the op.
@@ -89,8 +90,8 @@ fn random_weights(key: Key, k: usize, y: &Tensor<f64>) -> ArrayD<f64> {
     })
 }
 
-/// Compares a case with its composed twin: the [`distance`] of each output and of the gradient of each
-/// input, with its name. Empty when the case has no twin.
+/// Compares a case with its composed twin: the [`distance`] of each output and of the gradient of
+/// each input, with its name. Empty when the case has no twin.
 ///
 /// # Errors
 /// Those of the op and of the twin.
@@ -127,8 +128,8 @@ pub fn check_twin(case: &Case, key: Key) -> Result<Vec<(String, f64)>> {
 
 /// How far `a` is from `b`, as everywhere in this project: `max|a - b| / max(1, max|b|)`.
 ///
-/// Elements that are not finite must be the same in both and take no other part. Infinite when they are
-/// not, or when the shapes differ.
+/// Elements that are not finite must be the same in both and take no other part. Infinite when they
+/// are not, or when the shapes differ.
 pub fn distance<S, U, D, E>(a: &ArrayBase<S, D>, b: &ArrayBase<U, E>) -> f64
 where
     S: Data<Elem = f64>,

@@ -1,4 +1,5 @@
-//! Gradients: what comes in from an op's outputs, where an op puts those of its inputs, and the result.
+//! Gradients: what comes in from an op's outputs, where an op puts those of its inputs, and the
+//! result.
 
 use ndarray::{ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, s};
 
@@ -74,7 +75,8 @@ impl<'a, T: Real> GradSink<'a, T> {
         GradSink { context, op, node, time, slots, shapes, grads, record }
     }
 
-    /// Whether anyone wants the gradient of this input; adding to others costs nothing and does nothing.
+    /// Whether anyone wants the gradient of this input; adding to others costs nothing and does
+    /// nothing.
     pub fn wants(&self, input: usize) -> bool {
         self.slots.get(input).is_some_and(Option::is_some)
     }
@@ -111,8 +113,8 @@ impl<'a, T: Real> GradSink<'a, T> {
         Ok(())
     }
 
-    /// Lets `add` add into the gradient of `input` in place: for a contribution that touches a part of it.
-    /// The view may already hold other contributions; add, never assign.
+    /// Lets `add` add into the gradient of `input` in place: for a contribution that touches a part
+    /// of it. The view may already hold other contributions; add, never assign.
     ///
     /// # Errors
     /// There is no such input.
@@ -164,8 +166,9 @@ impl<'a, T: Real> GradSink<'a, T> {
         Ok(())
     }
 
-    /// Adds `aᵀ·b` to the gradient of a weight that is shared by `T` time steps: one product over all of
-    /// them, or, when recording, one a time step. Shapes: `a [T·B, M]`, `b [T·B, N]`, time-major.
+    /// Adds `aᵀ·b` to the gradient of a weight that is shared by `T` time steps: one product over
+    /// all of them, or, when recording, one a time step. Shapes: `a [T·B, M]`, `b [T·B, N]`,
+    /// time-major.
     ///
     /// # Errors
     /// The shapes do not fit.
@@ -188,8 +191,8 @@ impl<'a, T: Real> GradSink<'a, T> {
         Ok(())
     }
 
-    /// Adds the sum of the rows of `d [T·B, N]` to the gradient of a bias `[N]`: over all time steps at
-    /// once, or, when recording, one a time step.
+    /// Adds the sum of the rows of `d [T·B, N]` to the gradient of a bias `[N]`: over all time
+    /// steps at once, or, when recording, one a time step.
     ///
     /// # Errors
     /// The shapes do not fit.

@@ -1,12 +1,15 @@
 //! Reverse-mode automatic differentiation over ndarray, with every backward pass written by hand.
 //!
 //! - [`Tape`] records ops as they run; [`Var`] is a handle to a value on it.
-//! - [`Op`] is an op's forward and backward pass, side by side. [`ops`] has those of this crate; yours are
-//!   as good ([`Op`] shows one).
+//! - [`Op`] is an op's forward and backward pass, side by side. [`ops`] has those of this crate;
+//!   yours are as good ([`Op`] shows one).
 //! - [`Tape::backward`] scans the tape from its end and gives [`Grads`].
-//! - [`kernels`] are the pure functions on arrays beneath: naive ones as the specification, and fast ones.
-//! - [`gradcheck`] compares backward passes with finite differences and with [`Dual`] numbers;
-//!   [`cases`] is the table of what is checked.
+//! - [`kernels`] are the pure functions on arrays beneath: naive ones as the specification, and
+//!   fast ones.
+//! - [`gradcheck`] compares backward passes with finite differences, with [`Dual`] numbers and with
+//!   composed twins; [`cases`] is the table of what is checked.
+//! - [`shape`] has broadcasting and its reverse; [`random`] numbers that are functions of a key;
+//!   [`observe`] what a watcher of a tape is told.
 //!
 //! Everything is generic over [`Real`]: `f32`, `f64`, and dual numbers.
 

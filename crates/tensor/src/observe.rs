@@ -34,8 +34,8 @@ pub trait Observer<T: Real> {
         let _ = node;
     }
 
-    /// A node has run backward: the gradients that came in, and what it added to those of its inputs
-    /// (empty unless the backward pass is recorded).
+    /// A node has run backward: the gradients that came in, and what it added to those of its
+    /// inputs (empty unless the backward pass is recorded).
     fn backward(
         &mut self,
         node: &Node<'_, T>,

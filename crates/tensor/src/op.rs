@@ -11,9 +11,9 @@ pub type Forward<T, Saved> = (Vec<Tensor<T>>, Saved);
 
 /// A differentiable function of arrays.
 ///
-/// An op holds everything that is not a differentiable input: axes, masks, indices, rates, random keys.
-/// So it can be run again, with the same decisions, at other inputs. `forward` must not depend on anything
-/// but the op, the context and the inputs.
+/// An op holds everything that is not a differentiable input: axes, masks, indices, rates, random
+/// keys. So it can be run again, with the same decisions, at other inputs. `forward` must not
+/// depend on anything but the op, the context and the inputs.
 ///
 /// An op of your own is as good a citizen as those of this crate:
 ///
@@ -107,7 +107,8 @@ pub fn inputs_of<'a, T: Real, const N: usize>(
     })
 }
 
-/// An [`Op`] without its type of saved state, so that a tape can hold any. Implemented for every `Op`.
+/// An [`Op`] without its type of saved state, so that a tape can hold any. Implemented for every
+/// `Op`.
 pub trait DynOp<T: Real>: Debug + Send + Sync {
     /// [`Op::name`].
     fn op_name(&self) -> &'static str;
@@ -163,7 +164,8 @@ impl<T: Real, O: Op<T>> DynOp<T> for O {
     }
 }
 
-/// An op over all numbers that the proofs need: `f32`, `f64` and [`Dual`]. Implemented for every such op.
+/// An op over all numbers that the proofs need: `f32`, `f64` and [`Dual`]. Implemented for every
+/// such op.
 pub trait UniversalOp: DynOp<f32> + DynOp<f64> + DynOp<Dual> {}
 
 impl<O: DynOp<f32> + DynOp<f64> + DynOp<Dual>> UniversalOp for O {}

@@ -1,11 +1,12 @@
 //! Counter-based randomness: a number is a pure function of a key and a counter.
 //!
-//! Nothing is consumed, so the order in which threads, shards or a resumed run ask for numbers does not
-//! matter. A [`Key`] is derived word by word from what the number is for (seed, step, site, time, example)
-//! and then asked for its `counter`-th number.
+//! Nothing is consumed, so the order in which threads, shards or a resumed run ask for numbers does
+//! not matter. A [`Key`] is derived word by word from what the number is for (seed, step, site,
+//! time, example) and then asked for its `counter`-th number.
 //!
-//! The generator is Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
-//! 1, 2, 3" (2011). It uses integer arithmetic only, so the bits are the same on every machine.
+//! The generator is Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as
+//! easy as 1, 2, 3" (2011). It uses integer arithmetic only, so the bits are the same on every
+//! machine.
 
 use ndarray_rand::rand::RngCore;
 

@@ -11,8 +11,9 @@ use crate::kernels::{matmul, pointwise};
 
 /// A real number that ops compute with.
 ///
-/// Every op is generic over it. `f32` and `f64` bring fast kernels; [`Dual`] has only the naive ones, so
-/// that running an op's forward over dual numbers gives its derivative without its backward pass.
+/// Every op is generic over it. `f32` and `f64` bring fast kernels; [`Dual`] has only the naive
+/// ones, so that running an op's forward over dual numbers gives its derivative without its
+/// backward pass.
 pub trait Real:
     LinalgScalar
     + Neg<Output = Self>
@@ -81,7 +82,8 @@ pub trait Real:
     }
 
     /// The fastest matrix product for this type on this machine, by the contract of [`matmul`]:
-    /// `c = a·b`, or `c += a·b` when it accumulates. Shapes `[M, K] · [K, N] = [M, N]`, checked by the caller.
+    /// `c = a·b`, or `c += a·b` when it accumulates. Shapes `[M, K] · [K, N] = [M, N]`, checked by
+    /// the caller.
     fn fast_product(
         a: ArrayView2<'_, Self>,
         b: ArrayView2<'_, Self>,
@@ -136,8 +138,8 @@ real_float!(f64, matmul::dgemm);
 
 /// A dual number `value + slope·ε` with `ε² = 0`: forward-mode differentiation.
 ///
-/// Running a computation over dual numbers whose inputs have slopes `u` gives the derivative of the result
-/// along `u`, exact to rounding: an oracle for backward passes that needs no step size.
+/// Running a computation over dual numbers whose inputs have slopes `u` gives the derivative of the
+/// result along `u`, exact to rounding: an oracle for backward passes that needs no step size.
 ///
 /// ```
 /// use unspool_tensor::{Dual, Real};
@@ -226,7 +228,12 @@ macro_rules! dual_assign {
     )*};
 }
 
-dual_assign!(AddAssign add_assign +, SubAssign sub_assign -, MulAssign mul_assign *, DivAssign div_assign /);
+dual_assign!(
+    AddAssign add_assign +,
+    SubAssign sub_assign -,
+    MulAssign mul_assign *,
+    DivAssign div_assign /
+);
 
 impl Sum for Dual {
     fn sum<I: Iterator<Item = Self>>(numbers: I) -> Self {

@@ -5,8 +5,8 @@ use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, RemoveAxis, Zip};
 use crate::kernels::reduce;
 use crate::{Error, GradSink, Real, Result, Tensor};
 
-/// The shape that two shapes broadcast to, by NumPy's rule: aligned at the last axis, an axis of length 1
-/// is repeated.
+/// The shape that two shapes broadcast to, by NumPy's rule: aligned at the last axis, an axis of
+/// length 1 is repeated.
 ///
 /// # Errors
 /// Two lengths differ and neither is 1.
@@ -80,8 +80,8 @@ pub fn standard<T: Real>(x: &Tensor<T>) -> Tensor<T> {
 
 /// The sum over one axis, which disappears.
 ///
-/// Along the last axis it is [`reduce::sum`], along another whole rows are added, first to last: the bits
-/// depend neither on the memory's layout nor on zeros at the end.
+/// Along the last axis it is [`reduce::sum`], along another whole rows are added, first to last:
+/// the bits depend neither on the memory's layout nor on zeros at the end.
 pub fn sum_axis<T: Real>(x: &ArrayViewD<'_, T>, axis: usize) -> ArrayD<T> {
     if axis + 1 == x.ndim() {
         return x.map_axis(Axis(axis), |row| match row.to_slice() {
@@ -94,7 +94,8 @@ pub fn sum_axis<T: Real>(x: &ArrayViewD<'_, T>, axis: usize) -> ArrayD<T> {
     sum
 }
 
-/// Sums `d` over the axes along which an array of `shape` was broadcast: the reverse of broadcasting.
+/// Sums `d` over the axes along which an array of `shape` was broadcast: the reverse of
+/// broadcasting.
 pub fn sum_to_shape<T: Real>(d: Tensor<T>, shape: &[usize]) -> Tensor<T> {
     let mut d = d;
     while d.ndim() > shape.len() {

@@ -131,7 +131,8 @@ impl<T: Real> Tape<T> {
         }
     }
 
-    /// A tape for inference: ops run and their values are there, but nothing is kept for a backward pass.
+    /// A tape for inference: ops run and their values are there, but nothing is kept for a backward
+    /// pass.
     pub fn inference(context: Context) -> Self {
         Tape { records: false, ..Self::new(context) }
     }
@@ -353,8 +354,8 @@ impl<T: Real> Tape<T> {
         }))
     }
 
-    /// Runs a node's op again at other inputs, with the same decisions (masks, indices, random keys), and
-    /// gives its outputs. Nothing on the tape changes.
+    /// Runs a node's op again at other inputs, with the same decisions (masks, indices, random
+    /// keys), and gives its outputs. Nothing on the tape changes.
     ///
     /// # Errors
     /// There is no such node, or the inputs do not fit its op.

@@ -123,7 +123,7 @@ fn every_op_names_itself_and_the_shapes() {
         (
             &[&[4, 2]],
             |v| v[0].gather_rows(&[1, 2, 3], &[2, 2]),
-            "gather_rows: shapes [2, 2] and [3] is not the shape of the indices' list",
+            "gather_rows: shapes [2, 2] and [3] of the indices and of their list do not fit",
         ),
         (
             &[&[2, 3]],
@@ -177,7 +177,8 @@ fn every_op_names_itself_and_the_shapes() {
         (
             &[&[2, 5]],
             |v| loss(v[0], &[1, 2, 3], PLAIN),
-            "cross_entropy: shapes [2, 5] and [3] of logits and targets: not one target for each row",
+            "cross_entropy: shapes [2, 5] and [3] of logits and targets: not one target for each \
+             row",
         ),
         (&[&[2, 5]], |v| loss(v[0], &[1, 5], PLAIN), "cross_entropy: shape [2, 5] has no class 5"),
         (&[&[]], |v| loss(v[0], &[], PLAIN), "cross_entropy: shape [] has no axis of classes"),

@@ -83,7 +83,8 @@ fn the_loss_of_huge_logits_is_finite() {
             let logits = tape.input(arr2(&[[size, -size], [-size, size]]));
             let options = CrossEntropyOptions { smoothing, ..Default::default() };
             let loss = logits.cross_entropy(&[0, 0], options).unwrap();
-            // One row right and one wrong, by 2·size: smoothing moves as much off one as onto the other.
+            // One row right and one wrong, by 2·size: smoothing moves as much off one as onto the
+            // other.
             let found = loss.value().sum() / (2.0 * size);
             assert!((found - expected).abs() < 1e-6, "{found}");
             let grads = tape.backward(loss).unwrap();

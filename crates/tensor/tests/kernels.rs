@@ -108,7 +108,11 @@ fn broadcasting_shapes() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     /// `Σ x + y` over the broadcast shape: each element's gradient is how often it was repeated.
     #[test]

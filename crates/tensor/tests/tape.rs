@@ -1,4 +1,5 @@
-//! What the tape promises, whatever the ops: accumulation, cutting, recording, watching, running again.
+//! What the tape promises, whatever the ops: accumulation, cutting, recording, watching, running
+//! again.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,17 +1,18 @@
 //! Dropout masks: a pure function of (key, time, example, unit).
 //!
 //! Unit u of an example at a time is word `u mod 4` of the `u / 4`-th Philox call under the key
-//! `key.with(time).with(example)`; it is dropped when that word is below `rate · 2³²`. So the mask does not
-//! depend on the shape of a batch, on shards or threads, nor on whether a fused op or its composed twin
-//! asks for it.
+//! `key.with(time).with(example)`; it is dropped when that word is below `rate · 2³²`. So the mask
+//! does not depend on the shape of a batch, on shards or threads, nor on whether a fused op or its
+//! composed twin asks for it.
 
 use crate::Real;
 use crate::random::Key;
 
-/// Zeroes the dropped units of `xs [H]` and multiplies the others by `1 / (1 - rate)`: one example at one
-/// time step. The same call turns the gradient of the result into that of `xs`.
+/// Zeroes the dropped units of `xs [H]` and multiplies the others by `1 / (1 - rate)`: one example
+/// at one time step. The same call turns the gradient of the result into that of `xs`.
 ///
-/// Of a dropped unit nothing is left, NaN included. `rate` is in [0, 1); the callers have checked it.
+/// Of a dropped unit nothing is left, NaN included. `rate` is in [0, 1); the callers have checked
+/// it.
 pub fn drop_units<T: Real>(xs: &mut [T], rate: f64, key: Key, time: usize, example: usize) {
     let row = key.with(time as u64).with(example as u64);
     let threshold = (rate * 2f64.powi(32)) as u64;

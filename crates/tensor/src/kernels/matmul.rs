@@ -2,11 +2,11 @@
 //!
 //! # Contract
 //!
-//! Every variant computes `c = a·b`, or `c += a·b` when it accumulates, for `a [M, K]`, `b [K, N]` and
-//! `c [M, N]` of any strides, M, K and N possibly 0.
+//! Every variant computes `c = a·b`, or `c += a·b` when it accumulates, for `a [M, K]`, `b [K, N]`
+//! and `c [M, N]` of any strides, M, K and N possibly 0.
 //! - When it does not accumulate, `c` is never read: what it held, NaN included, does not matter.
-//! - **The bits of a row of `c` depend neither on how many other rows there are nor on the number of
-//!   threads.** A sentence gives the same bits alone or in any batch.
+//! - **The bits of a row of `c` depend neither on how many other rows there are nor on the number
+//!   of threads.** A sentence gives the same bits alone or in any batch.
 
 use matrixmultiply as mm;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
@@ -84,9 +84,9 @@ macro_rules! gemm {
             let beta = if accumulate { 1.0 } else { 0.0 };
             let [(rsa, csa), (rsb, csb), (rsc, csc)] =
                 [a.strides(), b.strides(), c.strides()].map(|s| (s[0], s[1]));
-            // SAFETY: the pointers and strides are those of live views with the shapes asserted above;
-            // `c` is borrowed mutably, so it overlaps neither `a` nor `b` and no element of it is
-            // reached twice.
+            // SAFETY: the pointers and strides are those of live views with the shapes asserted
+            // above; `c` is borrowed mutably, so it overlaps neither `a` nor `b` and no element of
+            // it is reached twice.
             unsafe {
                 $gemm(
                     m,

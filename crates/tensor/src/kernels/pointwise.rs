@@ -1,8 +1,9 @@
-//! `exp`, `tanh` and the logistic function over slices of `f32`, written so that compilers vectorise them.
+//! `exp`, `tanh` and the logistic function over slices of `f32`, written so that compilers
+//! vectorise them.
 //!
-//! All three come from one range reduction, `x = n·ln 2 + r` with `|r| ≤ ln 2 / 2`, and one polynomial
-//! for `eʳ - 1`. Only multiplications, additions and divisions in a fixed order are used, no fused
-//! multiply-add: every instruction set gives the same bits.
+//! All three come from one range reduction, `x = n·ln 2 + r` with `|r| ≤ ln 2 / 2`, and one
+//! polynomial for `eʳ - 1`. Only multiplications, additions and divisions in a fixed order are
+//! used, no fused multiply-add: every instruction set gives the same bits.
 
 /// Replaces each element by its exponential; relative error below 2.5e-7.
 pub fn exp_slice(xs: &mut [f32]) {
@@ -14,7 +15,8 @@ pub fn tanh_slice(xs: &mut [f32]) {
     dispatch(xs, tanh);
 }
 
-/// Replaces each element by its logistic function; relative error below 3e-7, or absolute below 4e-39.
+/// Replaces each element by its logistic function; relative error below 3e-7, or absolute below
+/// 4e-39.
 pub fn sigmoid_slice(xs: &mut [f32]) {
     dispatch(xs, sigmoid);
 }
@@ -67,7 +69,8 @@ fn reduce(x: f32) -> (f32, f32) {
 /// 2 to the whole power n, for -126 ≤ n ≤ 127.
 #[inline(always)]
 fn power_of_two(n: f32) -> f32 {
-    // 2²³ is where a mantissa's last bit counts ones, so the low bits of n + 127 + 2²³ are the exponent.
+    // 2²³ is where a mantissa's last bit counts ones, so the low bits of n + 127 + 2²³ are the
+    // exponent.
     let exponent = (n + (127.0 + 8_388_608.0)).to_bits();
     f32::from_bits(exponent << 23)
 }

@@ -1,8 +1,9 @@
 //! Sums whose bits do not depend on what stands after the numbers.
 //!
-//! A sentence must give the same bits alone or padded to any length. Sums are therefore kept in [`LANES`]
-//! interleaved partial sums, which are added from first to last: zeros at the end change nothing. (Blocked
-//! sums, such as ndarray's, treat the last few elements apart and do not have this property.)
+//! A sentence must give the same bits alone or padded to any length. Sums are therefore kept in
+//! [`LANES`] interleaved partial sums, which are added from first to last: zeros at the end change
+//! nothing. (Blocked sums, such as ndarray's, treat the last few elements apart and do not have
+//! this property.)
 
 use crate::Real;
 

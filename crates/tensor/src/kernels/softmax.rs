@@ -1,11 +1,12 @@
 //! Softmax and its logarithm over slices ("rows"), forward and backward.
 //!
-//! All sums are those of [`reduce`](super::reduce): masked elements at the end of a row never change a bit.
-//! The largest element is subtracted before the exponential, so nothing overflows. A row of which nothing
-//! is left (all masked, or all negative infinity) has the softmax 0 and the log-softmax -∞.
+//! All sums are those of [`reduce`]: masked elements at the end of a row never
+//! change a bit. The largest element is subtracted before the exponential, so nothing overflows. A
+//! row of which nothing is left (all masked, or all negative infinity) has the softmax 0 and the
+//! log-softmax -∞.
 //!
-//! The variants named `naive` call [`Real::exp`] element by element and are the specification; the others
-//! call [`Real::exp_slice`].
+//! The variants named `naive` call [`Real::exp`] element by element and are the specification; the
+//! others call [`Real::exp_slice`].
 
 use super::reduce;
 use crate::Real;
@@ -63,8 +64,9 @@ fn shift<T: Real>(xs: &mut [T], keep: Option<&[bool]>) -> bool {
     true
 }
 
-/// The largest element and `ln Σ exp(x - top)`, two parts of the logarithm of the normaliser that are kept
-/// apart for their precision. `scratch` has the length of `xs` and is overwritten with `exp(x - top)`.
+/// The largest element and `ln Σ exp(x - top)`, two parts of the logarithm of the normaliser that
+/// are kept apart for their precision. `scratch` has the length of `xs` and is overwritten with
+/// `exp(x - top)`.
 pub fn log_normaliser<T: Real>(xs: &[T], scratch: &mut [T]) -> (T, T) {
     let top = reduce::max(xs);
     for (e, &x) in scratch.iter_mut().zip(xs) {
@@ -81,8 +83,8 @@ pub fn softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
     ds.iter_mut().zip(ys).for_each(|(d, &y)| *d = y * (*d - inner));
 }
 
-/// `d ← d - exp(y)·Σ d`: from the gradient of a row's log-softmax y to that of the row. Elements whose y is
-/// -∞ are constants: what comes in there is not looked at, and what goes out is 0.
+/// `d ← d - exp(y)·Σ d`: from the gradient of a row's log-softmax y to that of the row. Elements
+/// whose y is -∞ are constants: what comes in there is not looked at, and what goes out is 0.
 pub fn log_softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
     // y = x - ln Σ eˣ  ⇒  d_x = d_y - eʸ·Σ d_y
     let nothing = T::from_f64(f64::NEG_INFINITY);

@@ -144,8 +144,9 @@ impl<T: Real> Op<T> for Div {
 
 /// `z = x^y`, element by element, broadcast.
 ///
-/// At x = 0 the gradient of an exponent y ≥ 0 is taken to be 0, and the gradient of the base of `x^0` is 0
-/// for every x. A negative x has no real power but for whole y, and its exponent's gradient is NaN.
+/// At x = 0 the gradient of an exponent y ≥ 0 is taken to be 0, and the gradient of the base of
+/// `x^0` is 0 for every x. A negative x has no real power but for whole y, and its exponent's
+/// gradient is NaN.
 #[derive(Clone, Copy, Debug)]
 pub struct Pow;
 

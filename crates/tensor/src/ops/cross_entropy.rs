@@ -29,8 +29,8 @@ pub enum Smoothing {
     None,
     /// `1 - ε` on the target and `ε/V` on each class, the target included: PyTorch's definition.
     Uniform(f64),
-    /// `1 - ε` on the target, nothing on the padding class, and `ε/(V - 2)` on each of the others: the
-    /// definition of the tutorials that follow "The annotated Transformer" (2018).
+    /// `1 - ε` on the target, nothing on the padding class, and `ε/(V - 2)` on each of the others:
+    /// the definition of the tutorials that follow "The annotated Transformer" (2018).
     ExceptPadding {
         /// ε.
         epsilon: f64,
@@ -52,8 +52,8 @@ pub struct CrossEntropyOptions {
 
 /// `loss = Σₙ -Σᵥ qₙᵥ·ln pₙᵥ / divisor` with `p = softmax(logits)` and q the (smoothed) targets.
 ///
-/// Shapes: logits `[.., V]`, one target for each row in standard order, and a loss without axes. Nothing
-/// overflows, however large the logits are.
+/// Shapes: logits `[.., V]`, one target for each row in standard order, and a loss without axes.
+/// Nothing overflows, however large the logits are.
 #[derive(Clone, Debug)]
 pub struct CrossEntropy {
     /// The class of each row.
@@ -128,8 +128,8 @@ impl CrossEntropy {
     }
 }
 
-/// What the backward pass of [`CrossEntropy`] needs. The probabilities are not kept: computing them again
-/// costs less than another array of the size of the logits.
+/// What the backward pass of [`CrossEntropy`] needs. The probabilities are not kept: computing them
+/// again costs less than another array of the size of the logits.
 #[derive(Debug)]
 pub struct SavedCrossEntropy<T: Real> {
     /// In standard layout.
@@ -211,11 +211,12 @@ impl<T: Real> Op<T> for CrossEntropy {
 }
 
 impl<'t, T: Real> Var<'t, T> {
-    /// The cross-entropy of the softmax of these logits `[.., V]` with integer targets, one for each row in
-    /// standard order; see [`CrossEntropy`].
+    /// The cross-entropy of the softmax of these logits `[.., V]` with integer targets, one for
+    /// each row in standard order; see [`CrossEntropy`].
     ///
     /// # Errors
-    /// There are more or fewer targets than rows, a target is not below V, or the options do not fit.
+    /// There are more or fewer targets than rows, a target is not below V, or the options do not
+    /// fit.
     pub fn cross_entropy(self, targets: &[usize], options: CrossEntropyOptions) -> Result<Self> {
         let op = CrossEntropy { targets: targets.into(), options };
         let [loss] = self.tape().apply(op, &[self])?;

@@ -8,11 +8,11 @@ use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var
 /// Inverted dropout: each unit is dropped with probability `rate`, the others are multiplied by
 /// `1 / (1 - rate)`, so that the expectation stays.
 ///
-/// The last axis is the unit, the one before it the example, and all before these, counted through, the
-/// time. A missing axis counts as one of length 1. The mask is that of
+/// The last axis is the unit, the one before it the example, and all before these, counted through,
+/// the time. A missing axis counts as one of length 1. The mask is that of
 /// [`kernels::dropout`](crate::kernels::dropout) at (key, `first_time` + time,
-/// [`Context::first_example`] + example, unit), hence the same for one call on `[T, B, H]` as for T calls
-/// on `[B, H]`, and in any sharding of the batch.
+/// [`Context::first_example`] + example, unit), hence the same for one call on `[T, B, H]` as for T
+/// calls on `[B, H]`, and in any sharding of the batch.
 ///
 /// Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +63,8 @@ impl Dropout {
         let units = x.shape().last().map_or(1, |&units| units.max(1));
         let examples = x.shape().iter().rev().nth(1).map_or(1, |&examples| examples.max(1));
         for (row, xs) in y.as_slice_mut().unwrap_or_default().chunks_mut(units).enumerate() {
-            let time = self.first_time + row / examples;
-            let example = context.first_example() + row % examples;
+            let time = self.first_time.wrapping_add(row / examples);
+            let example = context.first_example().wrapping_add(row % examples);
             drop_units(xs, self.rate, self.key, time, example);
         }
         y.into_shared()

@@ -8,7 +8,8 @@ use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var
 
 /// `y[i.., :] = table[indices[i..], :]`: one row of the table for each index.
 ///
-/// Shapes: table `[V, ..]`, indices of any shape `[..]`, and y that of the indices followed by that of a row.
+/// Shapes: table `[V, ..]`, indices of any shape `[..]`, and y that of the indices followed by that
+/// of a row.
 #[derive(Clone, Debug)]
 pub struct GatherRows {
     /// The numbers of rows, in standard order.
@@ -42,7 +43,7 @@ impl<T: Real> Op<T> for GatherRows {
         }
         let shape = [&self.shape, row_shape].concat();
         let y = ArrayD::from_shape_vec(IxDyn(&shape), gathered).map_err(|_| {
-            let problem = "is not the shape of the indices' list";
+            let problem = "of the indices and of their list do not fit";
             Error::shapes("gather_rows", &self.shape, &[self.indices.len()], problem)
         })?;
         Ok((vec![y.into_shared()], ()))
@@ -72,8 +73,8 @@ impl<T: Real> Op<T> for GatherRows {
 }
 
 impl<'t, T: Real> Var<'t, T> {
-    /// The rows of this table `[V, ..]` whose numbers are `indices`, which have the shape `shape`; see
-    /// [`GatherRows`].
+    /// The rows of this table `[V, ..]` whose numbers are `indices`, which have the shape `shape`;
+    /// see [`GatherRows`].
     ///
     /// # Errors
     /// An index is not below V, or there are more or fewer indices than `shape` has elements.

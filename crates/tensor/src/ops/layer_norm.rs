@@ -7,10 +7,11 @@ use crate::op::{Forward, inputs_of};
 use crate::shape::standard;
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
-/// `y = gain · (x - mean) / √(variance + epsilon) + bias`, with the mean and the (biased) variance of each
-/// row of the last axis.
+/// `y = gain · (x - mean) / √(variance + epsilon) + bias`, with the mean and the (biased) variance
+/// of each row of the last axis.
 ///
-/// Shapes: x and y `[.., H]`, gain and bias `[H]`. Ba, Kiros and Hinton, "Layer normalization" (2016).
+/// Shapes: x and y `[.., H]`, gain and bias `[H]`. Ba, Kiros and Hinton, "Layer normalization"
+/// (2016).
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNorm {
     /// Keeps the root away from zero; positive.
@@ -103,8 +104,9 @@ impl<T: Real> Op<T> for LayerNorm {
                 d_bias[i] += d_y[i];
                 d_normal[i] = d_y[i] * gains[i];
             }
-            // normal = (x - mean)/deviation  ⇒  d_x is d_normal without its parts along the constant row
-            // (the mean takes it away) and along normal (the deviation does), over the deviation
+            // normal = (x - mean)/deviation  ⇒  d_x is d_normal without its parts along the
+            // constant row (the mean takes it away) and along normal (the deviation does), over the
+            // deviation
             let mean = reduce::sum(&d_normal) / count;
             let along = reduce::dot(&d_normal, row) / count;
             for i in 0..width {
@@ -118,7 +120,8 @@ impl<T: Real> Op<T> for LayerNorm {
 }
 
 impl<'t, T: Real> Var<'t, T> {
-    /// Normalises each row of the last axis, H long, with a gain `[H]` and a bias `[H]`; see [`LayerNorm`].
+    /// Normalises each row of the last axis, H long, with a gain `[H]` and a bias `[H]`; see
+    /// [`LayerNorm`].
     ///
     /// # Errors
     /// The shapes do not fit, or epsilon is negative.

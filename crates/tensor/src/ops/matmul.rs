@@ -77,7 +77,8 @@ impl<T: Real> Op<T> for MatMul {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // c = a'·b'  ⇒  d_a' = d_c·b'ᵀ, d_b' = a'ᵀ·d_c; the gradient of a transposed input is transposed.
+        // c = a'·b'  ⇒  d_a' = d_c·b'ᵀ, d_b' = a'ᵀ·d_c; the gradient of a transposed input is
+        // transposed.
         let d_c = d_outputs.dense(0);
         if d_c.ndim() == 2 {
             let d_c = self.matrix(&d_c, false)?;
@@ -142,8 +143,8 @@ impl MatMul {
         Ok(if transpose { x.reversed_axes() } else { x })
     }
 
-    /// `x [B, M, K]`, or `x [M, K]` seen `count` times, each matrix transposed when asked to; `None` when
-    /// there are more or fewer than `count`.
+    /// `x [B, M, K]`, or `x [M, K]` seen `count` times, each matrix transposed when asked to;
+    /// `None` when there are more or fewer than `count`.
     fn stack<'a, T: Real>(
         &self,
         x: &'a Tensor<T>,

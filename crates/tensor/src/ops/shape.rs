@@ -1,6 +1,7 @@
 //! Ops that only move elements: reshape, permute, concat, stack, slice, split.
 //!
-//! Reshapes (of arrays in standard layout), permutations and slices share the memory of their input.
+//! Reshapes (of arrays in standard layout), permutations and slices share the memory of their
+//! input.
 
 use ndarray::{Axis, IxDyn, Slice as AxisSlice, concatenate};
 
@@ -194,8 +195,8 @@ fn at_least_one<'a, T: Real>(op: &str, inputs: &'a [Tensor<T>]) -> Result<&'a Te
 
 /// A range of one axis, every `step`-th element of it.
 ///
-/// A negative step goes backwards from the last element of the range: `0..n` with step -1 is the whole
-/// axis reversed.
+/// A negative step goes backwards from the last element of the range: `0..n` with step -1 is the
+/// whole axis reversed.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice {
     /// The axis.
@@ -251,7 +252,8 @@ impl<T: Real> Op<T> for Slice {
     }
 }
 
-/// An array cut along an axis into parts of given lengths, each an output: the reverse of [`Concat`].
+/// An array cut along an axis into parts of given lengths, each an output: the reverse of
+/// [`Concat`].
 #[derive(Clone, Debug)]
 pub struct Split {
     /// The axis.

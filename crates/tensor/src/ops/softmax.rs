@@ -11,8 +11,8 @@ use crate::{Context, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// `y = exp x / Σ exp x` along an axis.
 ///
-/// Masked elements get 0, and so does all of a row of which nothing is kept; their gradient is 0. Elements
-/// of negative infinity count as masked.
+/// Masked elements get 0, and so does all of a row of which nothing is kept; their gradient is 0.
+/// Elements of negative infinity count as masked.
 #[derive(Clone, Debug)]
 pub struct Softmax {
     /// The axis.
@@ -51,8 +51,9 @@ impl<T: Real> Op<T> for Softmax {
 
 /// `y = x - ln Σ exp x` along an axis.
 ///
-/// Masked elements get -∞, the logarithm of their probability, and so does all of a row of which nothing
-/// is kept. They are constants: a gradient that comes in there is not looked at, and theirs is 0.
+/// Masked elements get -∞, the logarithm of their probability, and so does all of a row of which
+/// nothing is kept. They are constants: a gradient that comes in there is not looked at, and theirs
+/// is 0.
 #[derive(Clone, Debug)]
 pub struct LogSoftmax {
     /// The axis.
@@ -132,7 +133,8 @@ fn rows_backward<T: Real>(
     along_axis(d, axis)
 }
 
-/// A copy in which the elements along `axis` stand next to each other: `axis` and the last one swapped.
+/// A copy in which the elements along `axis` stand next to each other: `axis` and the last one
+/// swapped.
 fn rows_along<T: Real>(x: &Tensor<T>, axis: usize) -> ArrayD<T> {
     let mut x = x.view();
     x.swap_axes(axis, x.ndim() - 1);

@@ -1,8 +1,9 @@
 //! Functions of each element: `exp`, `ln`, `sqrt`, `tanh`, `sigmoid`, `relu`.
 //!
-//! One table: each row has the function, its fast kernel over slices if there is one, which of x and y the
-//! backward pass needs, and `d_x` as a function of `d_y` and that array. Outside of a function's domain the results are IEEE's:
-//! `ln 0` is negative infinity, `√-1` and `ln -1` are NaN, `exp 1000` is infinite.
+//! One table: each row has the function, its fast kernel over slices if there is one, which of x
+//! and y the backward pass needs, and `d_x` as a function of `d_y` and that array. Outside of a
+//! function's domain the results are IEEE's: `ln 0` is negative infinity, `√-1` and `ln -1` are
+//! NaN, `exp 1000` is infinite.
 
 use ndarray::Zip;
 

@@ -3,7 +3,7 @@
 //! Reshapes (of arrays in standard layout), permutations and slices share the memory of their
 //! input.
 
-use ndarray::{Axis, IxDyn, Slice as AxisSlice, concatenate};
+use ndarray::{ArrayD, Axis, IxDyn, Slice as AxisSlice};
 
 use crate::op::{Forward, inputs_of};
 use crate::shape::{check_axis, standard};
@@ -114,11 +114,10 @@ impl<T: Real> Op<T> for Concat {
                 return Err(Error::shapes("concat", first.shape(), x.shape(), problem));
             }
         }
-        let views: Vec<_> = inputs.iter().map(|x| x.view()).collect();
-        let y = concatenate(Axis(self.axis), &views)
-            .map_err(|error| Error::invalid("concat", error.to_string()))?;
-        let lengths = inputs.iter().map(|x| x.shape()[self.axis]).collect();
-        Ok((vec![y.into_shared()], lengths))
+        let lengths: Vec<usize> = inputs.iter().map(|x| x.shape()[self.axis]).collect();
+        let mut shape = first.shape().to_vec();
+        shape[self.axis] = lengths.iter().sum();
+        Ok((vec![join("concat", inputs, self.axis, &shape)?], lengths))
     }
 
     fn backward(
@@ -132,9 +131,8 @@ impl<T: Real> Op<T> for Concat {
         let d_y = d_outputs.dense(0);
         let mut start = 0;
         for (k, &length) in lengths.iter().enumerate() {
-            let part = AxisSlice::from(start..start + length);
             if sink.wants(k) {
-                sink.add(k, d_y.slice_axis(Axis(self.axis), part).to_owned())?;
+                sink.add(k, cut(&d_y, self.axis, start, length))?;
             }
             start += length;
         }
@@ -165,10 +163,9 @@ impl<T: Real> Op<T> for Stack {
             let problem = format!("takes no new axis {}", self.axis);
             return Err(Error::shape("stack", first.shape(), problem));
         }
-        let views: Vec<_> = inputs.iter().map(|x| x.view()).collect();
-        let y = ndarray::stack(Axis(self.axis), &views)
-            .map_err(|error| Error::invalid("stack", error.to_string()))?;
-        Ok((vec![y.into_shared()], ()))
+        let mut shape = first.shape().to_vec();
+        shape.insert(self.axis, inputs.len());
+        Ok((vec![join("stack", inputs, self.axis, &shape)?], ()))
     }
 
     fn backward(
@@ -186,6 +183,37 @@ impl<T: Real> Op<T> for Stack {
         }
         Ok(())
     }
+}
+
+/// Arrays one after the other along an axis (of one of them), copied run by run into standard layout.
+///
+/// (ndarray's own `concatenate` makes the axis the outermost in memory.)
+fn join<T: Real>(op: &str, parts: &[Tensor<T>], axis: usize, shape: &[usize]) -> Result<Tensor<T>> {
+    let parts: Vec<Tensor<T>> = parts.iter().map(standard).collect();
+    let outer: usize = shape[..axis].iter().product();
+    let mut joined = Vec::with_capacity(shape.iter().product());
+    for index in 0..outer {
+        for part in &parts {
+            let run = part.len() / outer;
+            joined.extend_from_slice(&part.as_slice().unwrap_or(&[])[index * run..][..run]);
+        }
+    }
+    let joined = ArrayD::from_shape_vec(IxDyn(shape), joined);
+    Ok(joined.map_err(|error| Error::shape(op, shape, error.to_string()))?.into_shared())
+}
+
+/// A range of one axis, copied run by run into standard layout: the reverse of [`join`].
+fn cut<T: Real>(whole: &Tensor<T>, axis: usize, start: usize, length: usize) -> ArrayD<T> {
+    let whole = standard(whole);
+    let mut shape = whole.shape().to_vec();
+    let run: usize = shape[axis + 1..].iter().product();
+    let period = (shape[axis] * run).max(1);
+    shape[axis] = length;
+    let mut part = Vec::with_capacity(shape.iter().product());
+    for period in whole.as_slice().unwrap_or(&[]).chunks_exact(period) {
+        part.extend_from_slice(&period[start * run..(start + length) * run]);
+    }
+    ArrayD::from_shape_vec(IxDyn(&shape), part).unwrap_or_else(|_| ArrayD::zeros(IxDyn(&shape)))
 }
 
 fn at_least_one<'a, T: Real>(op: &str, inputs: &'a [Tensor<T>]) -> Result<&'a Tensor<T>> {

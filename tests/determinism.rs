@@ -1,0 +1,195 @@
+//! Same seed, same bits: at any number of threads, after any interruption, alone or in any batch.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use ndarray::s;
+use unspool_decode::{StepModel, StepOutput};
+use unspool_seq2seq::batch::{Batch, Example, Source, SourceBatch};
+use unspool_seq2seq::vocabulary::Token;
+use unspool_seq2seq::{Limits, Seq2Seq, SourceSide, Strategy, Translator};
+use unspool_tensor::random::Key;
+use unspool_tensor::{Context, Tape};
+use unspool_train::checkpoint;
+use unspool_train::config::Config;
+use unspool_train::dataset::Dataset;
+use unspool_train::trainer::{LAST, LOG, Outcome, Trainer};
+
+/// A small training with everything random switched on: dropout, scheduled sampling, shards, accumulation.
+fn config(extra: &[(&str, &str)]) -> Config {
+    let text = r#"
+        [data]
+        task = "reverse"
+        task_size = 600
+        batch_size = 24
+
+        [model]
+        cell = "lstm"
+        embedding = 8
+        hidden = 16
+        encoder_layers = 2
+        decoder_layers = 2
+        attention_size = 12
+        [model.dropout]
+        embedding = 0.1
+        layers = 0.2
+        memory = 0.1
+        readout = 0.2
+
+        [training]
+        epochs = 2
+        shard_size = 5
+        accumulate = 2
+        checkpoint_every = 4
+        label_smoothing = 0.1
+        [training.teacher_forcing]
+        decay = "linear"
+        start = 0.9
+        end = 0.4
+        updates = 20
+        [training.schedule]
+        name = "plateau"
+        factor = 0.5
+        patience = 1
+    "#;
+    let extra: Vec<_> = extra.iter().map(|&(key, value)| (key.into(), value.into())).collect();
+    Config::parse(text, &extra).unwrap()
+}
+
+/// Trains in a folder; interrupts itself after each number of updates in `stops`, and resumes.
+fn train(config: &Config, folder: &Path, threads: usize, stops: &[usize]) -> Vec<u8> {
+    let context = || Context::with_threads(threads).unwrap();
+    let mut trainer = Trainer::start(config.clone(), folder, context(), false).unwrap();
+    for &stop in stops {
+        let flag = AtomicBool::new(false);
+        let mut updates = 0;
+        let outcome = trainer.run(&flag, |_| {
+            updates += 1;
+            flag.store(updates >= stop, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(outcome.unwrap(), Outcome::Interrupted);
+        drop(trainer);
+        trainer = Trainer::resume(folder, context()).unwrap();
+    }
+    let outcome = trainer.run(&AtomicBool::new(false), |_| {}).unwrap();
+    assert_eq!(outcome, Outcome::Finished);
+    [std::fs::read(folder.join(LAST)).unwrap(), std::fs::read(folder.join(LOG)).unwrap()].concat()
+}
+
+#[test]
+fn threads_and_interruptions_change_no_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let config = config(&[]);
+    let whole = train(&config, &at("whole"), 1, &[]);
+    for threads in [2, 4] {
+        let other = train(&config, &at(&format!("threads-{threads}")), threads, &[]);
+        assert!(whole == other, "{threads} threads");
+    }
+    for (number, stops) in [&[1][..], &[3, 2, 5], &[7, 1, 1, 4]].into_iter().enumerate() {
+        let other = train(&config, &at(&format!("stops-{number}")), 2, stops);
+        assert!(whole == other, "interrupted after {stops:?} updates");
+    }
+}
+
+/// One model of each kind that computes in its own way.
+fn models() -> Vec<(String, Seq2Seq<f32>, Vec<Example>)> {
+    let rows: [&[(&str, &str)]; 6] = [
+        &[("model.attention", "additive")],
+        &[("model.attention", "general"), ("model.query", "new"), ("model.cell", "gru")],
+        &[("model.attention", "concat"), ("model.query", "between"), ("model.cell", "gru")],
+        &[("model.attention", "dot"), ("model.bidirectional", "false"), ("model.cell", "rnn")],
+        &[("model.attention", "multi_head"), ("model.bridge", "mean")],
+        &[("model.attention", "none"), ("model.readout", "linear")],
+    ];
+    rows.iter()
+        .map(|row| {
+            let config = config(row);
+            let data = Dataset::load(&config).unwrap();
+            let (model, context) = (config.model.clone(), Context::sequential());
+            let model = Seq2Seq::new(model, data.source, data.target, context, Key::new(5));
+            (format!("{row:?}"), model.unwrap(), data.train[..64].to_vec())
+        })
+        .collect()
+}
+
+#[test]
+fn a_sentence_gives_the_same_bits_alone_in_a_batch_and_padded() {
+    for (name, model, examples) in models() {
+        let all: Vec<&Example> = examples.iter().collect();
+        let logits = |batch: &Batch| {
+            let tape = Tape::inference(Context::sequential());
+            model.evaluation_loss(&tape, batch).unwrap().logits.value()
+        };
+        let together = logits(&Batch::new(&all).unwrap());
+        for row in [0, 13, 63] {
+            let one = [all[row]];
+            let mut alone = Batch::new(&one).unwrap();
+            let steps = alone.target_output.nrows();
+            let expected = together.slice(s![..steps, row..=row, ..]);
+            assert_eq!(logits(&alone), expected.into_dyn(), "{name}: sentence {row} alone");
+            alone.source = SourceBatch::new([&all[row].source], 100).unwrap();
+            assert_eq!(logits(&alone), expected.into_dyn(), "{name}: sentence {row} padded");
+        }
+    }
+}
+
+#[test]
+fn inference_gives_the_bits_of_training() {
+    for (name, model, examples) in models() {
+        let all: Vec<&Example> = examples.iter().take(8).collect();
+        let batch = Batch::new(&all).unwrap();
+        let tape = Tape::inference(Context::sequential());
+        let loss = model.evaluation_loss(&tape, &batch).unwrap();
+        let expected = loss.logits.log_softmax(2).unwrap().value();
+        let mut state = model.encode(&batch.source).unwrap();
+        let mut out = StepOutput::default();
+        for (time, tokens) in batch.target_input.outer_iter().enumerate() {
+            out.reset(false);
+            let tokens: Vec<Token> = tokens.to_vec();
+            model.step(&tokens, &mut state, &mut out).unwrap();
+            for row in 0..tokens.len() {
+                let expected: Vec<f32> = expected.slice(s![time, row, ..]).to_vec();
+                assert_eq!(out.log_probs.get(row).unwrap(), expected, "{name}: {time}, {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_search_gives_a_sentence_the_same_tokens_in_any_batch() {
+    let strategies = [
+        Strategy::Greedy,
+        Strategy::Beam(unspool_decode::Beam::new(4)),
+        Strategy::Sample(unspool_decode::Sampling::default(), Key::new(3)),
+    ];
+    let limits = Limits { min_length: 0, max_length: Some(30), attention: true };
+    for (name, model, examples) in models() {
+        let translator = Translator::new(&[&model]).unwrap();
+        let sources: Vec<&Source> = examples.iter().map(|example| &example.source).collect();
+        for strategy in &strategies {
+            let together = translator.translate(&sources, strategy, limits, 0).unwrap();
+            for row in [0, 31, 63] {
+                let alone = translator.translate(&[sources[row]], strategy, limits, row).unwrap();
+                assert_eq!(alone[0], together[row], "{name}: {strategy:?}, sentence {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_saved_model_is_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&[("training.max_updates", "3")]);
+    let mut trainer =
+        Trainer::start(config, folder.path(), Context::sequential(), false).unwrap();
+    trainer.run(&AtomicBool::new(false), |_| {}).unwrap();
+    let loaded = checkpoint::load(&folder.path().join(LAST), Context::sequential()).unwrap();
+    assert!(matches!(loaded.model.source(), SourceSide::Tokens(_)));
+    for ((_, name, before), (_, other, after)) in
+        trainer.model().params().iter().zip(loaded.model.params().iter())
+    {
+        assert_eq!((name, before), (other, after));
+    }
+    assert_eq!(&loaded.state, trainer.state());
+}

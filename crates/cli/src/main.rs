@@ -35,8 +35,8 @@ struct Cli {
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Global {
     /// Threads to compute with; 0 for one for each core. Results do not depend on it
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
-    threads: usize,
+    #[arg(long, global = true, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
     /// Say nothing but results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
@@ -58,9 +58,16 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => {
+            // Help and version too are results that may not fit on a disk.
+            let code = u8::try_from(message.exit_code()).unwrap_or(1);
+            return if message.print().is_ok() { code.into() } else { ExitCode::FAILURE };
+        }
+    };
     let console = Console::new(cli.global.quiet, cli.global.verbose);
-    let context = match unspool_tensor::Context::with_threads(cli.global.threads) {
+    let context = match unspool_tensor::Context::with_threads(cli.global.threads.into()) {
         Ok(context) => context,
         Err(error) => return console.fail(&error),
     };
@@ -70,7 +77,7 @@ fn main() -> ExitCode {
         Command::Translate(command) => command.run(&console, context),
         Command::Eval(command) => command.run(&console, context),
         Command::Tasks(command) => command.run(&console),
-        Command::Plot(command) => command.run(&console),
+        Command::Plot(command) => command.run(&console, context),
         Command::Inspect(command) => command.run(&console, context),
         Command::Completions(command) => command.run(),
     };

@@ -25,7 +25,11 @@ pub fn checkpoint_path(path: &Path) -> PathBuf {
 }
 
 /// Loads the checkpoint that a path stands for.
-pub fn load(path: &Path, context: &Context, console: &Console) -> Result<Checkpoint, CheckpointError> {
+pub fn load(
+    path: &Path,
+    context: &Context,
+    console: &Console,
+) -> Result<Checkpoint, CheckpointError> {
     let file = checkpoint_path(path);
     let checkpoint = checkpoint::load(&file, context.clone())?;
     console.detail(format!(
@@ -134,13 +138,17 @@ pub fn thousands(number: f64) -> String {
     text
 }
 
+/// What a run, or a file of one, is called in a picture.
+pub fn name(run: &Path) -> String {
+    let name = if run.is_dir() { run.file_name() } else { run.file_stem() };
+    name.map_or("run".into(), |name| name.to_string_lossy().into_owned())
+}
+
 /// What a run's log tells, as curves over the update.
 pub fn history(folder: &Path) -> Result<RunHistory, Box<dyn Error>> {
     let path = if folder.is_dir() { folder.join(LOG) } else { folder.into() };
     let records = read_log(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let name = if folder.is_dir() { folder.file_name() } else { folder.file_stem() };
-    let name = name.map_or("run".into(), |name| name.to_string_lossy().into_owned());
-    let mut run = RunHistory { name, ..RunHistory::default() };
+    let mut run = RunHistory { name: name(folder), ..RunHistory::default() };
     for record in records {
         match record {
             Record::Update(update) => {
@@ -160,7 +168,12 @@ pub fn history(folder: &Path) -> Result<RunHistory, Box<dyn Error>> {
 }
 
 /// Draws the curves of runs into a file.
-pub fn plot(runs: &[RunHistory], title: &str, out: &Path) -> Result<(), Box<dyn Error>> {
-    let picture = training_curves(title, "update", runs, Scale::Linear).draw();
+pub fn plot(
+    runs: &[RunHistory],
+    title: &str,
+    loss: Scale,
+    out: &Path,
+) -> Result<(), Box<dyn Error>> {
+    let picture = training_curves(title, "update", runs, loss).draw();
     Ok(picture.save(out)?)
 }

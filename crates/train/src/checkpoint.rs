@@ -5,7 +5,8 @@
 //! format, the configuration, the vocabularies, the state of the trainer, and a checksum of all of it.
 
 use std::collections::HashMap;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,8 @@ pub struct TrainerState {
     pub cuts: u64,
     /// How long the log is, in bytes.
     pub log_length: u64,
+    /// The checksum of the data, by [`Dataset::checksum`](crate::dataset::Dataset::checksum).
+    pub data_checksum: u32,
     /// Whether training is over.
     pub finished: bool,
 }
@@ -152,9 +155,7 @@ pub fn save(
     let header = serde_json::to_string(&header).map_err(|error| io_error(error.into()))?;
     let metadata = HashMap::from([(METADATA_KEY.to_string(), header)]);
     let views: Result<Vec<_>, _> = (tensors.iter())
-        .map(|(name, shape, bytes)| {
-            Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
-        })
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect();
     let bytes = views
         .and_then(|views| safetensors::serialize(views, Some(metadata)))
@@ -162,28 +163,44 @@ pub fn save(
     write_atomically(path, &bytes).map_err(io_error)
 }
 
-/// Writes a file to a temporary name in its folder, syncs it, and renames it.
+/// Writes a file so that it is there whole or as it was: to a temporary name in its folder, synced, renamed.
+///
+/// The temporary name follows from the file's, so what a killed process leaves behind is replaced the next
+/// time. A symbolic link stays one. What is no ordinary file, such as a pipe or a device, is written to.
 ///
 /// # Errors
-/// Those of the file system; the file is then as it was.
+/// Those of the file system; an ordinary file is then as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    // A temporary file is for its owner alone; the result is as readable as any new file.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    // The file behind links; without one, a new file at this path.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let before = fs::metadata(path).ok();
+    if before.as_ref().is_some_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return OpenOptions::new().write(true).open(path)?.write_all(bytes);
     }
-    file.persist(path)?;
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".part");
+    let temporary = path.with_file_name(name);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        if let Some(before) = before {
+            file.set_permissions(before.permissions())?;
+        }
+        fs::rename(&temporary, path)
+    };
+    if let Err(error) = write() {
+        // That there was nothing to remove is no news.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     // The rename itself must survive a power cut too.
     #[cfg(unix)]
-    fs::File::open(folder)?.sync_all()?;
+    if let Some(folder) = path.parent() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder)?.sync_all()?;
+    }
     Ok(())
 }
 
@@ -196,7 +213,7 @@ pub fn load(path: &Path, context: Context) -> Result<Checkpoint, CheckpointError
     let foreign = |problem: String| CheckpointError::Foreign { path: path.into(), problem };
     let damaged = |problem: String| CheckpointError::Damaged { path: path.into(), problem };
 
-    let (header_length, metadata) = SafeTensors::read_metadata(&bytes)
+    let (_, metadata) = SafeTensors::read_metadata(&bytes)
         .map_err(|error| foreign(format!("not a whole safetensors file ({error})")))?;
     let header = (metadata.metadata().as_ref())
         .and_then(|metadata| metadata.get(METADATA_KEY))
@@ -213,7 +230,6 @@ pub fn load(path: &Path, context: Context) -> Result<Checkpoint, CheckpointError
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| {
         damaged(format!("its {} bytes are not what its header says ({error})", bytes.len()))
     })?;
-    let _ = header_length;
     let mut views: Vec<(String, TensorView<'_>)> = tensors.tensors();
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let expected = std::mem::take(&mut header.checksum);
@@ -224,6 +240,11 @@ pub fn load(path: &Path, context: Context) -> Result<Checkpoint, CheckpointError
         return Err(damaged(problem));
     }
     let Header { config, source, target, state, kernels, .. } = header;
+    let numbers: usize = views.iter().map(|(_, view)| view.data().len() / size_of::<f32>()).sum();
+    if config.model.least_parameters() > numbers as u64 {
+        // Found before memory is taken for a model of any size that the file may name.
+        return Err(damaged("it has fewer numbers than the model that it describes".into()));
+    }
     let key = Key::new(config.training.seed);
     let mut model = Seq2Seq::new(config.model.clone(), source, target, context, key)
         .map_err(|error| CheckpointError::Model { path: path.into(), error })?;

@@ -136,7 +136,7 @@ pub struct TrainingConfig {
     pub smoothing: SmoothingKind,
     /// How often the decoder reads the true token.
     pub teacher_forcing: ForcingConfig,
-    /// The model is validated after so many updates; 0 after each epoch.
+    /// The model is validated after each epoch, and after so many updates; 0 for after epochs alone.
     pub validate_every: u64,
     /// The state is saved after so many updates; 0 after each validation alone.
     pub checkpoint_every: u64,
@@ -257,54 +257,43 @@ impl Config {
     /// Reads a configuration, sets single keys on top of it, and checks it.
     ///
     /// `overrides` are dotted keys (`model.hidden`) with values as TOML writes them; what is not TOML is
-    /// taken as a string.
+    /// taken as a string. Their order does not matter, but for a key that is set twice.
     ///
     /// # Errors
     /// An unknown key, a wrong type or an impossible value, with the key's name.
     pub fn parse(text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
-        let mut config: Config = toml::from_str(text).map_err(|error| syntax(text, &error))?;
-        for (key, value) in overrides {
-            config = config.with(key, value)?;
-        }
+        let file: Config = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+        // The name of an optimiser or schedule decides which other keys there are.
+        let mut overrides = overrides.to_vec();
+        overrides.sort_by_key(|(key, _)| !key.ends_with(".name"));
+        let config = file.with(&overrides).map_err(|error| {
+            // The first key with which, and with all after it, there is no configuration.
+            let mut culprit = error;
+            for count in (0..overrides.len()).rev() {
+                match file.with(&overrides[..count]) {
+                    Ok(_) => break,
+                    Err(error) => culprit = error,
+                }
+            }
+            culprit
+        })?;
         config.validate()?;
         Ok(config)
     }
 
-    /// The same with one key set.
-    fn with(&self, key: &str, value: &str) -> Result<Self, ConfigError> {
-        let problem = |problem: String| ConfigError::Override {
-            key: key.into(),
-            value: value.into(),
+    /// The same with some keys set; an error is about the last of them.
+    fn with(&self, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
+        let Some((key, value)) = overrides.last() else { return Ok(self.clone()) };
+        let problem = |problem: &str| ConfigError::Override {
+            key: key.clone(),
+            value: value.clone(),
             problem: problem.lines().collect::<Vec<_>>().join(" "),
         };
-        let parsed = (toml::from_str::<toml::Table>(&format!("value = {value}")).ok())
-            .and_then(|mut table| table.remove("value"))
-            .unwrap_or_else(|| toml::Value::String(value.into()));
-        let mut root = toml::Table::try_from(self).map_err(|error| problem(error.to_string()))?;
-        let mut table = &mut root;
-        let mut parts: Vec<&str> = key.split('.').collect();
-        let last = parts.pop().unwrap_or_default();
-        for part in parts {
-            table = match table.get_mut(part) {
-                Some(toml::Value::Table(inner)) => inner,
-                _ => return Err(problem(format!("there is no table {part:?}"))),
-            };
+        let mut root = toml::Table::try_from(self).map_err(|error| problem(&error.to_string()))?;
+        for (key, value) in overrides {
+            set(&mut root, key, value).map_err(|error| problem(&error))?;
         }
-        // Choosing another optimiser or schedule drops the numbers of the one before.
-        if last == "name" {
-            table.clear();
-        }
-        // A path that stands for the only item of a list.
-        let wants_list = matches!(table.get(last), Some(toml::Value::Array(_)));
-        let parsed = match parsed {
-            toml::Value::String(text) if wants_list => {
-                let items = text.split(',').map(|item| toml::Value::String(item.trim().into()));
-                toml::Value::Array(items.collect())
-            }
-            other => other,
-        };
-        table.insert(last.into(), parsed);
-        root.try_into().map_err(|error: toml::de::Error| problem(error.message().into()))
+        root.try_into().map_err(|error: toml::de::Error| problem(error.message()))
     }
 
     /// Checks that every value is possible.
@@ -330,6 +319,9 @@ impl Config {
             }
         } else if !data.train.is_empty() || !data.validation.is_empty() {
             return fail("data.task", "a built-in task and files exclude each other");
+        }
+        if !data.task.is_empty() && data.source_kind != SourceKind::Tokens {
+            return fail("data.source_kind", "a built-in task has sources of tokens");
         }
         if data.batch_size == 0 {
             return fail("data.batch_size", "is at least 1");
@@ -381,6 +373,33 @@ impl Config {
     }
 }
 
+/// Sets a dotted key of a table.
+fn set(root: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
+    let mut value = (toml::from_str::<toml::Table>(&format!("value = {value}")).ok())
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.into()));
+    let mut table = root;
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        table = match table.get_mut(part) {
+            Some(toml::Value::Table(inner)) => inner,
+            _ => return Err(format!("there is no table {part:?}")),
+        };
+    }
+    // Another optimiser or schedule has other keys than the one before.
+    if last == "name" {
+        table.clear();
+    }
+    // A list of paths may be written as one string, with commas.
+    if let (Some(toml::Value::Array(_)), toml::Value::String(text)) = (table.get(last), &value) {
+        let items = text.split(',').map(|item| toml::Value::String(item.trim().into()));
+        value = toml::Value::Array(items.collect());
+    }
+    table.insert(last.into(), value);
+    Ok(())
+}
+
 fn syntax(text: &str, error: &toml::de::Error) -> ConfigError {
     let at = error.span().map_or(0, |span| span.start).min(text.len());
     let before = &text.as_bytes()[..at];
@@ -424,6 +443,10 @@ mod tests {
         assert_eq!(set("model.cell", "gru").unwrap(), set("model.cell", "\"gru\"").unwrap());
         let sgd = set("training.optimiser.name", "sgd").unwrap().training.optimiser;
         assert_eq!(sgd, OptimiserConfig::Sgd { momentum: 0.0 });
+        let schedule = [("factor", "0.5"), ("name", "exponential")]
+            .map(|(key, value)| (format!("training.schedule.{key}"), value.to_string()));
+        let schedule = Config::parse(TASK, &schedule).unwrap().training.schedule;
+        assert_eq!(schedule, ScheduleConfig::Exponential { factor: 0.5, from_epoch: 1 });
     }
 
     #[test]
@@ -435,6 +458,9 @@ mod tests {
             ("model.hidden", "0", "model.hidden: must be at least 1"),
             ("modell.hidden", "64", "there is no table \"modell\""),
             ("training.optimiser.name", "adm", "adm"),
+            ("training.schedule.name", "exponential", "missing field `factor`"),
+            ("training.schedule.factor", "0.5", "unknown field `factor`"),
+            ("data.source_kind", "vectors", "data.source_kind: "),
             ("training.optimiser.beta1", "1.5", "training.optimiser.beta1: "),
             ("training.learning_rate", "0", "training.learning_rate"),
             ("training.learning_rate", "nan", "training.learning_rate"),
@@ -448,6 +474,11 @@ mod tests {
 
     #[test]
     fn errors_in_a_file_name_line_column_and_key() {
+        // The key that is wrong is named, not one that was set beside it.
+        let sets = [("model.hidden", "64"), ("model.cell", "lsm"), ("model.embedding", "9")];
+        let sets = sets.map(|(key, value)| (key.to_string(), value.to_string()));
+        let error = Config::parse(TASK, &sets).unwrap_err().to_string();
+        assert!(error.starts_with("model.cell = lsm: "), "{error}");
         let rows = [
             ("[model]\nhiden = 3\n", "line 2, column 1: model.hiden: unknown field"),
             ("[model]\n\nhidden = \"x\"\n", "line 3, column 10: model.hidden: invalid type"),

@@ -135,6 +135,33 @@ impl Dataset {
     }
 }
 
+impl Dataset {
+    /// A checksum (CRC-32) of all examples: a training goes on to the same weights only with the same data.
+    pub fn checksum(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        for example in self.train.iter().chain(&self.validation) {
+            match &example.source {
+                Source::Tokens(tokens) => hash(&mut hasher, tokens.iter().map(|t| t.to_le_bytes())),
+                Source::Vectors(frames) => {
+                    hash(&mut hasher, frames.iter().map(|x| x.to_le_bytes()))
+                }
+            }
+            hash(&mut hasher, example.target.iter().map(|t| t.to_le_bytes()));
+        }
+        for reference in &self.references {
+            hash(&mut hasher, reference.bytes().map(|byte| [byte]));
+        }
+        hasher.finalize()
+    }
+}
+
+/// Adds a sequence and its length.
+fn hash<const N: usize>(hasher: &mut crc32fast::Hasher, items: impl Iterator<Item = [u8; N]>) {
+    let bytes: Vec<u8> = items.flatten().collect();
+    hasher.update(&bytes.len().to_le_bytes());
+    hasher.update(&bytes);
+}
+
 /// The lengths of examples, as batches are planned by them.
 pub fn lengths(examples: &[Example]) -> Vec<Lengths> {
     let length = |example: &Example| {

@@ -64,8 +64,7 @@ pub fn evaluate(
     for (output, example) in decoded.iter().zip(examples) {
         sequences.add_sequence(output, &example.target);
     }
-    let outputs: Vec<String> =
-        decoded.iter().map(|tokens| model.target().decode(tokens)).collect();
+    let outputs: Vec<String> = decoded.iter().map(|tokens| model.target().decode(tokens)).collect();
     Ok(Evaluation {
         loss: nll / tokens.total.max(1) as f64,
         perplexity: perplexity(nll, tokens.total).unwrap_or(f64::NAN),

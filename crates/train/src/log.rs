@@ -1,10 +1,10 @@
 //! The log of a training: one JSON object a line.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,8 +43,10 @@ pub struct Validation {
     /// The epoch, from 1.
     pub epoch: u64,
     /// The teacher-forced loss per token.
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
-    /// `exp(loss)`.
+    /// `exp(loss)`; in the file `null` when that is too large for a number.
+    #[serde(deserialize_with = "number")]
     pub perplexity: f64,
     /// The share of tokens predicted right under teacher forcing.
     pub token_accuracy: f64,
@@ -56,7 +58,12 @@ pub struct Validation {
     pub best: bool,
 }
 
-/// A log that is being written.
+/// A number; JSON has only `null` for those that are not finite.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// A log that is being written, by one process alone.
 #[derive(Debug)]
 pub struct Log {
     file: File,
@@ -68,9 +75,14 @@ impl Log {
     /// training makes again.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the file system, and [`io::ErrorKind::ResourceBusy`] when another process writes it.
     pub fn open(path: &Path, length: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        // The lock ends with the process, however that ends. Not every file system has locks.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let problem = "another process is training in this folder";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, problem));
+        }
         let length = length.min(file.metadata()?.len());
         file.set_len(length)?;
         file.seek(SeekFrom::End(0))?;
@@ -108,13 +120,13 @@ impl Log {
 /// A last line without its end is left out: a training that is writing, or was killed.
 ///
 /// # Errors
-/// The file cannot be read, or a line is not a record.
+/// The file cannot be read, a line is not a record, or there is no whole line.
 pub fn read_log(path: &Path) -> Result<Vec<Record>, LogError> {
-    let text = std::fs::read_to_string(path).map_err(LogError::Read)?;
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    (whole.lines().enumerate())
+    let bytes = std::fs::read(path).map_err(LogError::Read)?;
+    let end = bytes.iter().rposition(|&byte| byte == b'\n').ok_or(LogError::Empty)?;
+    (bytes[..end].split(|&byte| byte == b'\n').enumerate())
         .map(|(index, line)| {
-            serde_json::from_str(line)
+            serde_json::from_slice(line)
                 .map_err(|error| LogError::Line { line: index + 1, problem: error.to_string() })
         })
         .collect()
@@ -126,6 +138,9 @@ pub enum LogError {
     /// The file system failed.
     #[error("{0}")]
     Read(io::Error),
+    /// There is no record in it.
+    #[error("no line of a training log is in it yet")]
+    Empty,
     /// A line is not a record.
     #[error("line {line} is not a record of a training log: {problem}")]
     Line {

@@ -265,9 +265,8 @@ pub fn clip_by_global_norm<T: Real>(
     gradients: &mut [(ParamId, Tensor<T>)],
     max_norm: Option<f64>,
 ) -> f64 {
-    let squares = |gradient: &ArrayD<T>| -> f64 {
-        gradient.iter().map(|&g| g.to_f64() * g.to_f64()).sum()
-    };
+    let squares =
+        |gradient: &ArrayD<T>| -> f64 { gradient.iter().map(|&g| g.to_f64() * g.to_f64()).sum() };
     let squares: f64 = gradients.iter().map(|(_, g)| squares(&g.to_owned())).sum();
     let norm = squares.sqrt();
     if let Some(max_norm) = max_norm.filter(|&max_norm| norm > max_norm) {

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes. The table `[training.schedule]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ScheduleConfig {
     /// It does not.
-    #[default]
-    Constant,
+    // Braces, not a unit: serde lets unknown keys beside a unit pass.
+    Constant {},
     /// It rises linearly over `warmup` updates to `learning_rate`, then falls with the inverse square root of
     /// the update (Vaswani et al. 2017, section 5.3, scaled so that the top is `learning_rate`).
     InverseSquareRoot {
@@ -25,7 +25,7 @@ pub enum ScheduleConfig {
     },
     /// It is multiplied by `factor` when `patience` validations in a row brought no new best.
     Plateau {
-        /// Above 0, below 1.
+        /// Above 0, at most 1.
         factor: f64,
         /// How many validations without a new best are borne.
         patience: u64,
@@ -37,6 +37,12 @@ pub enum ScheduleConfig {
 
 fn one() -> u64 {
     1
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        ScheduleConfig::Constant {}
+    }
 }
 
 impl ScheduleConfig {
@@ -51,9 +57,7 @@ impl ScheduleConfig {
                 Some(("factor", "is above 0 and at most 1"))
             }
             ScheduleConfig::Plateau { patience: 0, .. } => Some(("patience", "is at least 1")),
-            ScheduleConfig::Plateau { minimum, .. }
-                if !(minimum.is_finite() && minimum >= 0.0) =>
-            {
+            ScheduleConfig::Plateau { minimum, .. } if !(minimum.is_finite() && minimum >= 0.0) => {
                 Some(("minimum", "is at least 0"))
             }
             _ => None,
@@ -63,7 +67,7 @@ impl ScheduleConfig {
     /// The learning rate of an update (from 0) in an epoch (from 0), where plateaus have cut it `cuts` times.
     pub fn rate(&self, top: f64, update: u64, epoch: u64, cuts: u64) -> f64 {
         match *self {
-            ScheduleConfig::Constant => top,
+            ScheduleConfig::Constant {} => top,
             ScheduleConfig::InverseSquareRoot { warmup } => {
                 let (step, warmup) = ((update + 1) as f64, warmup as f64);
                 top * f64::min(step / warmup, (warmup / step).sqrt())
@@ -163,7 +167,7 @@ mod tests {
         let exponential = ScheduleConfig::Exponential { factor: 0.5, from_epoch: 2 };
         // schedule, update, epoch, cuts, rate
         let rows = [
-            (ScheduleConfig::Constant, 1000, 10, 0, 1.0),
+            (ScheduleConfig::Constant {}, 1000, 10, 0, 1.0),
             (noam, 0, 0, 0, 0.25),
             (noam, 3, 0, 0, 1.0),
             (noam, 15, 0, 0, 0.5),

@@ -77,6 +77,16 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
+    /// The data is not what training began with.
+    #[error(
+        "{}: the training data has changed since this run began, so it cannot go on; restore the \
+         data or start a new run",
+        path.display()
+    )]
+    DataChanged {
+        /// The run's folder.
+        path: PathBuf,
+    },
     /// The loss or a gradient is not finite.
     #[error(
         "the {what} is not finite at update {update}: lower training.learning_rate or \
@@ -172,10 +182,9 @@ impl Trainer {
             .map_err(|error| TrainError::Io { path, error })?;
         let optimiser = Optimiser::new(config.training.optimiser, model.params());
         let log = open_log(folder, 0)?;
-        let state = TrainerState::default();
+        let state = TrainerState { data_checksum: data.checksum(), ..TrainerState::default() };
         let folder = folder.into();
-        let mut trainer =
-            Trainer { config, folder, context, data, model, optimiser, state, log };
+        let mut trainer = Trainer { config, folder, context, data, model, optimiser, state, log };
         trainer.save(LAST)?;
         Ok(trainer)
     }
@@ -188,6 +197,9 @@ impl Trainer {
         let checkpoint = checkpoint::load(&folder.join(LAST), context.for_shard(0))?;
         let Checkpoint { config, model, optimiser, state, .. } = checkpoint;
         let data = Dataset::load_for(&config, model.source(), model.target())?;
+        if data.checksum() != state.data_checksum {
+            return Err(TrainError::DataChanged { path: folder.into() });
+        }
         let log = open_log(folder, state.log_length)?;
         let folder = folder.into();
         Ok(Trainer { config, folder, context, data, model, optimiser, state, log })
@@ -249,7 +261,8 @@ impl Trainer {
                     tokens_per_second: update.tokens as f64 / seconds,
                 });
                 let due = |every: u64| every > 0 && self.state.update.is_multiple_of(every);
-                let (validate, save) = (due(training.validate_every), due(training.checkpoint_every));
+                let (validate, save) =
+                    (due(training.validate_every), due(training.checkpoint_every));
                 if validate && self.state.batch < batches {
                     self.validate(&mut progress)?;
                     self.save(LAST)?;
@@ -291,28 +304,22 @@ impl Trainer {
         let training = &self.config.training;
         let state = &self.state;
         let forcing = training.teacher_forcing.ratio(state.update);
-        let rate = training.schedule.rate(
-            training.learning_rate,
-            state.update,
-            state.epoch,
-            state.cuts,
-        );
-        let tokens: usize = (batches.iter().flatten())
-            .map(|&index| self.data.train[index].target.len() + 1)
-            .sum();
+        let rate =
+            training.schedule.rate(training.learning_rate, state.update, state.epoch, state.cuts);
+        let tokens: usize =
+            (batches.iter().flatten()).map(|&index| self.data.train[index].target.len() + 1).sum();
         let epsilon = training.label_smoothing;
         let smoothing = match training.smoothing {
             _ if epsilon == 0.0 => Smoothing::None,
             SmoothingKind::Uniform => Smoothing::Uniform(epsilon),
-            SmoothingKind::ExcludingPadding => Smoothing::ExceptPadding {
-                epsilon,
-                padding: PAD as usize,
-            },
+            SmoothingKind::ExcludingPadding => {
+                Smoothing::ExceptPadding { epsilon, padding: PAD as usize }
+            }
         };
         let divisor = tokens as f64;
         let options = LossOptions { forcing: TeacherForcing(forcing), smoothing, divisor };
         let key = Key::new(training.seed).named("update").with(state.update);
-        let (loss, mut gradients) = self.gradients(batches, options, key)?;
+        let Shard { loss, mut gradients } = self.gradients(batches, options, key)?;
         let update = state.update + 1;
         if !loss.is_finite() {
             return Err(TrainError::Diverged { what: "loss", update });
@@ -341,7 +348,7 @@ impl Trainer {
         batches: &[Vec<usize>],
         options: LossOptions,
         key: Key,
-    ) -> Result<(f64, Vec<(ParamId, Tensor<f32>)>), TrainError> {
+    ) -> Result<Shard, TrainError> {
         let size = self.config.training.shard_size;
         let shards: Vec<(Context, &[usize])> = (batches.iter().enumerate())
             .flat_map(|(number, batch)| {
@@ -362,8 +369,7 @@ impl Trainer {
         };
         let shards: Result<Vec<Shard>, ModelError> =
             self.context.install(|| shards.par_iter().map(one).collect());
-        let total = sum_as_tree(shards?);
-        Ok((total.loss, total.gradients))
+        Ok(sum_as_tree(shards?))
     }
 
     fn validate(&mut self, progress: &mut impl FnMut(Event<'_>)) -> Result<(), TrainError> {
@@ -431,7 +437,7 @@ impl Trainer {
     }
 }
 
-/// What a shard of a batch gives.
+/// What a shard of a batch gives, or all shards together.
 struct Shard {
     loss: f64,
     gradients: Vec<(ParamId, Tensor<f32>)>,

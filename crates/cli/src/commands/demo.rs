@@ -14,6 +14,7 @@ use unspool_train::trainer::{BEST, CONFIG, LAST, LOG, Outcome as Training, Train
 use super::train::describe;
 use super::translate::{draw_attention, source_of};
 use crate::console::{Console, Outcome, print};
+use crate::plot::Scale;
 use crate::runs;
 
 /// So many test sentences are shown, and as many heatmaps drawn.
@@ -58,7 +59,8 @@ impl Demo {
         let drawn = show(&checkpoint.model, &checkpoint.config, &out)?;
         let run = [runs::history(&out)?];
         for extension in ["svg", "png"] {
-            runs::plot(&run, "How training went", &out.join(format!("curves.{extension}")))?;
+            let path = out.join(format!("curves.{extension}"));
+            runs::plot(&run, "How training went", Scale::Linear, &path)?;
         }
         let folder = out.display();
         print(format!(

@@ -38,7 +38,7 @@ pub struct Eval {
     #[arg(long, value_name = "FILE", requires = "references", conflicts_with_all = ["model", "data"])]
     hypotheses: Option<PathBuf>,
     /// Their references; several files for several references
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "hypotheses")]
     references: Vec<PathBuf>,
     /// How BLEU sees words: none or 13a; a model's default is what it was trained with
     #[arg(long, value_name = "NAME", value_parser = ["none", "13a"])]
@@ -117,7 +117,9 @@ impl Eval {
         let bleu = self.bleu(checkpoint.config.training.bleu_tokenisation.into());
         let found = evaluate(model, context, &examples, &references, bleu)?;
         let (score, sequences) = match strategy {
-            Strategy::Greedy => (found.bleu, found.sequence_accuracy),
+            Strategy::Greedy if !self.search.limits_lengths() => {
+                (found.bleu, found.sequence_accuracy)
+            }
             _ => self.search_score(model, &examples, &references, bleu, &strategy, console)?,
         };
         if self.json {
@@ -172,7 +174,8 @@ impl Eval {
 
 type Examples = (Vec<Example>, Vec<String>);
 
-fn encode(model: &Seq2Seq<f32>, pairs: &[Pair]) -> Result<Examples, Box<dyn Error>> {
+/// Text pairs as examples and references.
+pub fn encode(model: &Seq2Seq<f32>, pairs: &[Pair]) -> Result<Examples, Box<dyn Error>> {
     let SourceSide::Tokens(vocabulary) = model.source() else {
         return Err("the model reads vectors, not text".into());
     };

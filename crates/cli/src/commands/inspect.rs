@@ -63,7 +63,10 @@ impl Inspect {
             return Ok(ExitCode::SUCCESS);
         }
         let widest = model.params().iter().map(|(_, name, _)| name.len()).max().unwrap_or(0);
-        print(format!("{:<widest$}  {:>14}  {:>12}  {:>10}", "tensor", "shape", "numbers", "norm"))?;
+        print(format!(
+            "{:<widest$}  {:>14}  {:>12}  {:>10}",
+            "tensor", "shape", "numbers", "norm"
+        ))?;
         for (_, name, value) in model.params().iter() {
             let shape = format!("{:?}", value.shape());
             let numbers = thousands(value.len() as f64);
@@ -81,7 +84,9 @@ impl Inspect {
             "{} updates, {} epochs; best validation: {}; {} kernels",
             state.update,
             state.epoch + u64::from(state.finished),
-            state.best.map_or("none yet".into(), |(at, score)| format!("{score:.4} at update {at}")),
+            state
+                .best
+                .map_or("none yet".into(), |(at, score)| format!("{score:.4} at update {at}")),
             checkpoint.kernels
         ))?;
         Ok(ExitCode::SUCCESS)

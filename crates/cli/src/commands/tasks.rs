@@ -21,8 +21,8 @@ pub struct Tasks {
     #[arg(long, requires = "task", value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// How many training pairs to make
-    #[arg(long, requires = "task", value_name = "N")]
-    size: Option<usize>,
+    #[arg(long, requires = "task", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    size: Option<u32>,
     /// What the random choices come from
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -45,7 +45,7 @@ impl Tasks {
             return Ok(ExitCode::SUCCESS);
         };
         let mut sizes = task.default_sizes();
-        sizes.train = self.size.unwrap_or(sizes.train);
+        sizes.train = self.size.map_or(sizes.train, |size| size as usize);
         let splits = task.generate(self.seed, sizes)?;
         let files = splits.write(out)?;
         for file in files {

@@ -28,7 +28,7 @@ pub struct Train {
     #[arg(long, value_name = "FOLDER", required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "out", "task", "train", "set", "seed"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "out", "task", "train", "validation", "set", "seed"])]
     resume: Option<PathBuf>,
     /// Train on a built-in task: data.task
     #[arg(long)]

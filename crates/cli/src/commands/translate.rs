@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::RangedI64ValueParser;
+use ndarray::Array2;
 use unspool_decode::{Beam, Hypothesis, LengthPenalty, Sampling};
 use unspool_seq2seq::batch::Source;
 use unspool_seq2seq::vocabulary::{EOS, UNK};
@@ -54,37 +56,55 @@ pub struct Translate {
 #[derive(Clone, Debug, clap::Args)]
 pub struct SearchOptions {
     /// The likeliest translations of a beam of this size; 1 is greedy
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    beam: usize,
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = beam_size())]
+    beam: u16,
     /// Give so many translations, the best first
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    n_best: usize,
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = beam_size())]
+    n_best: u16,
     /// Compare translations by score / length^ALPHA
-    #[arg(long, default_value_t = 1.0, value_name = "ALPHA")]
+    #[arg(long, default_value_t = 1.0, value_name = "ALPHA", allow_negative_numbers = true)]
     length_penalty: f64,
     /// Draw at random from the likeliest tokens that have this probability together
-    #[arg(long, value_name = "P", conflicts_with = "beam")]
+    #[arg(long, value_name = "P", conflicts_with = "beam", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Draw at random from so many tokens
     #[arg(long, value_name = "K", conflicts_with = "beam")]
     top_k: Option<usize>,
     /// Draw at random; below 1 sharpens, above 1 flattens
-    #[arg(long, value_name = "T", conflicts_with = "beam")]
+    #[arg(long, value_name = "T", conflicts_with = "beam", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// What random draws come from
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// The fewest tokens of a translation
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    min_length: usize,
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = length())]
+    min_length: u32,
     /// The most tokens of a translation, its end included; else twice the source's and 20
-    #[arg(long, value_name = "N")]
-    max_length: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = length())]
+    max_length: Option<u32>,
+}
+
+/// More would only exhaust the memory.
+fn beam_size() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=1000)
+}
+
+/// As [`beam_size`].
+fn length() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(0..=1_000_000)
 }
 
 impl SearchOptions {
     /// The strategy that the options ask for.
     pub fn strategy(&self) -> Result<Strategy, Box<dyn Error>> {
+        if let Some(most) = self.max_length.filter(|&most| most <= self.min_length) {
+            let least = self.min_length;
+            let problem = "the most tokens include the end, so they are more than the fewest";
+            return Err(format!("--max-length {most}, --min-length {least}: {problem}").into());
+        }
+        if !(self.length_penalty.is_finite() && self.length_penalty >= 0.0) {
+            return Err(format!("--length-penalty {}: is at least 0", self.length_penalty).into());
+        }
         let samples = self.top_p.is_some() || self.top_k.is_some() || self.temperature.is_some();
         if samples {
             if self.n_best > 1 {
@@ -98,23 +118,32 @@ impl SearchOptions {
             };
             return Ok(Strategy::Sample(sampling, Key::new(self.seed).named("sample")));
         }
-        if self.beam == 1 && self.n_best == 1 {
+        let (size, n_best) = (usize::from(self.beam), usize::from(self.n_best));
+        if size == 1 && n_best == 1 {
             return Ok(Strategy::Greedy);
         }
-        if self.n_best > self.beam {
-            let (n_best, beam) = (self.n_best, self.beam);
-            return Err(format!("--n-best {n_best} needs at least --beam {n_best}, not {beam}").into());
+        if n_best > size {
+            let beam = self.beam;
+            return Err(
+                format!("--n-best {n_best} needs at least --beam {n_best}, not {beam}").into()
+            );
         }
         let length_penalty = match self.length_penalty {
             0.0 => LengthPenalty::None,
             alpha => LengthPenalty::Average { alpha },
         };
-        Ok(Strategy::Beam(Beam { size: self.beam, n_best: self.n_best, length_penalty }))
+        Ok(Strategy::Beam(Beam { size, n_best, length_penalty }))
     }
 
     /// The limits that the options ask for.
     pub fn limits(&self, attention: bool) -> Limits {
-        Limits { min_length: self.min_length, max_length: self.max_length, attention }
+        let max_length = self.max_length.map(|most| most as usize);
+        Limits { min_length: self.min_length as usize, max_length, attention }
+    }
+
+    /// Whether lengths are limited in any way.
+    pub fn limits_lengths(&self) -> bool {
+        self.min_length > 0 || self.max_length.is_some()
     }
 }
 
@@ -159,7 +188,9 @@ pub fn draw_attention(
     hypothesis: &Hypothesis,
     out: &Path,
 ) -> Result<(), Box<dyn Error>> {
-    let (source, target) = (source_labels(model, line, source), target_labels(model, hypothesis));
+    let source = source_labels(model, line, source);
+    let mut target = target_labels(model, hypothesis);
+    target.truncate(hypothesis.attention.len());
     let heatmap =
         Heatmap { title: "", source: &source, target: &target, weights: &hypothesis.attention };
     Ok(heatmap.draw().save(out)?)
@@ -171,6 +202,10 @@ impl Translate {
         let strategy = self.search.strategy()?;
         if let Some(out) = &self.attention {
             PictureFormat::from_path(out)?;
+        }
+        // Found now rather than when all is translated.
+        for path in [&self.output, &self.attention].into_iter().flatten() {
+            check_place(path)?;
         }
         let checkpoints: Result<Vec<_>, _> =
             self.model.iter().map(|path| runs::load(path, &context, console)).collect();
@@ -186,10 +221,11 @@ impl Translate {
         } else if io::stdin().is_terminal() && self.output.is_none() {
             self.prompt(&translator, &strategy, console)?;
         } else {
-            let stdin = io::stdin().lock().lines().enumerate().map(|(index, line)| {
-                line.map_err(|error| format!("standard input, line {}: {error}", index + 1).into())
+            let lines = io::stdin().lock().split(b'\n').enumerate().map(|(index, line)| {
+                let text = line.map_err(|error| error.to_string()).and_then(|line| text_of(&line));
+                text.map_err(|error| format!("standard input, line {}: {error}", index + 1).into())
             });
-            self.translate_all(&translator, &strategy, console, stdin)?;
+            self.translate_all(&translator, &strategy, console, lines)?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -224,7 +260,9 @@ impl Translate {
                 Some(_) => whole.extend_from_slice(text.as_bytes()),
                 None => {
                     let mut out = BufWriter::new(io::stdout().lock());
-                    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(naming_stdout)?;
+                    out.write_all(text.as_bytes())
+                        .and_then(|()| out.flush())
+                        .map_err(naming_stdout)?;
                 }
             }
         }
@@ -236,7 +274,8 @@ impl Translate {
         Ok(())
     }
 
-    /// A batch of lines as the text to print; `first` is the number of the first, from 0.
+    /// A batch of lines as the text to print; `first` is the number of the first, from 0. What is blank stays
+    /// blank.
     fn translate_batch(
         &self,
         translator: &Translator<'_, f32>,
@@ -247,17 +286,25 @@ impl Translate {
         let model = translator.model();
         let sources: Result<Vec<Source>, Box<dyn Error>> = (lines.iter().enumerate())
             .map(|(index, line)| {
-                source_of(model, line).map_err(|e| format!("line {}: {e}", first + index + 1).into())
+                if is_blank(line) {
+                    return Ok(stand_in(model));
+                }
+                source_of(model, line)
+                    .map_err(|e| format!("line {}: {e}", first + index + 1).into())
             })
             .collect();
         let sources = sources?;
         let all: Vec<&Source> = sources.iter().collect();
         let limits = self.search.limits(self.attention.is_some() || self.json);
-        let found = translator.translate(&all, strategy, limits, first)?;
+        let mut found = translator.translate(&all, strategy, limits, first)?;
+        for (hypotheses, _) in found.iter_mut().zip(lines).filter(|(_, line)| is_blank(line)) {
+            *hypotheses = vec![Hypothesis { finished: true, ..Hypothesis::default() }];
+        }
         let mut text = String::new();
         for (index, hypotheses) in found.iter().enumerate() {
             let number = first + index + 1;
-            if let (Some(out), Some(best)) = (&self.attention, hypotheses.first()) {
+            let best = hypotheses.first().filter(|best| !best.attention.is_empty());
+            if let (Some(out), Some(best)) = (&self.attention, best) {
                 let path = numbered(out, number);
                 draw_attention(model, &lines[index], &sources[index], best, &path)?;
             }
@@ -280,12 +327,15 @@ impl Translate {
         let mut number = 0;
         loop {
             match editor.readline("> ") {
-                Ok(line) if line.trim().is_empty() => {}
+                Ok(line) if is_blank(&line) => {}
                 Ok(line) => {
                     editor.add_history_entry(&line)?;
                     match self.translate_batch(translator, strategy, &[line], number) {
                         Ok(text) => {
-                            io::stdout().lock().write_all(text.as_bytes()).map_err(naming_stdout)?;
+                            io::stdout()
+                                .lock()
+                                .write_all(text.as_bytes())
+                                .map_err(naming_stdout)?;
                         }
                         Err(error) => {
                             console.fail(error.as_ref());
@@ -301,11 +351,48 @@ impl Translate {
     }
 }
 
+fn is_blank(line: &str) -> bool {
+    line.trim().is_empty()
+}
+
+/// What stands in a batch for a blank line, so that the others keep their numbers and random draws.
+fn stand_in(model: &Seq2Seq<f32>) -> Source {
+    match model.source() {
+        SourceSide::Tokens(_) => Source::Tokens(Vec::new()),
+        SourceSide::Vectors(statistics) => {
+            Source::Vectors(Array2::zeros((1, statistics.mean.len())))
+        }
+    }
+}
+
+/// A line of standard input, without its end or a byte order mark.
+fn text_of(line: &[u8]) -> Result<String, String> {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.contains(&0) {
+        return Err("not a text: it has a zero byte".into());
+    }
+    Ok(std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?.into())
+}
+
+/// Checks that there is a folder to write a file in.
+fn check_place(path: &Path) -> Result<(), String> {
+    if path.is_dir() {
+        return Err(format!("{}: is a directory, not a file", path.display()));
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            Err(format!("{}: there is no folder {}", path.display(), folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn plain_lines(
     model: &Seq2Seq<f32>,
     hypotheses: &[Hypothesis],
     number: usize,
-    n_best: usize,
+    n_best: u16,
 ) -> String {
     let text = |hypothesis: &Hypothesis| model.target().decode(&hypothesis.tokens);
     if n_best == 1 {

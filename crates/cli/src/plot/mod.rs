@@ -23,7 +23,7 @@ mod picture;
 mod text;
 mod theme;
 
-pub use curves::{Best, Curves, Panel, Scale, Series};
+pub use curves::{Curves, Panel, Scale, Series};
 pub use heatmap::Heatmap;
 pub use history::{RunHistory, training_curves};
-pub use picture::{Picture, PictureFormat, PlotError};
+pub use picture::PictureFormat;

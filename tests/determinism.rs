@@ -1,6 +1,6 @@
 //! Same seed, same bits: at any number of threads, after any interruption, alone or in any batch.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use ndarray::s;
@@ -13,7 +13,7 @@ use unspool_tensor::{Context, Tape};
 use unspool_train::checkpoint;
 use unspool_train::config::Config;
 use unspool_train::dataset::Dataset;
-use unspool_train::trainer::{LAST, LOG, Outcome, Trainer};
+use unspool_train::trainer::{BEST, Event, LAST, LOG, Outcome, Trainer};
 
 /// A small training with everything random switched on: dropout, scheduled sampling, shards, accumulation.
 fn config(extra: &[(&str, &str)]) -> Config {
@@ -73,7 +73,28 @@ fn train(config: &Config, folder: &Path, threads: usize, stops: &[usize]) -> Vec
     }
     let outcome = trainer.run(&AtomicBool::new(false), |_| {}).unwrap();
     assert_eq!(outcome, Outcome::Finished);
-    [std::fs::read(folder.join(LAST)).unwrap(), std::fs::read(folder.join(LOG)).unwrap()].concat()
+    result(folder)
+}
+
+/// Everything that a training leaves, byte by byte.
+fn result(folder: &Path) -> Vec<u8> {
+    [LAST, BEST, LOG].map(|name| std::fs::read(folder.join(name)).unwrap()).concat()
+}
+
+/// Trains without a stop, and copies the folder as it is on disk at some updates: what SIGKILL would leave.
+fn train_with_copies(config: &Config, folder: &Path, copies: &[(u64, PathBuf)]) {
+    let mut trainer = Trainer::start(config.clone(), folder, Context::sequential(), false).unwrap();
+    let outcome = trainer.run(&AtomicBool::new(false), |event| {
+        let Event::Update { update, .. } = event else { return };
+        for (_, copy) in copies.iter().filter(|(at, _)| *at == update.update) {
+            std::fs::create_dir(copy).unwrap();
+            for file in std::fs::read_dir(folder).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+            }
+        }
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
 }
 
 #[test]
@@ -89,6 +110,23 @@ fn threads_and_interruptions_change_no_bit() {
     for (number, stops) in [&[1][..], &[3, 2, 5], &[7, 1, 1, 4]].into_iter().enumerate() {
         let other = train(&config, &at(&format!("stops-{number}")), 2, stops);
         assert!(whole == other, "interrupted after {stops:?} updates");
+    }
+}
+
+#[test]
+fn a_killed_training_resumes_from_an_older_checkpoint_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&[("training.validate_every", "5")]);
+    let copies: Vec<_> =
+        [1, 3, 4, 6, 11, 14, 21, 25].map(|at| (at, folder.path().join(at.to_string()))).into();
+    let original = folder.path().join("whole");
+    train_with_copies(&config, &original, &copies);
+    let whole = result(&original);
+    for (at, copy) in copies {
+        let mut trainer = Trainer::resume(&copy, Context::with_threads(2).unwrap()).unwrap();
+        assert!(trainer.state().update <= at, "nothing is saved ahead of its time");
+        trainer.run(&AtomicBool::new(false), |_| {}).unwrap();
+        assert!(whole == result(&copy), "killed at update {at}");
     }
 }
 
@@ -168,9 +206,10 @@ fn every_search_gives_a_sentence_the_same_tokens_in_any_batch() {
         let translator = Translator::new(&[&model]).unwrap();
         let sources: Vec<&Source> = examples.iter().map(|example| &example.source).collect();
         for strategy in &strategies {
-            let together = translator.translate(&sources, strategy, limits, 0).unwrap();
+            let together = translator.translate(&sources, strategy, limits, &[]).unwrap();
             for row in [0, 31, 63] {
-                let alone = translator.translate(&[sources[row]], strategy, limits, row).unwrap();
+                let alone =
+                    translator.translate(&[sources[row]], strategy, limits, &[row]).unwrap();
                 assert_eq!(alone[0], together[row], "{name}: {strategy:?}, sentence {row}");
             }
         }
@@ -181,8 +220,7 @@ fn every_search_gives_a_sentence_the_same_tokens_in_any_batch() {
 fn a_saved_model_is_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&[("training.max_updates", "3")]);
-    let mut trainer =
-        Trainer::start(config, folder.path(), Context::sequential(), false).unwrap();
+    let mut trainer = Trainer::start(config, folder.path(), Context::sequential(), false).unwrap();
     trainer.run(&AtomicBool::new(false), |_| {}).unwrap();
     let loaded = checkpoint::load(&folder.path().join(LAST), Context::sequential()).unwrap();
     assert!(matches!(loaded.model.source(), SourceSide::Tokens(_)));

@@ -47,7 +47,8 @@ fn examples(model: &Seq2Seq<f32>, pairs: &[Pair]) -> (Vec<Example>, Vec<String>)
 fn score(model: &Seq2Seq<f32>, pairs: &[Pair]) -> Evaluation {
     let (examples, references) = examples(model, pairs);
     let bleu = Bleu { tokenization: Tokenization::None, ..Bleu::default() };
-    evaluate(model, &threads(), &examples, &references, bleu).unwrap()
+    let search = (&Strategy::Greedy, Limits::default());
+    evaluate(model, &threads(), &examples, &references, bleu, search).unwrap()
 }
 
 /// The share of output tokens whose attention peaks at the mirrored source position.
@@ -56,7 +57,7 @@ fn anti_diagonal(model: &Seq2Seq<f32>, pairs: &[Pair]) -> f64 {
     let sources: Vec<&Source> = examples.iter().map(|example| &example.source).collect();
     let translator = Translator::new(&[model]).unwrap();
     let limits = Limits { min_length: 0, max_length: None, attention: true };
-    let found = translator.translate(&sources, &Strategy::Greedy, limits, 0).unwrap();
+    let found = translator.translate(&sources, &Strategy::Greedy, limits, &[]).unwrap();
     let (mut mirrored, mut all) = (0, 0);
     for (hypotheses, example) in found.iter().zip(&examples) {
         let length = example.target.len();

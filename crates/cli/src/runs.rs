@@ -60,7 +60,7 @@ pub fn watch(
     stop: &AtomicBool,
 ) -> Result<Outcome, TrainError> {
     let epochs = trainer.config().training.epochs;
-    let mut bar: Option<(u64, ProgressBar)> = None;
+    let mut bar: Option<ProgressBar> = None;
     let mut smooth: Option<(f64, f64)> = None;
     let started = Instant::now();
     let outcome = trainer.run(stop, |event| match event {
@@ -72,38 +72,35 @@ pub fn watch(
                 None => (update.loss, tokens_per_second),
             };
             smooth = Some((loss, rate));
-            if bar.as_ref().is_none_or(|(epoch, _)| *epoch != update.epoch) {
-                if let Some((_, before)) = bar.take() {
-                    before.finish_and_clear();
-                }
-                let new = console.bar(batches, "batches");
-                new.set_prefix(match epochs {
-                    0 => format!("epoch {}", update.epoch),
-                    _ => format!("epoch {}/{epochs}", update.epoch),
-                });
-                new.set_position(batch.saturating_sub(1));
-                new.reset_eta();
-                bar = Some((update.epoch, new));
-            }
-            if let Some((_, bar)) = &bar {
-                bar.set_position(batch);
-                bar.set_message(format!("loss {loss:.3}  {} tokens/s", thousands(rate)));
-            }
+            let done = (update.epoch - 1).saturating_mul(batches) + batch;
+            let bar = bar.get_or_insert_with(|| {
+                let bar = console.bar(0, "batches");
+                bar.set_position(done.saturating_sub(1));
+                bar.reset_eta();
+                bar
+            });
+            bar.set_length(epochs.max(update.epoch).saturating_mul(batches));
+            bar.set_prefix(match epochs {
+                0 => format!("epoch {}", update.epoch),
+                _ => format!("epoch {}/{epochs}", update.epoch),
+            });
+            bar.set_position(done);
+            bar.set_message(format!("loss {loss:.3}  {} tokens/s", thousands(rate)));
         }
         Event::Validating => {
-            if let Some((_, bar)) = &bar {
+            if let Some(bar) = &bar {
                 bar.set_message("validating");
             }
         }
         Event::Validation(validation) => {
             let line = validation_line(validation, console, started.elapsed().as_secs_f64());
             match &bar {
-                Some((_, bar)) if !bar.is_hidden() => bar.println(line),
+                Some(bar) if !bar.is_hidden() => bar.println(line),
                 _ => console.say(line),
             }
         }
     });
-    if let Some((_, bar)) = bar {
+    if let Some(bar) = bar {
         bar.finish_and_clear();
     }
     outcome

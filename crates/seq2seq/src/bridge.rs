@@ -40,7 +40,8 @@ impl BridgeLayers {
             layers
                 .map(|layer| {
                     let name = format!("bridge.l{layer}.{what}");
-                    let (weights, sizes) = (config.init.weights(), (config.memory(), config.hidden));
+                    let (weights, sizes) =
+                        (config.init.weights(), (config.memory(), config.hidden));
                     Ok(Linear::new(store, &name, sizes.0, sizes.1, true, weights, key)?)
                 })
                 .collect()
@@ -94,9 +95,9 @@ impl BridgeLayers {
             },
             Bridge::Mean => {
                 let counts = lengths.iter().map(|&length| T::from_f64(length.max(1) as f64));
-                let counts = bound.tape().constant(
-                    counts.collect::<ndarray::Array1<T>>().insert_axis(ndarray::Axis(1)),
-                );
+                let counts = bound
+                    .tape()
+                    .constant(counts.collect::<ndarray::Array1<T>>().insert_axis(ndarray::Axis(1)));
                 // Outputs at padding are zero, so the sum is over the source's own positions.
                 let mean = (encoded.memory.sum(0)? / counts)?;
                 let h = (self.hidden.iter())

@@ -9,6 +9,13 @@ use unspool_layers::recurrent::{CellKind, RecurrentInit};
 
 use crate::{ModelError, Result};
 
+/// The greatest length of a vector.
+const MAX_SIZE: usize = 1 << 16;
+/// The most layers of a side.
+const MAX_LAYERS: usize = 64;
+/// A model that has more parameters at least is a slip of the hand, and would only exhaust the memory.
+const MAX_PARAMETERS: u64 = 1 << 28;
+
 /// How an encoder-decoder is built. Each field is a key of the table `[model]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -157,6 +164,15 @@ impl Default for InitConfig {
 }
 
 impl InitConfig {
+    /// All zero but the forget gates, and quick to draw.
+    pub const ZERO: Self = InitConfig {
+        weights: InitChoice::Normal,
+        recurrent: InitChoice::Normal,
+        deviation: 0.0,
+        embedding_deviation: 0.0,
+        forget_bias: 0.0,
+    };
+
     /// How weights are drawn.
     pub fn weights(&self) -> Init {
         self.draw(self.weights)
@@ -238,20 +254,31 @@ impl ModelConfig {
     /// The key whose value is impossible, and why.
     pub fn validate(&self) -> Result<()> {
         let sizes = [
-            ("embedding", self.embedding),
-            ("hidden", self.hidden),
-            ("encoder_layers", self.encoder_layers),
-            ("decoder_layers", self.decoder_layers),
-            ("attention_size", self.attention_size),
-            ("attention_heads", self.attention_heads),
+            ("embedding", self.embedding, MAX_SIZE),
+            ("hidden", self.hidden, MAX_SIZE),
+            ("encoder_layers", self.encoder_layers, MAX_LAYERS),
+            ("decoder_layers", self.decoder_layers, MAX_LAYERS),
+            ("attention_size", self.attention_size, MAX_SIZE),
+            ("attention_heads", self.attention_heads, MAX_SIZE),
+            ("readout_size", self.readout_size, MAX_SIZE),
         ];
-        for (key, size) in sizes {
-            if size == 0 {
+        for (key, size, most) in sizes {
+            // A readout of 0 is as long as an embedding.
+            if size == 0 && key != "readout_size" {
                 return fail(key, "must be at least 1");
             }
-            if size > 1 << 16 {
-                return fail(key, format!("is {size}; at most {} is possible", 1 << 16));
+            if size > most {
+                return fail(key, format!("is {size}; at most {most} is possible"));
             }
+        }
+        let least = self.least_parameters();
+        if least > MAX_PARAMETERS {
+            let (key, size) = match self.hidden >= self.embedding {
+                true => ("hidden", self.hidden),
+                false => ("embedding", self.embedding),
+            };
+            let problem = format!("is {size}; the model would have over {least} parameters");
+            return fail(key, problem);
         }
         let rates = [
             ("dropout.embedding", self.dropout.embedding),
@@ -310,6 +337,20 @@ impl ModelConfig {
             return fail("tied_embeddings", problem);
         }
         Ok(())
+    }
+
+    /// How many parameters such a model has at least, whatever its vocabularies are: the weights of a gate,
+    /// `[H, H]` in each layer, and what an embedding is multiplied by, in the decoder's cell `[H, E]` and in
+    /// the readout `[R, E]`.
+    pub fn least_parameters(&self) -> u64 {
+        let [hidden, embedding] = [self.hidden, self.embedding].map(|size| size as u64);
+        let layers = (self.encoder_layers as u64).saturating_add(self.decoder_layers as u64);
+        let readout = match self.readout {
+            Readout::Tanh => self.readout_length() as u64,
+            Readout::State | Readout::Linear => 0,
+        };
+        (layers.saturating_mul(hidden).saturating_mul(hidden))
+            .saturating_add(hidden.saturating_add(readout).saturating_mul(embedding))
     }
 
     /// The length of an encoder output, M.
@@ -372,6 +413,11 @@ mod tests {
         let rows = [
             ("hidden = 0", "model.hidden"),
             ("embedding = 100000", "model.embedding"),
+            ("encoder_layers = 65", "model.encoder_layers"),
+            ("readout_size = 65537", "model.readout_size"),
+            ("encoder_layers = 65", "model.encoder_layers"),
+            ("hidden = 65536", "model.hidden"),
+            ("embedding = 65536", "model.embedding"),
             ("bridge = \"last\"", "model.bridge"),
             ("attention = \"dot\"", "model.attention"),
             ("attention = \"multi_head\"\nattention_heads = 7", "model.attention_heads"),

@@ -158,10 +158,7 @@ impl Decoder {
         let output_bias = store.add("decoder.output.bias", bias)?;
         Ok(Decoder {
             embedding,
-            embedding_dropout: Dropout::new(
-                config.dropout.embedding,
-                "decoder.embedding.dropout",
-            )?,
+            embedding_dropout: Dropout::new(config.dropout.embedding, "decoder.embedding.dropout")?,
             recurrent: layers,
             second,
             attention,

@@ -74,8 +74,7 @@ impl Encoder {
             bidirectional: config.bidirectional,
             dropout: config.dropout.layers,
         };
-        let recurrent =
-            Recurrent::new(store, "encoder", recurrent, &config.init.recurrent(), key)?;
+        let recurrent = Recurrent::new(store, "encoder", recurrent, &config.init.recurrent(), key)?;
         let dropout = Dropout::new(config.dropout.memory, "encoder.memory.dropout")?;
         Ok(Encoder { input, recurrent, dropout })
     }

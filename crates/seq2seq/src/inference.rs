@@ -78,12 +78,7 @@ impl<T: Real> StepModel for Seq2Seq<T> {
         self.target().size()
     }
 
-    fn step(
-        &self,
-        tokens: &[Token],
-        state: &mut Self::State,
-        out: &mut StepOutput,
-    ) -> Result<()> {
+    fn step(&self, tokens: &[Token], state: &mut Self::State, out: &mut StepOutput) -> Result<()> {
         let tape = Tape::inference(self.context().clone());
         let bound = Bound::evaluation(&tape, self.params());
         let vars = |tensors: &[Tensor<T>]| {

@@ -8,6 +8,7 @@ use unspool_tensor::{Context, Real, Tape, Var};
 
 use crate::batch::Batch;
 use crate::bridge::BridgeLayers;
+use crate::config::InitConfig;
 use crate::decoder::{Decoder, TeacherForcing};
 use crate::encoder::{Encoder, SourceSize};
 use crate::vocabulary::{PAD, Vocabulary};
@@ -93,6 +94,21 @@ impl<T: Real> Seq2Seq<T> {
         Ok(Seq2Seq { config, source, target, params, encoder, bridge, decoder, context })
     }
 
+    /// A model whose weights are all zero, for values to be read into.
+    ///
+    /// # Errors
+    /// The configuration is impossible.
+    pub fn blank(
+        config: ModelConfig,
+        source: SourceSide,
+        target: Vocabulary,
+        context: Context,
+    ) -> Result<Self> {
+        let blank = ModelConfig { init: InitConfig::ZERO, ..config.clone() };
+        let model = Self::new(blank, source, target, context, Key::new(0))?;
+        Ok(Seq2Seq { config, ..model })
+    }
+
     /// How it is built.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -156,11 +172,7 @@ impl<T: Real> Seq2Seq<T> {
     ///
     /// # Errors
     /// The batch is of another kind than the model's.
-    pub fn evaluation_loss<'t>(
-        &'t self,
-        tape: &'t Tape<T>,
-        batch: &Batch,
-    ) -> Result<Loss<'t, T>> {
+    pub fn evaluation_loss<'t>(&'t self, tape: &'t Tape<T>, batch: &Batch) -> Result<Loss<'t, T>> {
         let (forcing, smoothing) = (TeacherForcing::ALWAYS, Smoothing::None);
         let options = LossOptions { forcing, smoothing, divisor: 1.0 };
         self.loss(Bound::evaluation(tape, &self.params), batch, options)
@@ -183,8 +195,7 @@ impl<T: Real> Seq2Seq<T> {
             &batch.target_input,
             options.forcing,
         )?;
-        let targets: Vec<usize> =
-            batch.target_output.iter().map(|&token| token as usize).collect();
+        let targets: Vec<usize> = batch.target_output.iter().map(|&token| token as usize).collect();
         let cross_entropy = CrossEntropyOptions {
             ignored: Some(PAD as usize),
             divisor: Divisor::Given(options.divisor),

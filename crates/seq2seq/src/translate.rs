@@ -23,7 +23,7 @@ pub enum Strategy {
 }
 
 /// What is asked of every translation.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
     /// The fewest tokens.
     pub min_length: usize,
@@ -79,8 +79,7 @@ impl<'m, T: Real> Translator<'m, T> {
             let problem = "the models have different vocabularies and cannot be one";
             return Err(ModelError::Input(problem.into()).into());
         }
-        let ensemble =
-            if others.is_empty() { None } else { Some(Ensemble::new(models.to_vec())?) };
+        let ensemble = if others.is_empty() { None } else { Some(Ensemble::new(models.to_vec())?) };
         Ok(Translator { first, all: models.to_vec(), ensemble })
     }
 
@@ -91,8 +90,9 @@ impl<'m, T: Real> Translator<'m, T> {
 
     /// Translates a batch of sources: for each its hypotheses, the best first.
     ///
-    /// `first` is the number of the batch's first source among all that are translated: a source is
-    /// given the same random numbers however the whole is cut into batches.
+    /// `numbers` are those of the sources among all that are translated: a source is given the same
+    /// random numbers however the whole is cut into batches. A source without a number has that of its
+    /// place in the batch.
     ///
     /// # Errors
     /// The sources are of another kind than the models', or an option is impossible.
@@ -101,9 +101,13 @@ impl<'m, T: Real> Translator<'m, T> {
         sources: &[&Source],
         strategy: &Strategy,
         limits: Limits,
-        first: usize,
+        numbers: &[usize],
     ) -> Result<Vec<Vec<Hypothesis>>, TranslateError> {
-        let length = |source: &&Source| limits.max_length.unwrap_or(max_length(source.length()));
+        let length = |source: &&Source| {
+            // The fewest tokens and the end must fit.
+            let least = limits.min_length.saturating_add(1);
+            limits.max_length.unwrap_or(max_length(source.length()).max(least))
+        };
         let most = sources.iter().map(length).collect();
         let batch = SourceBatch::new(sources.iter().copied(), 0)?;
         let mut search = Search::new(BOS, EOS, most);
@@ -112,13 +116,13 @@ impl<'m, T: Real> Translator<'m, T> {
         match &self.ensemble {
             None => {
                 let mut state = self.first.encode(&batch)?;
-                Ok(run(self.first, &mut state, &search, strategy, first)?)
+                Ok(run(self.first, &mut state, &search, strategy, numbers)?)
             }
             Some(ensemble) => {
                 let states: Result<Vec<_>, ModelError> =
                     self.all.iter().map(|model| model.encode(&batch)).collect();
                 let mut state = EnsembleState::new(states?);
-                Ok(run(ensemble, &mut state, &search, strategy, first)?)
+                Ok(run(ensemble, &mut state, &search, strategy, numbers)?)
             }
         }
     }
@@ -129,7 +133,7 @@ fn run<M: StepModel>(
     state: &mut M::State,
     search: &Search,
     strategy: &Strategy,
-    first: usize,
+    numbers: &[usize],
 ) -> Result<Vec<Vec<Hypothesis>>, DecodeError<M::Error>> {
     let one_each = |all: Vec<Hypothesis>| all.into_iter().map(|one| vec![one]).collect();
     match strategy {
@@ -137,7 +141,8 @@ fn run<M: StepModel>(
         Strategy::Beam(beam) => beam_search(model, state, search, beam),
         Strategy::Sample(sampling, key) => {
             let uniform = |sentence: usize, step: usize| {
-                key.with((first + sentence) as u64).uniform(step as u64)
+                let number = numbers.get(sentence).copied().unwrap_or(sentence);
+                key.with(number as u64).uniform(step as u64)
             };
             sample(model, state, search, sampling, &uniform).map(one_each)
         }

@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use unspool_seq2seq::vocabulary::Vocabulary;
 use unspool_seq2seq::{ModelError, Seq2Seq, SourceSide};
 use unspool_tensor::Context;
-use unspool_tensor::random::Key;
 
 use crate::config::Config;
 use crate::optimiser::Optimiser;
@@ -245,8 +244,8 @@ pub fn load(path: &Path, context: Context) -> Result<Checkpoint, CheckpointError
         // Found before memory is taken for a model of any size that the file may name.
         return Err(damaged("it has fewer numbers than the model that it describes".into()));
     }
-    let key = Key::new(config.training.seed);
-    let mut model = Seq2Seq::new(config.model.clone(), source, target, context, key)
+    config.validate().map_err(|error| damaged(error.to_string()))?;
+    let mut model = Seq2Seq::blank(config.model.clone(), source, target, context)
         .map_err(|error| CheckpointError::Model { path: path.into(), error })?;
     let mut optimiser = Optimiser::new(config.training.optimiser, model.params());
     optimiser.set_updates(state.update);
@@ -279,8 +278,10 @@ pub fn load(path: &Path, context: Context) -> Result<Checkpoint, CheckpointError
     Ok(Checkpoint { config, model, optimiser, state, kernels })
 }
 
-fn to_bytes<'a>(numbers: impl Iterator<Item = &'a f32>) -> Vec<u8> {
-    numbers.flat_map(|number| number.to_le_bytes()).collect()
+fn to_bytes<'a>(numbers: impl ExactSizeIterator<Item = &'a f32>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 * numbers.len());
+    numbers.for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+    bytes
 }
 
 fn checksum<'a>(

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use unspool_seq2seq::ModelConfig;
 use unspool_seq2seq::vocabulary::Segmentation;
+use unspool_seq2seq::{ModelConfig, ModelError};
 
 use crate::data::batches::BatchSize;
 use crate::metrics::bleu::Tokenization;
@@ -50,6 +50,8 @@ pub struct DataConfig {
     pub target_vocabulary: usize,
     /// Longer training pairs (on either side, in tokens) are left out; 0 for no limit.
     pub max_length: usize,
+    /// Training pairs one side of which is so many times as long as the other are left out; 0 for no limit.
+    pub max_ratio: f64,
     /// How much a batch holds, in `batch_by`.
     pub batch_size: usize,
     /// What `batch_size` counts: `sentences`, or `tokens` of source and target with padding.
@@ -69,6 +71,7 @@ impl Default for DataConfig {
             source_vocabulary: 0,
             target_vocabulary: 0,
             max_length: 0,
+            max_ratio: 0.0,
             batch_size: 64,
             batch_by: BatchBy::Sentences,
         }
@@ -85,6 +88,9 @@ impl DataConfig {
         }
     }
 }
+
+/// The most pairs that a built-in task is asked for.
+pub const MOST_PAIRS: usize = 10_000_000;
 
 /// What a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,9 +269,12 @@ impl Config {
     /// An unknown key, a wrong type or an impossible value, with the key's name.
     pub fn parse(text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
         let file: Config = toml::from_str(text).map_err(|error| syntax(text, &error))?;
-        // The name of an optimiser or schedule decides which other keys there are.
+        // Whole tables first; then the names of optimiser and schedule, which decide what keys there are.
         let mut overrides = overrides.to_vec();
-        overrides.sort_by_key(|(key, _)| !key.ends_with(".name"));
+        overrides.sort_by_key(|(key, value)| match value.trim_start().starts_with('{') {
+            true => 0,
+            false => 2 - usize::from(key.ends_with(".name")),
+        });
         let config = file.with(&overrides).map_err(|error| {
             // The first key with which, and with all after it, there is no configuration.
             let mut culprit = error;
@@ -304,10 +313,12 @@ impl Config {
         let fail = |key: &str, problem: &str| {
             Err(ConfigError::Value { key: key.into(), problem: problem.into() })
         };
-        if let Err(error) = self.model.validate() {
-            let text = error.to_string();
-            let (key, problem) = text.split_once(": ").unwrap_or(("model", &text));
-            return fail(key, problem);
+        match self.model.validate() {
+            Err(ModelError::Config { key, problem }) => {
+                return fail(&format!("model.{key}"), &problem);
+            }
+            Err(other) => return fail("model", &other.to_string()),
+            Ok(()) => {}
         }
         let data = &self.data;
         if data.task.is_empty() {
@@ -322,6 +333,12 @@ impl Config {
         }
         if !data.task.is_empty() && data.source_kind != SourceKind::Tokens {
             return fail("data.source_kind", "a built-in task has sources of tokens");
+        }
+        if data.task_size > MOST_PAIRS {
+            return fail("data.task_size", &format!("is at most {MOST_PAIRS}"));
+        }
+        if !(data.max_ratio == 0.0 || (data.max_ratio.is_finite() && data.max_ratio >= 1.0)) {
+            return fail("data.max_ratio", "is at least 1; 0 for no limit");
         }
         if data.batch_size == 0 {
             return fail("data.batch_size", "is at least 1");

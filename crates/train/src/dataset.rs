@@ -1,7 +1,8 @@
 //! From a configuration to examples: reading, vocabularies, filtering, encoding.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use ndarray::Array2;
 use unspool_seq2seq::batch::{Example, Source};
 use unspool_seq2seq::vocabulary::{Vocabulary, VocabularyLimits};
 use unspool_seq2seq::{SourceSide, Statistics};
@@ -50,7 +51,7 @@ pub enum DatasetError {
 /// Training and validation pairs, with sources of text or of vectors.
 enum Pairs {
     Text { train: Vec<Pair>, validation: Vec<Pair> },
-    Vectors { train: Vec<Pair<ndarray::Array2<f64>>>, validation: Vec<Pair<ndarray::Array2<f64>>> },
+    Vectors { train: Vec<Pair<Array2<f64>>>, validation: Vec<Pair<Array2<f64>>> },
 }
 
 impl Dataset {
@@ -70,11 +71,15 @@ impl Dataset {
             }
             Pairs::Vectors { train, .. } => {
                 let statistics = Statistics::measure(train.iter().map(|pair| &pair.source));
+                let finite = |x: &f64| x.is_finite();
+                if !statistics.mean.iter().chain(&statistics.deviation).all(finite) {
+                    return Err(value("data.train", "has numbers too large to be standardised"));
+                }
                 (SourceSide::Vectors(statistics), texts(train))
             }
         };
         let target = vocabulary(data, targets.iter().map(String::as_str), data.target_vocabulary);
-        Self::encode(config, source, target, pairs, notes)
+        Self::encode(source, target, pairs, notes)
     }
 
     /// As [`load`](Self::load), with the vocabularies and statistics of a model that goes on training.
@@ -88,54 +93,36 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         let mut notes = Vec::new();
         let pairs = read(config, &mut notes)?;
-        Self::encode(config, source.clone(), target.clone(), pairs, notes)
+        Self::encode(source.clone(), target.clone(), pairs, notes)
     }
 
     fn encode(
-        config: &Config,
         source: SourceSide,
         target: Vocabulary,
         pairs: Pairs,
-        mut notes: Vec<String>,
+        notes: Vec<String>,
     ) -> Result<Self, DatasetError> {
-        let (train, validation, references) = match pairs {
-            Pairs::Text { train, validation } => {
-                let examples = |pairs: &[Pair]| examples(pairs, &source, &target);
+        let (train, validation, references) = match (pairs, &source) {
+            (Pairs::Text { train, validation }, SourceSide::Tokens(words)) => {
+                let examples = |pairs: &[Pair]| text_examples(pairs, words, &target);
                 (examples(&train), examples(&validation), texts(&validation))
             }
-            Pairs::Vectors { train, validation } => {
-                let examples = |pairs: Vec<Pair<_>>| -> Vec<Example> {
-                    let frames = pairs.into_iter().map(|pair| Example {
-                        source: Source::Vectors(pair.source),
-                        target: target.encode(&pair.target),
-                    });
-                    frames.collect()
-                };
+            (Pairs::Vectors { train, validation }, SourceSide::Vectors(statistics)) => {
+                let length = statistics.mean.len();
                 let references = texts(&validation);
-                (examples(train), examples(validation), references)
+                let examples = |key: &str, pairs: Vec<Pair<_>>| {
+                    vector_examples(pairs, length, &target).map_err(|found| {
+                        value(key, &format!("has frames of {found} numbers, not of {length}"))
+                    })
+                };
+                let train = examples("data.train", train)?;
+                (train, examples("data.validation", validation)?, references)
             }
-        };
-        let most = Some(config.data.max_length).filter(|&most| most > 0);
-        let filter = LengthFilter { max_source: most, max_target: most, max_ratio: None };
-        let kept = filter.apply(&lengths(&train)).kept;
-        let dropped = train.len() - kept.len();
-        if dropped > 0 {
-            let longer = config.data.max_length;
-            notes.push(format!("{dropped} training pairs longer than {longer} tokens left out"));
-        }
-        if kept.is_empty() {
-            let problem = format!("all {dropped} are longer than data.max_length");
-            return Err(DatasetError::Empty(problem));
-        }
-        let train = match dropped {
-            0 => train,
-            _ => kept.into_iter().map(|index| train[index].clone()).collect(),
+            _ => return Err(value("data.source_kind", "is not what the model was made for")),
         };
         Ok(Dataset { source, target, train, validation, references, notes })
     }
-}
 
-impl Dataset {
     /// A checksum (CRC-32) of all examples: a training goes on to the same weights only with the same data.
     pub fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
@@ -175,13 +162,36 @@ pub fn lengths(examples: &[Example]) -> Vec<Lengths> {
 }
 
 /// Text pairs as examples.
-fn examples(pairs: &[Pair], source: &SourceSide, target: &Vocabulary) -> Vec<Example> {
-    let SourceSide::Tokens(source) = source else { return Vec::new() };
+pub fn text_examples(pairs: &[Pair], source: &Vocabulary, target: &Vocabulary) -> Vec<Example> {
     let encode = |pair: &Pair| Example {
         source: Source::Tokens(source.encode(&pair.source)),
         target: target.encode(&pair.target),
     };
     pairs.iter().map(encode).collect()
+}
+
+/// Pairs of vectors and text as examples.
+///
+/// # Errors
+/// The length of the first frames that do not have `length` numbers.
+pub fn vector_examples(
+    pairs: Vec<Pair<Array2<f64>>>,
+    length: usize,
+    target: &Vocabulary,
+) -> Result<Vec<Example>, usize> {
+    let encode = |pair: Pair<Array2<f64>>| match pair.source.ncols() {
+        found if found != length => Err(found),
+        _ => Ok(Example {
+            target: target.encode(&pair.target),
+            source: Source::Vectors(pair.source),
+        }),
+    };
+    pairs.into_iter().map(encode).collect()
+}
+
+/// The error that a key has an impossible value.
+fn value(key: &str, problem: &str) -> DatasetError {
+    DatasetError::Config(ConfigError::Value { key: key.into(), problem: problem.into() })
 }
 
 fn texts<S>(pairs: &[Pair<S>]) -> Vec<String> {
@@ -198,17 +208,19 @@ fn vocabulary<'t>(
     Vocabulary::build(data.segmentation, texts, limits)
 }
 
+/// The training and validation pairs, without training pairs that are too long.
 fn read(config: &Config, notes: &mut Vec<String>) -> Result<Pairs, DatasetError> {
     let data = &config.data;
-    if !data.task.is_empty() {
-        let Splits { train, validation, .. } = task_splits(config)?;
-        return Ok(Pairs::Text { train, validation });
-    }
     let note = |what: &str, skipped: usize, notes: &mut Vec<String>| {
         if skipped > 0 {
             notes.push(format!("{skipped} {what} pairs with a blank side left out"));
         }
     };
+    let words = |text: &String| data.segmentation.segment(text).len();
+    if !data.task.is_empty() {
+        let Splits { train, validation, .. } = task_splits(config)?;
+        return Ok(Pairs::Text { train: short_enough(data, train, words, notes)?, validation });
+    }
     match data.source_kind {
         SourceKind::Tokens => {
             let both = |files: &[PathBuf]| -> Result<Corpus, DataError> {
@@ -221,23 +233,52 @@ fn read(config: &Config, notes: &mut Vec<String>) -> Result<Pairs, DatasetError>
             let (train, validation) = (both(&data.train)?, both(&data.validation)?);
             note("training", train.skipped_blank, notes);
             note("validation", validation.skipped_blank, notes);
-            Ok(Pairs::Text { train: train.pairs, validation: validation.pairs })
+            let train = short_enough(data, train.pairs, words, notes)?;
+            Ok(Pairs::Text { train, validation: validation.pairs })
         }
         SourceKind::Vectors => {
             let both = |key: &str, files: &[PathBuf]| match files {
-                [source, target] => Ok(read_vectors(Path::new(source), target)?),
-                _ => Err(DatasetError::Config(ConfigError::Value {
-                    key: format!("data.{key}"),
-                    problem: "vectors need two parallel files".into(),
-                })),
+                [source, target] => Ok(read_vectors(source, target)?),
+                _ => Err(value(key, "takes two parallel files when sources are vectors")),
             };
-            let train = both("train", &data.train)?;
-            let validation = both("validation", &data.validation)?;
+            let train = both("data.train", &data.train)?;
+            let validation = both("data.validation", &data.validation)?;
             note("training", train.skipped_blank, notes);
             note("validation", validation.skipped_blank, notes);
-            Ok(Pairs::Vectors { train: train.pairs, validation: validation.pairs })
+            let train = short_enough(data, train.pairs, |frames| frames.nrows(), notes)?;
+            Ok(Pairs::Vectors { train, validation: validation.pairs })
         }
     }
+}
+
+/// The pairs that the length filter keeps.
+fn short_enough<S>(
+    data: &DataConfig,
+    pairs: Vec<Pair<S>>,
+    source_length: impl Fn(&S) -> usize,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Pair<S>>, DatasetError> {
+    let lengths: Vec<Lengths> = (pairs.iter())
+        .map(|pair| Lengths {
+            source: source_length(&pair.source),
+            target: data.segmentation.segment(&pair.target).len(),
+        })
+        .collect();
+    let most = Some(data.max_length).filter(|&most| most > 0);
+    let max_ratio = Some(data.max_ratio).filter(|&ratio| ratio > 0.0);
+    let filter = LengthFilter { max_source: most, max_target: most, max_ratio };
+    let kept = filter.apply(&lengths).kept;
+    let dropped = pairs.len() - kept.len();
+    if kept.is_empty() {
+        let problem = format!("data.max_length and data.max_ratio leave out all {dropped}");
+        return Err(DatasetError::Empty(problem));
+    }
+    if dropped > 0 {
+        notes.push(format!("{dropped} training pairs too long or too uneven left out"));
+    }
+    let mut kept = kept.into_iter().peekable();
+    let mut keep = |(index, _): &(usize, Pair<S>)| kept.next_if_eq(index).is_some();
+    Ok(pairs.into_iter().enumerate().filter(|pair| keep(pair)).map(|(_, pair)| pair).collect())
 }
 
 /// The splits of the built-in task of a configuration.

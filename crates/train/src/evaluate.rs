@@ -1,10 +1,10 @@
-//! Evaluation: teacher-forced loss and accuracy, and greedy output with BLEU.
+//! Evaluation: teacher-forced loss and accuracy, and output with BLEU.
 
 use rayon::prelude::*;
 use unspool_seq2seq::batch::{Batch, Example, Source};
 use unspool_seq2seq::decoder::arg_max;
 use unspool_seq2seq::translate::TranslateError;
-use unspool_seq2seq::vocabulary::{PAD, Token};
+use unspool_seq2seq::vocabulary::{PAD, Token, UNK};
 use unspool_seq2seq::{Limits, ModelError, Seq2Seq, Strategy, Translator};
 use unspool_tensor::{Context, Tape};
 
@@ -20,13 +20,13 @@ pub struct Evaluation {
     pub loss: f64,
     /// `exp(loss)`.
     pub perplexity: f64,
-    /// The share of tokens predicted right under teacher forcing.
+    /// The share of tokens predicted right under teacher forcing; an unknown word is predicted as such.
     pub token_accuracy: f64,
-    /// The share of sequences that greedy output gets right.
+    /// The share of sequences whose output is right from end to end.
     pub sequence_accuracy: f64,
-    /// The BLEU of greedy output.
+    /// The BLEU of the output.
     pub bleu: BleuScore,
-    /// The greedy output, in the order of the examples.
+    /// The output, in the order of the examples.
     pub outputs: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub enum EvaluationError {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// Greedy translation failed.
+    /// Translation failed.
     #[error(transparent)]
     Translate(#[from] TranslateError),
     /// BLEU has nothing to compare.
@@ -44,25 +44,27 @@ pub enum EvaluationError {
     Bleu(#[from] BleuError),
 }
 
-/// So many sentences are computed at once. It changes no bit of the result.
+/// So many sentences are computed at once. It changes no bit of the output.
 const SENTENCES: usize = 64;
 
-/// Evaluates a model on examples; `references` are their targets as text.
+/// Evaluates a model on examples; `references` are their targets as text, `search` says how they are
+/// translated.
 ///
 /// # Errors
-/// The examples are of another kind than the model's.
+/// The examples are of another kind than the model's, or an option of the search is impossible.
 pub fn evaluate(
     model: &Seq2Seq<f32>,
     context: &Context,
     examples: &[Example],
     references: &[String],
     bleu: Bleu,
+    search: (&Strategy, Limits),
 ) -> Result<Evaluation, EvaluationError> {
     let (nll, tokens) = teacher_forced(model, context, examples)?;
-    let decoded = decode_greedily(model, context, examples)?;
+    let decoded = decode(model, context, examples, search)?;
     let mut sequences = Accuracy::default();
     for (output, example) in decoded.iter().zip(examples) {
-        sequences.add_sequence(output, &example.target);
+        add_sequence(&mut sequences, output, &example.target);
     }
     let outputs: Vec<String> = decoded.iter().map(|tokens| model.target().decode(tokens)).collect();
     Ok(Evaluation {
@@ -73,6 +75,13 @@ pub fn evaluate(
         bleu: bleu.score(&outputs, &[references])?,
         outputs,
     })
+}
+
+/// Counts an output as right when it is the target, every word of which is known: `<unk>` is no word.
+pub fn add_sequence(accuracy: &mut Accuracy, output: &[Token], target: &[Token]) {
+    let known = !target.contains(&UNK);
+    accuracy.correct += u64::from(known && output == target);
+    accuracy.total += 1;
 }
 
 /// The summed negative log-likelihood of the targets, and how many tokens are predicted right.
@@ -106,21 +115,22 @@ fn teacher_forced(
     Ok((nll, all))
 }
 
-/// The greedy output for each example, in their order.
+/// The best output for each example, in their order.
 ///
 /// # Errors
-/// The examples are of another kind than the model's.
-pub fn decode_greedily(
+/// The examples are of another kind than the model's, or an option of the search is impossible.
+pub fn decode(
     model: &Seq2Seq<f32>,
     context: &Context,
     examples: &[Example],
+    (strategy, limits): (&Strategy, Limits),
 ) -> Result<Vec<Vec<Token>>, EvaluationError> {
     let translator = Translator::new(&[model])?;
-    let limits = Limits { min_length: 0, max_length: None, attention: false };
     let one = |batch: &Vec<usize>| -> Result<Vec<(usize, Vec<Token>)>, EvaluationError> {
         let sources: Vec<&Source> = batch.iter().map(|&index| &examples[index].source).collect();
-        let found = translator.translate(&sources, &Strategy::Greedy, limits, 0)?;
-        let best = found.into_iter().flatten().map(|hypothesis| hypothesis.tokens);
+        let found = translator.translate(&sources, strategy, limits, batch)?;
+        let best = found.into_iter().map(|all| all.into_iter().next());
+        let best = best.map(|best| best.map(|hypothesis| hypothesis.tokens).unwrap_or_default());
         Ok(batch.iter().copied().zip(best).collect())
     };
     let mut all: Vec<_> = in_batches(context, examples, one)?.into_iter().flatten().collect();
@@ -136,5 +146,8 @@ fn in_batches<R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let size = std::num::NonZeroUsize::new(SENTENCES).unwrap_or(std::num::NonZeroUsize::MIN);
     let batches = evaluation_batches(&lengths(examples), BatchSize::Sentences(size));
+    if context.threads() == 1 {
+        return batches.iter().map(work).collect();
+    }
     context.install(|| batches.par_iter().map(work).collect())
 }

@@ -2,7 +2,7 @@
 //!
 //! Each follows PyTorch's definition of the same name, so that learning rates move between the two.
 
-use ndarray::{Array1, ArrayD};
+use ndarray::Array1;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use unspool_tensor::{Context, ParamId, ParamStore, Real, Tensor};
@@ -266,9 +266,8 @@ pub fn clip_by_global_norm<T: Real>(
     max_norm: Option<f64>,
 ) -> f64 {
     let squares =
-        |gradient: &ArrayD<T>| -> f64 { gradient.iter().map(|&g| g.to_f64() * g.to_f64()).sum() };
-    let squares: f64 = gradients.iter().map(|(_, g)| squares(&g.to_owned())).sum();
-    let norm = squares.sqrt();
+        |gradient: &Tensor<T>| -> f64 { gradient.iter().map(|&g| g.to_f64() * g.to_f64()).sum() };
+    let norm = gradients.iter().map(|(_, gradient)| squares(gradient)).sum::<f64>().sqrt();
     if let Some(max_norm) = max_norm.filter(|&max_norm| norm > max_norm) {
         let scale = T::from_f64(max_norm / (norm + 1e-6));
         for (_, gradient) in gradients {

@@ -56,6 +56,9 @@ impl ScheduleConfig {
             {
                 Some(("factor", "is above 0 and at most 1"))
             }
+            ScheduleConfig::Exponential { from_epoch: 0, .. } => {
+                Some(("from_epoch", "is at least 1"))
+            }
             ScheduleConfig::Plateau { patience: 0, .. } => Some(("patience", "is at least 1")),
             ScheduleConfig::Plateau { minimum, .. } if !(minimum.is_finite() && minimum >= 0.0) => {
                 Some(("minimum", "is at least 0"))

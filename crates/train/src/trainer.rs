@@ -15,10 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use rayon::prelude::*;
 use unspool_seq2seq::batch::{Batch, Example};
 use unspool_seq2seq::vocabulary::PAD;
-use unspool_seq2seq::{LossOptions, ModelError, Seq2Seq, TeacherForcing};
+use unspool_seq2seq::{Limits, LossOptions, ModelError, Seq2Seq, Strategy, TeacherForcing};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
 use unspool_tensor::{Context, ParamId, Tape, Tensor};
@@ -89,11 +88,11 @@ pub enum TrainError {
     },
     /// The loss or a gradient is not finite.
     #[error(
-        "the {what} is not finite at update {update}: lower training.learning_rate or \
-         training.clip_norm; the run's last checkpoint is from before"
+        "the {what} is not finite at update {update}: start again with a lower \
+         training.learning_rate or training.clip_norm"
     )]
     Diverged {
-        /// "loss" or "gradient".
+        /// "loss", "gradient" or "validation loss".
         what: &'static str,
         /// The update, from 1.
         update: u64,
@@ -172,21 +171,17 @@ impl Trainer {
         )?;
         let text = config.to_toml()?;
         make_folder(folder)?;
-        if occupied {
-            for name in [LAST, BEST, LOG] {
-                remove(&folder.join(name))?;
-            }
-        }
+        let optimiser = Optimiser::new(config.training.optimiser, model.params());
+        let state = TrainerState { data_checksum: data.checksum(), ..TrainerState::default() };
+        // The new checkpoint first: on a full disk, what a run before has left stays whole.
+        checkpoint::save(&folder.join(LAST), &config, &model, &optimiser, &state)?;
+        remove(&folder.join(BEST))?;
+        let log = open_log(folder, 0)?;
         let path = folder.join(CONFIG);
         checkpoint::write_atomically(&path, text.as_bytes())
             .map_err(|error| TrainError::Io { path, error })?;
-        let optimiser = Optimiser::new(config.training.optimiser, model.params());
-        let log = open_log(folder, 0)?;
-        let state = TrainerState { data_checksum: data.checksum(), ..TrainerState::default() };
         let folder = folder.into();
-        let mut trainer = Trainer { config, folder, context, data, model, optimiser, state, log };
-        trainer.save(LAST)?;
-        Ok(trainer)
+        Ok(Trainer { config, folder, context, data, model, optimiser, state, log })
     }
 
     /// Goes on with the training in a folder from its last checkpoint.
@@ -248,7 +243,7 @@ impl Trainer {
             let batches = plan.len() as u64;
             while self.state.batch < batches && !self.is_last_update() {
                 let first = self.state.batch as usize;
-                let last = plan.len().min(first + training.accumulate);
+                let last = plan.len().min(first.saturating_add(training.accumulate));
                 let started = Instant::now();
                 let update = self.update(&plan[first..last])?;
                 self.state.batch = last as u64;
@@ -263,7 +258,7 @@ impl Trainer {
                 let due = |every: u64| every > 0 && self.state.update.is_multiple_of(every);
                 let (validate, save) =
                     (due(training.validate_every), due(training.checkpoint_every));
-                if validate && self.state.batch < batches {
+                if validate && self.state.batch < batches && !self.is_last_update() {
                     self.validate(&mut progress)?;
                     self.save(LAST)?;
                 } else if save {
@@ -357,7 +352,7 @@ impl Trainer {
                     .map(move |(shard, indices)| (context.for_shard(shard * size), indices))
             })
             .collect();
-        let one = |(context, indices): &(Context, &[usize])| -> Result<Shard, ModelError> {
+        let one = |&(ref context, indices): &(Context, &[usize])| -> Result<Shard, ModelError> {
             let examples: Vec<&Example> =
                 indices.iter().map(|&index| &self.data.train[index]).collect();
             let batch = Batch::new(&examples)?;
@@ -367,9 +362,8 @@ impl Trainer {
             let loss = loss.value().iter().map(|&x| f64::from(x)).sum();
             Ok(Shard { loss, gradients: grads.into_params() })
         };
-        let shards: Result<Vec<Shard>, ModelError> =
-            self.context.install(|| shards.par_iter().map(one).collect());
-        Ok(sum_as_tree(shards?))
+        let parallel = self.context.threads() > 1;
+        Ok(self.context.install(|| sum_as_tree(&shards, &one, parallel))?)
     }
 
     fn validate(&mut self, progress: &mut impl FnMut(Event<'_>)) -> Result<(), TrainError> {
@@ -382,7 +376,12 @@ impl Trainer {
             &self.data.validation,
             &self.data.references,
             bleu,
+            (&Strategy::Greedy, Limits::default()),
         )?;
+        if !found.loss.is_finite() {
+            let update = self.state.update;
+            return Err(TrainError::Diverged { what: "validation loss", update });
+        }
         let score = match training.select_by {
             SelectBy::Bleu => found.bleu.score,
             SelectBy::Loss => -found.loss,
@@ -408,7 +407,8 @@ impl Trainer {
             update: state.update,
             epoch: state.epoch + 1,
             loss: found.loss,
-            perplexity: found.perplexity,
+            // JSON has no infinity.
+            perplexity: found.perplexity.min(f64::MAX),
             token_accuracy: found.token_accuracy,
             sequence_accuracy: found.sequence_accuracy,
             bleu: found.bleu.score,
@@ -443,20 +443,27 @@ struct Shard {
     gradients: Vec<(ParamId, Tensor<f32>)>,
 }
 
-/// Adds up neighbours, then neighbouring sums, and so on: an order that no number of threads changes.
-fn sum_as_tree(mut shards: Vec<Shard>) -> Shard {
-    while shards.len() > 1 {
-        let mut sums = Vec::with_capacity(shards.len().div_ceil(2));
-        let mut rest = shards.into_iter();
-        while let Some(mut left) = rest.next() {
-            if let Some(right) = rest.next() {
-                left.add(right);
-            }
-            sums.push(left);
+/// Computes shards and adds them up: neighbours, then neighbouring sums, and so on. No number of threads
+/// changes that order, and only a few gradients are there at once.
+fn sum_as_tree<S: Sync>(
+    shards: &[S],
+    compute: &(impl Fn(&S) -> Result<Shard, ModelError> + Sync),
+    parallel: bool,
+) -> Result<Shard, ModelError> {
+    match shards {
+        [] => Ok(Shard { loss: 0.0, gradients: Vec::new() }),
+        [shard] => compute(shard),
+        _ => {
+            // The left part is the largest power of two below the whole.
+            let (left, right) = shards.split_at(shards.len().next_power_of_two() / 2);
+            let left = || sum_as_tree(left, compute, parallel);
+            let right = || sum_as_tree(right, compute, parallel);
+            let (left, right) = if parallel { rayon::join(left, right) } else { (left(), right()) };
+            let mut sum = left?;
+            sum.add(right?);
+            Ok(sum)
         }
-        shards = sums;
     }
-    shards.pop().unwrap_or(Shard { loss: 0.0, gradients: Vec::new() })
 }
 
 impl Shard {

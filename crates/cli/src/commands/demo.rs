@@ -17,6 +17,9 @@ use crate::console::{Console, Outcome, print};
 use crate::plot::Scale;
 use crate::runs;
 
+/// Where the demo goes when nothing else is said.
+const DEFAULT: &str = "runs/demo";
+
 /// So many test sentences are shown, and as many heatmaps drawn.
 const SHOWN: usize = 5;
 
@@ -26,11 +29,14 @@ const SHOWN: usize = 5;
   unspool demo
   unspool demo --out /tmp/demo --set model.cell=gru --set training.epochs=2")]
 pub struct Demo {
-    /// The run's folder; a demo that is there already is replaced
-    #[arg(long, default_value = "runs/demo", value_name = "FOLDER")]
+    /// The run's folder; the demo in the default one is replaced
+    #[arg(long, default_value = DEFAULT, value_name = "FOLDER")]
     out: PathBuf,
+    /// Replace whatever run is in a folder of your choice
+    #[arg(long)]
+    overwrite: bool,
     /// What all randomness comes from
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Set a key of the demo's configuration
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::train::key_and_value)]
@@ -44,7 +50,11 @@ impl Demo {
         overrides.extend(self.seed.map(|seed| ("training.seed".into(), seed.to_string())));
         let config = Config::parse(include_str!("demo.toml"), &overrides)?;
         let stop = runs::stop_on_ctrl_c()?;
-        let mut trainer = Trainer::start(config, &self.out, context.clone(), true)?;
+        if config.data.task.is_empty() {
+            return Err("the demo shows a built-in task; train on files with: unspool train".into());
+        }
+        let overwrite = self.overwrite || self.out == Path::new(DEFAULT);
+        let mut trainer = Trainer::start(config, &self.out, context.clone(), overwrite)?;
         describe(&trainer, console);
         let outcome = runs::watch(&mut trainer, console, &stop)?;
         let out = trainer.folder().to_path_buf();
@@ -63,14 +73,20 @@ impl Demo {
             runs::plot(&run, "How training went", Scale::Linear, &path)?;
         }
         let folder = out.display();
+        let looked = match drawn {
+            0 => String::new(),
+            _ => format!(
+                "\n  {:<24} where the model looked, for {drawn} sentences",
+                "attention-1.svg, .png, …"
+            ),
+        };
         print(format!(
             "\nwritten to {folder}:
-  curves.svg, .png        loss, BLEU, accuracy and learning rate
-  attention-1.svg, .png   where the model looked, up to attention-{drawn}
-  {BEST:<23} the model
-  {LAST:<23} what training resumes from
-  {CONFIG:<23} the configuration
-  {LOG:<23} the log
+  curves.svg, .png         loss, BLEU, accuracy and learning rate{looked}
+  {BEST:<24} the model
+  {LAST:<24} what training resumes from
+  {CONFIG:<24} the configuration
+  {LOG:<24} the log
 
 try next:
   unspool translate --model {folder}
@@ -99,11 +115,12 @@ fn show(
     let sources: Vec<&Source> = sources.iter().collect();
     let translator = Translator::new(&[model])?;
     let limits = Limits { min_length: 0, max_length: None, attention: true };
-    let greedy = translator.translate(&sources, &Strategy::Greedy, limits, 0)?;
+    let greedy = translator.translate(&sources, &Strategy::Greedy, limits, &[])?;
     let average = LengthPenalty::Average { alpha: 1.0 };
     let beam = Strategy::Beam(Beam { size: 5, n_best: 1, length_penalty: average });
-    let beam = translator.translate(&sources, &beam, limits, 0)?;
+    let beam = translator.translate(&sources, &beam, limits, &[])?;
     print("\nsentences whose combinations of words were never seen in training:")?;
+    let mut drawn = 0;
     for (index, pair) in shown.iter().enumerate() {
         let (Some(by_greedy), Some(by_beam)) = (greedy[index].first(), beam[index].first()) else {
             continue;
@@ -120,10 +137,14 @@ fn show(
             text(by_greedy),
             text(by_beam)
         ))?;
+        if by_greedy.attention.is_empty() {
+            continue;
+        }
+        drawn += 1;
         for extension in ["svg", "png"] {
-            let path = out.join(format!("attention-{}.{extension}", index + 1));
+            let path = out.join(format!("attention-{drawn}.{extension}"));
             draw_attention(model, &pair.source, sources[index], by_greedy, &path)?;
         }
     }
-    Ok(shown.len())
+    Ok(drawn)
 }

@@ -1,15 +1,15 @@
 //! `unspool eval`: how good a model's translations, or any two files, are.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use unspool_seq2seq::batch::{Example, Source};
-use unspool_seq2seq::{Seq2Seq, SourceSide, Strategy, Translator};
+use unspool_seq2seq::batch::Example;
+use unspool_seq2seq::{Seq2Seq, SourceSide};
 use unspool_tensor::Context;
 use unspool_train::data::read::{Pair, read_lines, read_parallel};
 use unspool_train::data::vectors::read_vectors;
-use unspool_train::dataset::task_splits;
+use unspool_train::dataset::{task_splits, text_examples, vector_examples};
 use unspool_train::evaluate::evaluate;
 use unspool_train::metrics::bleu::{Bleu, BleuScore, Tokenization};
 
@@ -91,7 +91,7 @@ impl Eval {
 
     fn score_model(
         &self,
-        path: &std::path::Path,
+        path: &Path,
         console: &Console,
         context: &Context,
     ) -> Result<(), Box<dyn Error>> {
@@ -115,19 +115,15 @@ impl Eval {
             }
         };
         let bleu = self.bleu(checkpoint.config.training.bleu_tokenisation.into());
-        let found = evaluate(model, context, &examples, &references, bleu)?;
-        let (score, sequences) = match strategy {
-            Strategy::Greedy if !self.search.limits_lengths() => {
-                (found.bleu, found.sequence_accuracy)
-            }
-            _ => self.search_score(model, &examples, &references, bleu, &strategy, console)?,
-        };
+        console.say(format!("scoring {} sentences", examples.len()));
+        let search = (&strategy, self.search.limits(false));
+        let found = evaluate(model, context, &examples, &references, bleu, search)?;
         if self.json {
-            let mut json = bleu_json(&score);
+            let mut json = bleu_json(&found.bleu);
             json["loss"] = found.loss.into();
             json["perplexity"] = found.perplexity.into();
             json["token_accuracy"] = found.token_accuracy.into();
-            json["sequence_accuracy"] = sequences.into();
+            json["sequence_accuracy"] = found.sequence_accuracy.into();
             json["sentences"] = examples.len().into();
             return Ok(print(json)?);
         }
@@ -137,38 +133,9 @@ impl Eval {
             found.loss,
             found.perplexity,
             100.0 * found.token_accuracy,
-            100.0 * sequences
+            100.0 * found.sequence_accuracy
         ))?;
-        Ok(print(score)?)
-    }
-
-    /// BLEU and sequence accuracy of any search.
-    fn search_score(
-        &self,
-        model: &Seq2Seq<f32>,
-        examples: &[Example],
-        references: &[String],
-        bleu: Bleu,
-        strategy: &Strategy,
-        console: &Console,
-    ) -> Result<(BleuScore, f64), Box<dyn Error>> {
-        let translator = Translator::new(&[model])?;
-        let limits = self.search.limits(false);
-        let bar = console.bar(examples.len() as u64, "sentences");
-        let (mut outputs, mut right) = (Vec::new(), 0);
-        for batch in examples.chunks(64) {
-            let sources: Vec<&Source> = batch.iter().map(|example| &example.source).collect();
-            let found = translator.translate(&sources, strategy, limits, outputs.len())?;
-            for (hypotheses, example) in found.iter().zip(batch) {
-                let best = hypotheses.first().map_or(&[][..], |best| &best.tokens);
-                right += usize::from(best == example.target);
-                outputs.push(model.target().decode(best));
-            }
-            bar.set_position(outputs.len() as u64);
-        }
-        bar.finish_and_clear();
-        let share = right as f64 / examples.len().max(1) as f64;
-        Ok((bleu.score(&outputs, &[references])?, share))
+        Ok(print(found.bleu)?)
     }
 }
 
@@ -176,32 +143,29 @@ type Examples = (Vec<Example>, Vec<String>);
 
 /// Text pairs as examples and references.
 pub fn encode(model: &Seq2Seq<f32>, pairs: &[Pair]) -> Result<Examples, Box<dyn Error>> {
-    let SourceSide::Tokens(vocabulary) = model.source() else {
+    let SourceSide::Tokens(source) = model.source() else {
         return Err("the model reads vectors, not text".into());
     };
-    let example = |pair: &Pair| Example {
-        source: Source::Tokens(vocabulary.encode(&pair.source)),
-        target: model.target().encode(&pair.target),
-    };
-    let references = pairs.iter().map(|pair| pair.target.clone());
-    Ok((pairs.iter().map(example).collect(), references.collect()))
+    let references = pairs.iter().map(|pair| pair.target.clone()).collect();
+    Ok((text_examples(pairs, source, model.target()), references))
 }
 
 fn read_examples(
     model: &Seq2Seq<f32>,
-    source: &std::path::Path,
-    target: &std::path::Path,
+    source: &Path,
+    target: &Path,
 ) -> Result<Examples, Box<dyn Error>> {
     match model.source() {
         SourceSide::Tokens(_) => encode(model, &read_parallel(source, target)?.pairs),
-        SourceSide::Vectors(_) => {
+        SourceSide::Vectors(statistics) => {
             let pairs = read_vectors(source, target)?.pairs;
             let references = pairs.iter().map(|pair| pair.target.clone()).collect();
-            let example = |pair: Pair<ndarray::Array2<f64>>| Example {
-                source: Source::Vectors(pair.source),
-                target: model.target().encode(&pair.target),
-            };
-            Ok((pairs.into_iter().map(example).collect(), references))
+            let length = statistics.mean.len();
+            let examples = vector_examples(pairs, length, model.target()).map_err(|found| {
+                let source = source.display();
+                format!("{source}: frames of {found} numbers, but the model reads {length}")
+            })?;
+            Ok((examples, references))
         }
     }
 }

@@ -5,9 +5,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use unspool_seq2seq::{Limits, Strategy};
 use unspool_tensor::Context;
 use unspool_train::dataset::task_splits;
-use unspool_train::evaluate::decode_greedily;
+use unspool_train::evaluate::{add_sequence, decode};
 use unspool_train::metrics::accuracy::Accuracy;
 
 use crate::console::{Console, Outcome, print};
@@ -83,12 +84,13 @@ fn accuracy_by_length(
     let splits = task_splits(&checkpoint.config)?;
     let pairs = [splits.test, splits.long].concat();
     let (examples, _) = super::eval::encode(&checkpoint.model, &pairs)?;
-    let outputs = decode_greedily(&checkpoint.model, context, &examples)?;
+    let greedy = (&Strategy::Greedy, Limits::default());
+    let outputs = decode(&checkpoint.model, context, &examples, greedy)?;
     let mut by_length: BTreeMap<usize, Accuracy> = BTreeMap::new();
     for (example, output) in examples.iter().zip(&outputs) {
         // The end token is no part of what people count.
         let length = example.source.length().saturating_sub(1);
-        by_length.entry(length).or_default().add_sequence(output, &example.target);
+        add_sequence(by_length.entry(length).or_default(), output, &example.target);
     }
     Ok(by_length
         .into_iter()

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use unspool_tensor::Context;
 use unspool_train::config::Config;
+use unspool_train::metrics::bleu::Bleu;
 use unspool_train::tasks::Task;
 use unspool_train::trainer::{Outcome as Training, Trainer};
 
@@ -43,7 +44,7 @@ pub struct Train {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
     /// What all randomness comes from: training.seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Start over where a run already is
     #[arg(long, conflicts_with = "resume")]
@@ -78,7 +79,11 @@ impl Train {
         if self.json {
             print(serde_json::json!({
                 "run": folder,
-                "outcome": format!("{outcome:?}").to_lowercase(),
+                "outcome": match outcome {
+                    Training::Finished => "finished",
+                    Training::StoppedEarly => "stopped_early",
+                    Training::Interrupted => "interrupted",
+                },
                 "updates": trainer.state().update,
                 "best_update": best.map(|(update, _)| update),
                 "best_score": best.map(|(_, score)| score),
@@ -143,6 +148,11 @@ pub fn describe(trainer: &Trainer, console: &Console) {
         thousands(data.validation.len() as f64),
         thousands(data.target.size() as f64),
     ));
+    let bleu = Bleu {
+        tokenization: trainer.config().training.bleu_tokenisation.into(),
+        ..Bleu::default()
+    };
+    console.say(format!("BLEU: {}", bleu.signature(1)));
     if trainer.state().update > 0 {
         console.say(format!("going on after update {}", trainer.state().update));
     }

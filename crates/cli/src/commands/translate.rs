@@ -140,11 +140,6 @@ impl SearchOptions {
         let max_length = self.max_length.map(|most| most as usize);
         Limits { min_length: self.min_length as usize, max_length, attention }
     }
-
-    /// Whether lengths are limited in any way.
-    pub fn limits_lengths(&self) -> bool {
-        self.min_length > 0 || self.max_length.is_some()
-    }
 }
 
 /// A source line as the model reads it.
@@ -296,7 +291,8 @@ impl Translate {
         let sources = sources?;
         let all: Vec<&Source> = sources.iter().collect();
         let limits = self.search.limits(self.attention.is_some() || self.json);
-        let mut found = translator.translate(&all, strategy, limits, first)?;
+        let numbers: Vec<usize> = (first..first + all.len()).collect();
+        let mut found = translator.translate(&all, strategy, limits, &numbers)?;
         for (hypotheses, _) in found.iter_mut().zip(lines).filter(|(_, line)| is_blank(line)) {
             *hypotheses = vec![Hypothesis { finished: true, ..Hypothesis::default() }];
         }

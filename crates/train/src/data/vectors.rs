@@ -85,8 +85,10 @@ pub fn parse_vectors(line: &str, dimension: Option<usize>) -> Result<Array2<f64>
         column += piece.chars().count() + 1;
     }
     match dimension {
-        Some(dimension) if frame > 0 => Ok(Array2::from_shape_vec((frame, dimension), values)
-            .expect("each frame added as many values as the dimension")),
+        Some(dimension) if frame > 0 => {
+            // Each frame added as many values as the dimension, so they have this shape.
+            Array2::from_shape_vec((frame, dimension), values).map_err(|_| VectorError::Blank)
+        }
         _ => Err(VectorError::Blank),
     }
 }

@@ -1,0 +1,149 @@
+//! The trainer's rules: when it ends, what it logs, what makes a best model, what it refuses.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use unspool_tensor::Context;
+use unspool_train::checkpoint;
+use unspool_train::config::Config;
+use unspool_train::log::{Record, Update, Validation, read_log};
+use unspool_train::trainer::{BEST, LAST, LOG, Outcome, TrainError, Trainer};
+
+const SMALL: &str = r#"
+    [data]
+    task = "reverse"
+    task_size = 96
+    batch_size = 24
+    [model]
+    embedding = 4
+    hidden = 6
+    attention_size = 5
+    [training]
+    epochs = 2
+    shard_size = 8
+"#;
+
+fn config(sets: &[(&str, &str)]) -> Config {
+    let sets: Vec<_> = sets.iter().map(|&(key, value)| (key.into(), value.into())).collect();
+    Config::parse(SMALL, &sets).unwrap()
+}
+
+fn start(config: &Config, folder: &Path) -> Result<Trainer, TrainError> {
+    Trainer::start(config.clone(), folder, Context::sequential(), false)
+}
+
+fn run(trainer: &mut Trainer) -> Result<Outcome, TrainError> {
+    trainer.run(&AtomicBool::new(false), |_| {})
+}
+
+/// Trains to the end and gives the log's updates and validations.
+fn train(sets: &[(&str, &str)]) -> (Outcome, Vec<Update>, Vec<Validation>) {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = run(&mut start(&config(sets), folder.path()).unwrap()).unwrap();
+    let (mut updates, mut validations) = (Vec::new(), Vec::new());
+    for record in read_log(&folder.path().join(LOG)).unwrap() {
+        match record {
+            Record::Update(update) => updates.push(update),
+            Record::Validation(validation) => validations.push(validation),
+        }
+    }
+    (outcome, updates, validations)
+}
+
+#[test]
+fn training_ends_and_validates_when_it_is_told_to() {
+    // An epoch has 4 batches. Settings, updates made, updates at which the model is validated.
+    let rows: &[(&[(&str, &str)], u64, &[u64])] = &[
+        (&[], 8, &[4, 8]),
+        (&[("training.validate_every", "3")], 8, &[3, 4, 6, 8]),
+        (&[("training.validate_every", "4")], 8, &[4, 8]),
+        (&[("training.max_updates", "6")], 6, &[4, 6]),
+        (&[("training.max_updates", "3"), ("training.validate_every", "3")], 3, &[3]),
+        (&[("training.max_updates", "4")], 4, &[4]),
+        (&[("training.epochs", "0"), ("training.max_updates", "9")], 9, &[4, 8, 9]),
+        (&[("training.accumulate", "3")], 4, &[2, 4]),
+        (&[("training.accumulate", "100")], 2, &[1, 2]),
+    ];
+    for (sets, made, validated) in rows {
+        let (outcome, updates, validations) = train(sets);
+        assert_eq!(outcome, Outcome::Finished, "{sets:?}");
+        let numbers: Vec<u64> = updates.iter().map(|update| update.update).collect();
+        assert_eq!(numbers, (1..=*made).collect::<Vec<_>>(), "{sets:?}");
+        let at: Vec<u64> = validations.iter().map(|validation| validation.update).collect();
+        assert_eq!(&at, validated, "{sets:?}");
+    }
+}
+
+#[test]
+fn accumulated_batches_make_the_update_of_one_large_batch() {
+    let losses = |sets: &[(&str, &str)]| -> Vec<(f64, f64)> {
+        let (_, updates, _) = train(sets);
+        updates.iter().map(|update| (update.loss, update.gradient_norm)).collect()
+    };
+    // All of the data in each update, so that the order of batches does not matter.
+    let large = losses(&[("data.batch_size", "96")]);
+    let small = losses(&[("data.batch_size", "24"), ("training.accumulate", "4")]);
+    for (large, small) in large.iter().zip(&small) {
+        approx::assert_relative_eq!(large.0, small.0, max_relative = 1e-5);
+        approx::assert_relative_eq!(large.1, small.1, max_relative = 1e-4);
+    }
+    assert_eq!(large.len(), 2);
+}
+
+#[test]
+fn early_stopping_and_plateaus_count_validations_without_a_new_best() {
+    // A learning rate this small changes nothing that a validation of accuracy sees.
+    let stuck = [("training.learning_rate", "1e-12"), ("training.select_by", "accuracy")];
+    let epochs = [stuck[0], stuck[1], ("training.epochs", "9")];
+    let with = |extra: &[(&'static str, &'static str)]| train(&[&epochs[..], extra].concat());
+    let (outcome, updates, validations) = with(&[("training.early_stopping", "3")]);
+    assert_eq!((outcome, updates.len()), (Outcome::StoppedEarly, 16));
+    assert_eq!(validations.iter().filter(|validation| validation.best).count(), 1);
+
+    let plateau = r#"{ name = "plateau", factor = 0.5, patience = 2 }"#;
+    let (_, updates, _) = with(&[("training.schedule", plateau)]);
+    let rates: Vec<f64> = updates.iter().step_by(4).map(|update| update.learning_rate).collect();
+    let expected = [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125].map(|rate| rate * 1e-12);
+    for (rate, expected) in rates.iter().zip(expected) {
+        approx::assert_relative_eq!(*rate, expected, epsilon = 1e-20);
+    }
+    assert_eq!(rates.len(), 9);
+}
+
+#[test]
+fn a_run_is_not_lost_by_starting_another_and_data_may_not_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    std::fs::write(&source, "a b\nb a\na\n").unwrap();
+    std::fs::write(&target, "b a\na b\na\n").unwrap();
+    let list = format!("[{source:?}, {target:?}]");
+    let sets = [("data.task", ""), ("data.train", &*list), ("data.validation", &list)];
+    let config = config(&sets);
+    let out = folder.path().join("run");
+    let mut trainer = start(&config, &out).unwrap();
+    assert_eq!(run(&mut trainer).unwrap(), Outcome::Finished);
+    drop(trainer);
+    assert!(matches!(start(&config, &out), Err(TrainError::Occupied { .. })));
+    let best = checkpoint::load(&out.join(BEST), Context::sequential()).unwrap();
+    assert_eq!(best.config, config);
+
+    // A finished run resumes to its end at once.
+    let mut again = Trainer::resume(&out, Context::sequential()).unwrap();
+    let before = std::fs::read(out.join(LAST)).unwrap();
+    assert_eq!(run(&mut again).unwrap(), Outcome::Finished);
+    assert_eq!(std::fs::read(out.join(LAST)).unwrap(), before);
+    drop(again);
+
+    std::fs::write(&target, "b a\na b\nb\n").unwrap();
+    let changed = Trainer::resume(&out, Context::sequential());
+    assert!(matches!(changed, Err(TrainError::DataChanged { .. })));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_training_with_the_checkpoint_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let wild = config(&[("training.learning_rate", "1e38"), ("training.clip_norm", "0")]);
+    let error = run(&mut start(&wild, folder.path()).unwrap()).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
+    checkpoint::load(&folder.path().join(LAST), Context::sequential()).unwrap();
+}

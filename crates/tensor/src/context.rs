@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::kernels::pointwise::Pointwise;
 use crate::random::Key;
-use crate::{Error, Result};
+use crate::{Error, Real, Result};
 
 /// Which variant of each kernel runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,14 @@ impl Kernels {
     /// Whether the naive variants were asked for.
     pub fn is_naive(self) -> bool {
         self == Kernels::Naive
+    }
+
+    /// The functions over slices of this variant.
+    pub fn pointwise<T: Real>(self) -> Pointwise<T> {
+        match self {
+            Kernels::Fast => Pointwise::fast(),
+            Kernels::Naive => Pointwise::naive(),
+        }
     }
 }
 

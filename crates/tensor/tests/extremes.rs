@@ -93,6 +93,27 @@ fn the_loss_of_huge_logits_is_finite() {
     }
 }
 
+/// Smoothing leaves the padding class out, even where its logit is masked.
+#[test]
+fn the_logit_of_the_class_left_out_by_smoothing_does_not_matter() {
+    let run = |padding_logit: f32| {
+        let tape = Tape::new(Context::sequential());
+        let logits = tape.input(arr2(&[[padding_logit, 0.5, -1.0, 2.0]]));
+        let smoothing = Smoothing::ExceptPadding { epsilon: 0.2, padding: 0 };
+        let options = CrossEntropyOptions { smoothing, ..Default::default() };
+        let loss = logits.cross_entropy(&[3], options).unwrap();
+        (loss.value().sum(), tape.backward(loss).unwrap().wrt(logits).unwrap().to_owned())
+    };
+    // -Σ q·ln p over the three classes that are left, with q = [0.1, 0.1, 0.8].
+    let normaliser = (0.5f32.exp() + (-1f32).exp() + 2f32.exp()).ln();
+    let expected = normaliser - (0.1 * 0.5 - 0.1 + 0.8 * 2.0);
+    for padding_logit in [-INF, -1e30, -f32::MAX] {
+        let (loss, d) = run(padding_logit);
+        assert!((loss - expected).abs() < 1e-6, "{loss}, not {expected}");
+        assert!(d.iter().all(|d| d.is_finite()) && d[[0, 0]] == 0.0, "{d}");
+    }
+}
+
 #[test]
 fn a_shift_of_all_logits_changes_nothing() {
     let row = [0.0f64, 1.0, -2.0, 0.5];

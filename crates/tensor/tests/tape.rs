@@ -212,6 +212,22 @@ fn gradients_at_masked_log_probabilities_are_not_looked_at() {
 }
 
 #[test]
+fn gradients_at_masked_probabilities_are_not_looked_at() {
+    let keep = arr1(&[true, false, true]).into_dyn();
+    let tape = Tape::new(Context::sequential());
+    let x = tape.input(arr1(&[0.3, 9.0, -0.2]));
+    let y = x.masked_softmax(&keep, 0).unwrap();
+    let gradient = |middle: f64| {
+        let seeds = [(y, arr1(&[1.0, middle, 2.0]).into_dyn())];
+        let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
+        grads.wrt(x).unwrap().to_owned()
+    };
+    for middle in [f64::NAN, f64::INFINITY, 1e300] {
+        assert_eq!(gradient(middle), gradient(0.0));
+    }
+}
+
+#[test]
 fn variables_of_another_tape_are_refused() {
     let (here, there) = (Tape::new(Context::sequential()), Tape::new(Context::sequential()));
     let (x, y) = (here.input(arr1(&[1.0])), there.input(arr1(&[1.0])));

@@ -1,9 +1,39 @@
-//! `exp`, `tanh` and the logistic function over slices of `f32`, written so that compilers
-//! vectorise them.
+//! `exp`, `tanh` and the logistic function over slices: naive ones, and fast ones of `f32`, written
+//! so that compilers vectorise them.
 //!
-//! All three come from one range reduction, `x = n·ln 2 + r` with `|r| ≤ ln 2 / 2`, and one
+//! The fast three come from one range reduction, `x = n·ln 2 + r` with `|r| ≤ ln 2 / 2`, and one
 //! polynomial for `eʳ - 1`. Only multiplications, additions and divisions in a fixed order are
 //! used, no fused multiply-add: every instruction set gives the same bits.
+
+use crate::Real;
+
+/// `exp`, `tanh` and the logistic function over slices, in the variant that a
+/// [`Context`](crate::Context) asks for. Each replaces the elements of its slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Pointwise<T> {
+    /// The exponential.
+    pub exp: fn(&mut [T]),
+    /// The hyperbolic tangent.
+    pub tanh: fn(&mut [T]),
+    /// The logistic function.
+    pub sigmoid: fn(&mut [T]),
+}
+
+impl<T: Real> Pointwise<T> {
+    /// The fast variants: [`Real::exp_slice`] and its sisters.
+    pub fn fast() -> Self {
+        Pointwise { exp: T::exp_slice, tanh: T::tanh_slice, sigmoid: T::sigmoid_slice }
+    }
+
+    /// The specification: [`Real::exp`] and its sisters, element by element.
+    pub fn naive() -> Self {
+        Pointwise {
+            exp: |xs| xs.iter_mut().for_each(|x| *x = x.exp()),
+            tanh: |xs| xs.iter_mut().for_each(|x| *x = x.tanh()),
+            sigmoid: |xs| xs.iter_mut().for_each(|x| *x = x.sigmoid()),
+        }
+    }
+}
 
 /// Replaces each element by its exponential; relative error below 2.5e-7.
 pub fn exp_slice(xs: &mut [f32]) {

@@ -5,47 +5,34 @@
 //! row of which nothing is left (all masked, or all negative infinity) has the softmax 0 and the
 //! log-softmax -∞.
 //!
-//! The variants named `naive` call [`Real::exp`] element by element and are the specification; the
-//! others call [`Real::exp_slice`].
+//! The exponential is the caller's, by [`Pointwise`]: the naive one is the specification.
 
+use super::pointwise::Pointwise;
 use super::reduce;
 use crate::Real;
 
 /// `x ← exp(x - top) / Σ exp(x - top)`, over the elements to keep; the others become 0.
 pub fn softmax<T: Real>(xs: &mut [T], keep: Option<&[bool]>) {
-    softmax_by(T::exp_slice, xs, keep);
+    softmax_by(Pointwise::fast(), xs, keep);
 }
 
-/// [`softmax`], specified.
-pub fn softmax_naive<T: Real>(xs: &mut [T], keep: Option<&[bool]>) {
-    softmax_by(|xs| xs.iter_mut().for_each(|x| *x = x.exp()), xs, keep);
-}
-
-fn softmax_by<T: Real>(exp: impl Fn(&mut [T]), xs: &mut [T], keep: Option<&[bool]>) {
+/// `x ← exp(x - top) / Σ exp(x - top)`, over the elements to keep; the others become 0.
+pub fn softmax_by<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
     if !shift(xs, keep) {
         return xs.fill(T::zero());
     }
-    exp(xs);
+    (pointwise.exp)(xs);
     let scale = T::one() / reduce::sum(xs);
     xs.iter_mut().for_each(|x| *x *= scale);
 }
 
 /// `x ← x - top - ln Σ exp(x - top)`, over the elements to keep; the others become -∞.
-pub fn log_softmax<T: Real>(xs: &mut [T], keep: Option<&[bool]>) {
-    log_softmax_by(T::exp_slice, xs, keep);
-}
-
-/// [`log_softmax`], specified.
-pub fn log_softmax_naive<T: Real>(xs: &mut [T], keep: Option<&[bool]>) {
-    log_softmax_by(|xs| xs.iter_mut().for_each(|x| *x = x.exp()), xs, keep);
-}
-
-fn log_softmax_by<T: Real>(exp: impl Fn(&mut [T]), xs: &mut [T], keep: Option<&[bool]>) {
+pub fn log_softmax<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
     if !shift(xs, keep) {
         return xs.fill(T::from_f64(f64::NEG_INFINITY));
     }
     let mut exps = xs.to_vec();
-    exp(&mut exps);
+    (pointwise.exp)(&mut exps);
     let log_sum = reduce::sum(&exps).ln();
     xs.iter_mut().for_each(|x| *x -= log_sum);
 }
@@ -67,25 +54,30 @@ fn shift<T: Real>(xs: &mut [T], keep: Option<&[bool]>) -> bool {
 /// The largest element and `ln Σ exp(x - top)`, two parts of the logarithm of the normaliser that
 /// are kept apart for their precision. `scratch` has the length of `xs` and is overwritten with
 /// `exp(x - top)`.
-pub fn log_normaliser<T: Real>(xs: &[T], scratch: &mut [T]) -> (T, T) {
+pub fn log_normaliser<T: Real>(pointwise: Pointwise<T>, xs: &[T], scratch: &mut [T]) -> (T, T) {
     let top = reduce::max(xs);
     for (e, &x) in scratch.iter_mut().zip(xs) {
         *e = x - top;
     }
-    T::exp_slice(scratch);
+    (pointwise.exp)(scratch);
     (top, reduce::sum(scratch).ln())
 }
 
-/// `d ← y·(d - Σ d·y)`: from the gradient of a row's softmax y to that of the row.
+/// `d ← y·(d - Σ d·y)`: from the gradient of a row's softmax y to that of the row. Elements whose y
+/// is 0, the masked ones, are constants: what comes in there, NaN included, is not looked at, and
+/// what goes out is 0.
 pub fn softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
     // y = e/Σe  ⇒  d_x = y·(d_y - Σ d_y·y)
+    for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| y.is_zero()) {
+        *d = T::zero();
+    }
     let inner = reduce::dot(ds, ys);
     ds.iter_mut().zip(ys).for_each(|(d, &y)| *d = y * (*d - inner));
 }
 
 /// `d ← d - exp(y)·Σ d`: from the gradient of a row's log-softmax y to that of the row. Elements
 /// whose y is -∞ are constants: what comes in there is not looked at, and what goes out is 0.
-pub fn log_softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
+pub fn log_softmax_backward<T: Real>(pointwise: Pointwise<T>, ys: &[T], ds: &mut [T]) {
     // y = x - ln Σ eˣ  ⇒  d_x = d_y - eʸ·Σ d_y
     let nothing = T::from_f64(f64::NEG_INFINITY);
     for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| **y == nothing) {
@@ -93,6 +85,6 @@ pub fn log_softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
     }
     let sum = reduce::sum(ds);
     let mut ps = ys.to_vec();
-    T::exp_slice(&mut ps);
+    (pointwise.exp)(&mut ps);
     ds.iter_mut().zip(&ps).for_each(|(d, &p)| *d -= p * sum);
 }

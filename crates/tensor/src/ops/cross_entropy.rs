@@ -145,12 +145,13 @@ impl<T: Real> Op<T> for CrossEntropy {
         "cross_entropy"
     }
 
-    fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+    fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [logits] = inputs_of("cross_entropy", inputs)?;
         let q = self.distribution(logits)?;
         let (spread, on_target) = (T::from_f64(q.spread), T::from_f64(q.on_target));
         let logits = standard(logits);
         let classes = logits.shape().last().map_or(1, |&classes| classes.max(1));
+        let pointwise = context.kernels().pointwise::<T>();
         let mut scratch = vec![T::zero(); classes];
         let mut normalisers = Vec::with_capacity(self.targets.len());
         let mut loss = T::zero();
@@ -161,13 +162,16 @@ impl<T: Real> Op<T> for CrossEntropy {
                 continue;
             }
             // With z = logits - top: -Σ q·ln p = ln Σ exp z - Σ q·z, as Σ q = 1.
-            let (top, log_sum) = log_normaliser(row, &mut scratch);
+            let (top, log_sum) = log_normaliser(pointwise, row, &mut scratch);
             normalisers.push((top, log_sum));
             let mut expected = on_target * (row[target] - top);
             if q.spread != 0.0 {
-                scratch.iter_mut().zip(row).for_each(|(z, &x)| *z = x - top);
-                let hole = q.hole.map_or(T::zero(), |hole| scratch[hole]);
-                expected += spread * (reduce::sum(&scratch) - hole);
+                scratch.iter_mut().zip(row).for_each(|(z, &x)| *z = spread * (x - top));
+                // Left out, not subtracted: a masked class has a logit of negative infinity.
+                if let Some(hole) = q.hole {
+                    scratch[hole] = T::zero();
+                }
+                expected += reduce::sum(&scratch);
             }
             loss += log_sum - expected;
         }
@@ -177,7 +181,7 @@ impl<T: Real> Op<T> for CrossEntropy {
 
     fn backward(
         &self,
-        _: &Context,
+        context: &Context,
         saved: &Self::Saved,
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
@@ -189,6 +193,7 @@ impl<T: Real> Op<T> for CrossEntropy {
         let spread = d_loss * T::from_f64(q.spread);
         let on_target = d_loss * T::from_f64(q.on_target);
         let classes = logits.shape().last().map_or(1, |&classes| classes.max(1));
+        let pointwise = context.kernels().pointwise::<T>();
         let mut d = ArrayD::zeros(IxDyn(logits.shape()));
         let rows = logits.as_slice().unwrap_or_default().chunks_exact(classes);
         let d_rows = d.as_slice_mut().unwrap_or_default().chunks_exact_mut(classes);
@@ -199,7 +204,7 @@ impl<T: Real> Op<T> for CrossEntropy {
                 continue;
             }
             d.iter_mut().zip(row).for_each(|(d, &x)| *d = (x - top) - log_sum);
-            T::exp_slice(d);
+            (pointwise.exp)(d);
             d.iter_mut().for_each(|p| *p = *p * d_loss - spread);
             d[target] -= on_target;
             if let Some(hole) = q.hole {

@@ -31,8 +31,10 @@ impl<T: Real> Op<T> for Softmax {
 
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x] = inputs_of("softmax", inputs)?;
-        let naive = context.kernels().is_naive();
-        let kernel = if naive { kernels::softmax_naive } else { kernels::softmax };
+        let pointwise = context.kernels().pointwise();
+        let kernel = |row: &mut [T], keep: Option<&[bool]>| {
+            kernels::softmax_by(pointwise, row, keep);
+        };
         let y = masked_rows("softmax", x, self.axis, self.keep.as_ref(), kernel)?;
         Ok((vec![y.clone()], y))
     }
@@ -72,21 +74,25 @@ impl<T: Real> Op<T> for LogSoftmax {
 
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x] = inputs_of("log_softmax", inputs)?;
-        let naive = context.kernels().is_naive();
-        let kernel = if naive { kernels::log_softmax_naive } else { kernels::log_softmax };
+        let pointwise = context.kernels().pointwise();
+        let kernel = |row: &mut [T], keep: Option<&[bool]>| {
+            kernels::log_softmax(pointwise, row, keep);
+        };
         let y = masked_rows("log_softmax", x, self.axis, self.keep.as_ref(), kernel)?;
         Ok((vec![y.clone()], y))
     }
 
     fn backward(
         &self,
-        _: &Context,
+        context: &Context,
         y: &Self::Saved,
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         // y = x - ln Σeˣ  ⇒  d_x = d_y - eʸ·Σ d_y
-        sink.add(0, rows_backward(y, d_outputs.dense(0), self.axis, kernels::log_softmax_backward))
+        let pointwise = context.kernels().pointwise();
+        let kernel = |y: &[T], d: &mut [T]| kernels::log_softmax_backward(pointwise, y, d);
+        sink.add(0, rows_backward(y, d_outputs.dense(0), self.axis, kernel))
     }
 }
 
@@ -96,7 +102,7 @@ fn masked_rows<T: Real>(
     x: &Tensor<T>,
     axis: usize,
     keep: Option<&ArrayD<bool>>,
-    kernel: fn(&mut [T], Option<&[bool]>),
+    kernel: impl Fn(&mut [T], Option<&[bool]>),
 ) -> Result<Tensor<T>> {
     check_axis(op, x.shape(), axis)?;
     let mut y = rows_along(x, axis);
@@ -122,7 +128,7 @@ fn rows_backward<T: Real>(
     y: &Tensor<T>,
     d_y: Tensor<T>,
     axis: usize,
-    kernel: fn(&[T], &mut [T]),
+    kernel: impl Fn(&[T], &mut [T]),
 ) -> Tensor<T> {
     let length = y.shape()[axis].max(1);
     let y = rows_along(y, axis);

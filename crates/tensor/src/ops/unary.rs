@@ -1,12 +1,13 @@
 //! Functions of each element: `exp`, `ln`, `sqrt`, `tanh`, `sigmoid`, `relu`.
 //!
-//! One table: each row has the function, its fast kernel over slices if there is one, which of x
+//! One table: each row has the function, its kernel over slices if there is one, which of x
 //! and y the backward pass needs, and `d_x` as a function of `d_y` and that array. Outside of a
 //! function's domain the results are IEEE's: `ln 0` is negative infinity, `√-1` and `ln -1` are
 //! NaN, `exp 1000` is infinite.
 
 use ndarray::Zip;
 
+use crate::kernels::pointwise::Pointwise;
 use crate::op::{Forward, inputs_of};
 use crate::{Context, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
@@ -38,10 +39,10 @@ macro_rules! elementwise {
             ) -> Result<Forward<T, Self::Saved>> {
                 let [x] = inputs_of(stringify!($name), inputs)?;
                 let forward: fn(T) -> T = $forward;
-                let kernel: Option<fn(&mut [T])> = $kernel;
+                let kernel: Option<fn(&Pointwise<T>) -> fn(&mut [T])> = $kernel;
                 let y = match kernel {
-                    Some(kernel) if !context.kernels().is_naive() => map_slice(x, kernel),
-                    _ => x.mapv(forward).into_shared(),
+                    Some(kernel) => map_slice(x, kernel(&context.kernels().pointwise())),
+                    None => x.mapv(forward).into_shared(),
                 };
                 let saved = match Saved::$saved {
                     Saved::X => x.clone(),
@@ -86,7 +87,7 @@ elementwise! {
     /// `y = exp x`, element by element.
     Exp exp;
     forward: |x| x.exp();
-    kernel: Some(T::exp_slice);
+    kernel: Some(|kernels| kernels.exp);
     saved: Y;
     // y = exp x  ⇒  d_x = d_y·y
     backward: |d_y, y| d_y * y;
@@ -110,7 +111,7 @@ elementwise! {
     /// `y = tanh x`, element by element.
     Tanh tanh;
     forward: |x| x.tanh();
-    kernel: Some(T::tanh_slice);
+    kernel: Some(|kernels| kernels.tanh);
     saved: Y;
     // y = tanh x  ⇒  d_x = d_y·(1 - y²)
     backward: |d_y, y| d_y * (T::one() - y * y);
@@ -118,7 +119,7 @@ elementwise! {
     /// `y = 1 / (1 + exp(-x))`, the logistic function, element by element.
     Sigmoid sigmoid;
     forward: |x| x.sigmoid();
-    kernel: Some(T::sigmoid_slice);
+    kernel: Some(|kernels| kernels.sigmoid);
     saved: Y;
     // y = σ(x)  ⇒  d_x = d_y·y·(1 - y)
     backward: |d_y, y| d_y * y * (T::one() - y);

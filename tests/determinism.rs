@@ -116,7 +116,7 @@ fn threads_and_interruptions_change_no_bit() {
 #[test]
 fn a_killed_training_resumes_from_an_older_checkpoint_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(&[("training.validate_every", "5")]);
+    let config = config(&[("training.validate_every", "9")]);
     let copies: Vec<_> =
         [1, 3, 4, 6, 11, 14, 21, 25].map(|at| (at, folder.path().join(at.to_string()))).into();
     let original = folder.path().join("whole");

@@ -1,5 +1,5 @@
-//! The recurrent ops and layers: gradients, twins, PyTorch's numbers, and what padding must not
-//! touch.
+//! Recurrent layers: PyTorch's numbers, errors, and what padding must not touch. Their ops are
+//! walked by `tests/gradcheck.rs` and `tests/golden.rs`.
 
 use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice, s};
 use safetensors::SafeTensors;
@@ -10,7 +10,6 @@ use unspool_layers::recurrent::{
     cases,
 };
 use unspool_tensor::cases::Case;
-use unspool_tensor::gradcheck::{Oracle, check_case};
 use unspool_tensor::op::DynOp;
 use unspool_tensor::random::Key;
 use unspool_tensor::{BackwardMode, Context, Kernels, ParamStore, Tape, Var};
@@ -62,42 +61,8 @@ fn run(
     (outputs.iter().map(|output| output.value().to_owned()).collect(), grads)
 }
 
-fn run_op(
-    case: &Case,
-    inputs: &[ArrayD<f64>],
-    seeds: Option<&[ArrayD<f64>]>,
-) -> (Vec<ArrayD<f64>>, Vec<ArrayD<f64>>) {
-    run(inputs, seeds, |tape, vars| tape.apply_shared(case.op.clone(), vars).unwrap())
-}
-
-#[test]
-fn gradients_agree_with_both_oracles() {
-    for case in cases() {
-        for (oracle, tolerance) in [(Oracle::Differences, 1e-9), (Oracle::DualNumbers, 1e-12)] {
-            for worst in check_case(&case, oracle, KEY).unwrap() {
-                assert!(worst.error <= tolerance, "{} by {oracle:?}: {worst:?}", case.name);
-            }
-        }
-    }
-}
-
-#[test]
-fn fused_ops_agree_with_their_composed_twins() {
-    for case in cases() {
-        let twin = case.twin.as_ref().expect("every case here has a twin");
-        let inputs = case.sample(KEY);
-        let fused = run_op(&case, &inputs, None);
-        let composed = run(&inputs, None, |tape, vars| twin(tape, vars).unwrap());
-        for (what, fused, composed) in
-            [("output", &fused.0, &composed.0), ("gradient", &fused.1, &composed.1)]
-        {
-            assert_eq!(fused.len(), composed.len());
-            for (k, (fused, composed)) in fused.iter().zip(composed).enumerate() {
-                let error = distance(fused, composed);
-                assert!(error <= 1e-12, "{}: {what} {k} is {error:e} off", case.name);
-            }
-        }
-    }
+fn run_op(case: &Case, inputs: &[ArrayD<f64>]) -> (Vec<ArrayD<f64>>, Vec<ArrayD<f64>>) {
+    run(inputs, None, |tape, vars| tape.apply_shared(case.op.clone(), vars).unwrap())
 }
 
 /// PyTorch's numbers; see `tests/golden/common.py` for the names.
@@ -116,32 +81,9 @@ impl Golden {
         ArrayD::from_shape_vec(IxDyn(view.shape()), numbers.collect()).unwrap()
     }
 
-    fn outputs(&self, case: &str, array: &str, count: usize) -> Vec<ArrayD<f64>> {
-        (0..count).map(|k| self.get(case, &format!("{array}.{k}"))).collect()
-    }
-
     fn check(&self, case: &str, array: String, found: &ArrayD<f64>) {
         let error = distance(found, &self.get(case, &array));
         assert!(error <= 1e-12, "{case}: {array} is {error:e} off");
-    }
-}
-
-#[test]
-fn ops_agree_with_pytorch() {
-    let golden = Golden::open();
-    for case in cases() {
-        let name = |input: &str| format!("in.{input}");
-        let inputs: Vec<_> =
-            case.inputs.iter().map(|input| golden.get(&case.name, &name(input.name))).collect();
-        let outputs = run_op(&case, &inputs, None).0.len();
-        let seeds = golden.outputs(&case.name, "d_out", outputs);
-        let (outputs, grads) = run_op(&case, &inputs, Some(&seeds));
-        for (k, output) in outputs.iter().enumerate() {
-            golden.check(&case.name, format!("out.{k}"), output);
-        }
-        for (input, grad) in case.inputs.iter().zip(&grads) {
-            golden.check(&case.name, format!("d_in.{}", input.name), grad);
-        }
     }
 }
 
@@ -215,7 +157,7 @@ fn what_padding_holds_reaches_nothing() {
     {
         let inputs = case.sample(KEY);
         let twin = case.twin.as_ref().unwrap();
-        let (outputs, grads) = run_op(case, &inputs, None);
+        let (outputs, grads) = run_op(case, &inputs);
         let padded: Vec<usize> = grads[0]
             .rows()
             .into_iter()
@@ -231,7 +173,7 @@ fn what_padding_holds_reaches_nothing() {
                     x.fill(garbage);
                 }
             }
-            assert_eq!(run_op(case, &inputs, None), (outputs.clone(), grads.clone()));
+            assert_eq!(run_op(case, &inputs), (outputs.clone(), grads.clone()));
             let composed = run(&inputs, None, |tape, vars| twin(tape, vars).unwrap());
             for (found, wanted) in
                 composed.0.iter().zip(&outputs).chain(composed.1.iter().zip(&grads))
@@ -360,7 +302,7 @@ fn single_steps_give_what_the_whole_sequence_gives() {
 fn recorded_contributions_come_apart_by_time_and_add_up() {
     for case in cases() {
         let inputs = case.sample(KEY);
-        let wanted = run_op(&case, &inputs, None).1;
+        let wanted = run_op(&case, &inputs).1;
         let tape = Tape::new(Context::sequential());
         let vars: Vec<_> = inputs.iter().map(|x| tape.input(x.clone())).collect();
         let outputs = tape.apply_shared(case.op.clone(), &vars).unwrap();
@@ -464,7 +406,7 @@ fn errors_name_the_op_and_the_shapes() {
         assert_eq!(error_of(&op, &shapes), wanted);
     }
     let step = CellStep { active: Some(vec![true]), ..CellStep::new(Rnn) };
-    let wanted = "rnn_step: 1 lengths for a batch of 2";
+    let wanted = "rnn_step: 1 active flags for a batch of 2";
     assert_eq!(error_of(&step, &with(0, &[2, 5])), wanted);
 }
 

@@ -110,6 +110,10 @@ pub struct ForwardRow<'a, T> {
 }
 
 /// One row of a cell's backward pass.
+///
+/// The gradients here are assigned, not added to as an op's are: each row of a step's gates and
+/// states has one reader, and what belongs to more than one row, the weights, is added by
+/// [`through_time`](super::through_time) in one product over all steps.
 pub struct BackwardRow<'a, T> {
     /// The activated gates, `[G·H]`.
     pub gates: &'a [T],

@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{ArcArray2, Array2, ArrayView2, CowArray, Ix2, s};
 use unspool_tensor::{Error, Real, Result};
 
 /// Where each valid vector of a padded batch `[T·B, N]` stands in the packed one `[P, N]`.
@@ -25,10 +25,14 @@ pub struct Packing {
     batch: usize,
     /// The row of the batch that is the k-th longest, `[B]`.
     order: Vec<usize>,
+    /// Whether the rows stand in that order already.
+    is_sorted: bool,
     /// Where each step's block begins, and at last where the last one ends, `[T + 1]`.
     starts: Vec<usize>,
     /// The padded row `t·B + b` of each packed row, `[P]`.
     sources: Vec<usize>,
+    /// Whether the packed vectors are the padded ones, in the same order.
+    is_identity: bool,
 }
 
 impl Packing {
@@ -67,7 +71,9 @@ impl Packing {
             }));
         }
         starts.push(sources.len());
-        Ok(Packing { time_steps, batch, order, starts, sources })
+        let is_sorted = order.is_sorted();
+        let is_identity = sources.len() == time_steps * batch && sources.is_sorted();
+        Ok(Packing { time_steps, batch, order, is_sorted, starts, sources, is_identity })
     }
 
     /// How many time steps there are, `T`.
@@ -92,8 +98,12 @@ impl Packing {
 
     /// Whether the packed vectors are the padded ones, in the same order.
     pub fn is_identity(&self) -> bool {
+        self.is_identity
+    }
+
+    /// Whether all rows run at every step: then they stand in their own order, too.
+    pub fn is_full(&self) -> bool {
         self.len() == self.time_steps * self.batch
-            && self.sources.iter().enumerate().all(|(packed, &source)| packed == source)
     }
 
     /// The packed rows of a step.
@@ -124,17 +134,23 @@ impl Packing {
         padded
     }
 
-    /// The rows of a state `[B, H]`, longest first.
-    pub fn sort<T: Real>(&self, state: ArrayView2<'_, T>) -> Array2<T> {
+    /// The rows of a state `[B, H]`, longest first; the state itself when they are so already.
+    pub fn sort<'a, T: Real>(&self, state: ArrayView2<'a, T>) -> CowArray<'a, T, Ix2> {
+        if self.is_sorted {
+            return state.into();
+        }
         let mut sorted = Array2::zeros(state.raw_dim());
         for (mut sorted, &row) in sorted.outer_iter_mut().zip(&self.order) {
             sorted.assign(&state.row(row));
         }
-        sorted
+        sorted.into()
     }
 
     /// The rows of a sorted state `[B, H]` in their places again.
-    pub fn unsort<T: Real>(&self, sorted: ArrayView2<'_, T>) -> Array2<T> {
+    pub fn unsort<T: Real>(&self, sorted: Array2<T>) -> Array2<T> {
+        if self.is_sorted {
+            return sorted;
+        }
         let mut state = Array2::zeros(sorted.raw_dim());
         for (sorted, &row) in sorted.outer_iter().zip(&self.order) {
             state.row_mut(row).assign(&sorted);
@@ -160,15 +176,23 @@ impl Packing {
         all
     }
 
-    /// The final states, sorted `[B, H]`: of each row that after its last step, out of
+    /// The final states in their places `[B, H]`: of each row that after its last step, out of
     /// `states [B + P, H]`.
-    pub(super) fn last<T: Real>(&self, states: ArrayView2<'_, T>) -> Array2<T> {
-        let mut last = states.slice(s![..self.batch, ..]).to_owned();
-        for step in 0..self.time_steps {
-            let rows = self.step(step);
-            let block = states.slice(s![self.batch + rows.start..self.batch + rows.end, ..]);
-            last.slice_mut(s![..rows.len(), ..]).assign(&block);
+    pub(super) fn last<T: Real>(&self, states: &ArcArray2<T>) -> ArcArray2<T> {
+        if self.is_full() {
+            // All rows end at the last step: its block, shared.
+            return states.clone().slice_move(s![self.len().., ..]);
         }
-        last
+        let mut last = Array2::zeros((self.batch, states.ncols()));
+        // Of the step at hand: where the states before it begin, and how many rows ran before it.
+        let (mut start, mut running) = (0, self.batch);
+        let end = self.len()..self.len();
+        for rows in (0..self.time_steps).map(|step| self.step(step)).chain([end]) {
+            for k in rows.len()..running {
+                last.row_mut(self.order[k]).assign(&states.row(start + k));
+            }
+            (start, running) = (self.batch + rows.start, rows.len());
+        }
+        last.into_shared()
     }
 }

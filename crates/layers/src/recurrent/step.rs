@@ -38,6 +38,12 @@ impl<C: Cell, T: Real> Op<T> for CellStep<C> {
         if let Some(x) = inputs.first().filter(|x| x.ndim() != 2) {
             return Err(Error::shape(C::STEP, x.shape(), "of the inputs is not [B, I]"));
         }
+        if let (Some(active), Some(x)) = (&self.active, inputs.first())
+            && active.len() != x.shape()[0]
+        {
+            let problem = format!("{} active flags for a batch of {}", active.len(), x.shape()[0]);
+            return Err(Error::invalid(C::STEP, problem));
+        }
         // A row that takes no step is a sequence of length 0.
         let lengths: Option<Vec<usize>> = (self.active.as_ref())
             .map(|active| active.iter().map(|&active| usize::from(active)).collect());

@@ -5,7 +5,9 @@
 //!
 //! The rows are packed, see [`Packing`]: `P` valid vectors, in one block of rows a step.
 
-use ndarray::{ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Data, Dimension, Ix2, IxDyn, s};
+use ndarray::{
+    ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Axis, Data, Dimension, Ix2, IxDyn, s,
+};
 use unspool_tensor::kernels::matmul::product;
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
 
@@ -72,9 +74,7 @@ impl<T: Real> Unrolled<T> {
 
     /// The final states in their places: h `[B, H]`, and c when the cell has it.
     pub(super) fn last_states(&self) -> Vec<Tensor<T>> {
-        let last = |states: &ArcArray2<T>| {
-            self.packing.unsort(self.packing.last(states.view()).view()).into_dyn().into_shared()
-        };
+        let last = |states: &ArcArray2<T>| self.packing.last(states).into_dyn();
         let cell_state = (self.c.ncols() > 0).then(|| last(&self.c));
         std::iter::once(last(&self.h)).chain(cell_state).collect()
     }
@@ -192,9 +192,9 @@ pub(super) fn backward<C: Cell, T: Real>(
 
     // The gradients of the states after the step at hand, sorted. A row that is shorter than the
     // steps so far holds the gradient of its final state, until its own last step comes.
-    let mut d_h = packing.sort(matrix(d_h)?);
+    let mut d_h = packing.sort(matrix(d_h)?).into_owned();
     let mut d_c = match d_c {
-        Some(d_c) => packing.sort(matrix(d_c)?),
+        Some(d_c) => packing.sort(matrix(d_c)?).into_owned(),
         None => Array2::zeros((batch, 0)),
     };
     let (gate_columns, extra_columns) = (C::GATES * hidden, C::EXTRAS * hidden);
@@ -240,24 +240,26 @@ pub(super) fn backward<C: Cell, T: Real>(
         let d_x: Tensor<T> = shaped(d_x.into_shared(), &saved.x_shape)?;
         sink.add(X, d_x)?;
     }
-    sink.add(H, packing.unsort(d_h.view()).into_dyn())?;
+    sink.add(H, packing.unsort(d_h).into_dyn())?;
     if let Some(cell_state) = at.cell_state {
-        sink.add(cell_state, packing.unsort(d_c.view()).into_dyn())?;
+        sink.add(cell_state, packing.unsort(d_c).into_dyn())?;
     }
 
     // d_W_ih = d_gatesᵀ·x and d_W_hh = d_hidden_gatesᵀ·h, over all steps at once
     let d_hidden_gates = if C::SUMS_GATES { &d_gates } else { &d_hidden_gates };
     let mut weights = WeightSink { packing, one_step: saved.x_shape.len() == 2, sink };
     weights.add_product(at.weight_ih, d_gates.view(), || saved.x.clone())?;
-    weights.add_product(at.weight_hh, d_hidden_gates.view(), || {
-        let all_run = packing.len() == packing.time_steps() * batch;
-        match all_run {
-            true => saved.h.clone().slice_move(s![..packing.len(), ..]),
-            false => packing.all_previous(saved.h.view()).into_shared(),
-        }
+    weights.add_product(at.weight_hh, d_hidden_gates.view(), || match packing.is_full() {
+        true => saved.h.clone().slice_move(s![..packing.len(), ..]),
+        false => packing.all_previous(saved.h.view()).into_shared(),
     })?;
-    weights.add_rows(at.bias_ih, d_gates.view())?;
-    weights.add_rows(at.bias_hh, d_hidden_gates.view())
+    // gates = .. + b_ih and hidden_gates = .. + b_hh  ⇒  d_b_ih = Σ d_gates, d_b_hh = Σ
+    // d_hidden_gates, one sum for both when the cell sums its gates
+    if C::SUMS_GATES {
+        return weights.add_rows(&[at.bias_ih, at.bias_hh], d_gates.view());
+    }
+    weights.add_rows(&[at.bias_ih], d_gates.view())?;
+    weights.add_rows(&[at.bias_hh], d_hidden_gates.view())
 }
 
 /// Adds the gradients of weights out of packed rows.
@@ -288,13 +290,18 @@ impl<T: Real> WeightSink<'_, '_, T> {
         self.sink.add_product_over_time(input, steps, a.view(), b.view())
     }
 
-    /// Adds the sum of the rows of `d`.
-    fn add_rows(&mut self, input: usize, d: ArrayView2<'_, T>) -> Result<()> {
-        if !self.splits_steps() {
-            return self.sink.add_rows_over_time(input, 0, d);
+    /// Adds the sum of the rows of `d` to each of these inputs.
+    fn add_rows(&mut self, inputs: &[usize], d: ArrayView2<'_, T>) -> Result<()> {
+        if self.splits_steps() {
+            let (d, steps) = (self.packing.unpack(d), self.packing.time_steps());
+            let mut inputs = inputs.iter();
+            return inputs.try_for_each(|&i| self.sink.add_rows_over_time(i, steps, d.view()));
         }
-        let d = self.packing.unpack(d);
-        self.sink.add_rows_over_time(input, self.packing.time_steps(), d.view())
+        if !inputs.iter().any(|&input| self.sink.wants(input)) {
+            return Ok(());
+        }
+        let sum = d.sum_axis(Axis(0)).into_dyn().into_shared();
+        inputs.iter().try_for_each(|&input| self.sink.add(input, sum.clone()))
     }
 
     /// Whether each step's contribution is kept apart.

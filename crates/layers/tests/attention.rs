@@ -1,37 +1,21 @@
-//! Linear, embedding, dropout and attention: gradients, twins, PyTorch's numbers, and what padding
-//! and batches may not change.
+//! Linear, embedding, dropout and attention as layers: PyTorch's numbers, errors, and what padding
+//! and batches may not change. Their ops are walked by `tests/gradcheck.rs` and `tests/golden.rs`.
 
 use std::sync::Arc;
 
 use ndarray::{ArrayD, Axis, IxDyn, arr1, arr2, s};
 use safetensors::SafeTensors;
 use unspool_layers::attention::{
-    self, Attention, AttentionConfig, AttentionKind, MultiHeadAttention, MultiHeadConfig,
+    Attention, AttentionConfig, AttentionKind, DotAttention, MultiHeadAttention, MultiHeadConfig,
+    composed,
 };
 use unspool_layers::dropout::Dropout;
 use unspool_layers::embedding::{self, Embedding};
 use unspool_layers::init::Init;
-use unspool_layers::linear::{self, Linear};
+use unspool_layers::linear::Linear;
 use unspool_layers::{Bound, Result};
-use unspool_tensor::cases::Case;
-use unspool_tensor::gradcheck::{Oracle, check_case};
 use unspool_tensor::random::Key;
 use unspool_tensor::{BackwardMode, Context, ParamStore, Tape, Var};
-
-fn cases() -> Vec<Case> {
-    [linear::cases(), embedding::cases(), attention::cases()].into_iter().flatten().collect()
-}
-
-#[test]
-fn gradients_agree_with_both_oracles() {
-    for case in cases() {
-        for (oracle, tolerance) in [(Oracle::Differences, 1e-9), (Oracle::DualNumbers, 1e-12)] {
-            for worst in check_case(&case, oracle, Key::new(1)).unwrap() {
-                assert!(worst.error <= tolerance, "{} by {oracle:?}: {worst:?}", case.name);
-            }
-        }
-    }
-}
 
 /// `max|a - b| ≤ tolerance·max(1, max|b|)`.
 fn close(what: &str, a: &ArrayD<f64>, b: &ArrayD<f64>, tolerance: f64) {
@@ -40,33 +24,6 @@ fn close(what: &str, a: &ArrayD<f64>, b: &ArrayD<f64>, tolerance: f64) {
     let error = a.iter().zip(b).fold(0.0, |top: f64, (a, b)| top.max((a - b).abs()));
     assert!(error <= tolerance * scale, "{what}: {error:e}");
     assert!(a.iter().all(|a| a.is_finite()), "{what}");
-}
-
-#[test]
-fn fused_ops_agree_with_their_twins() {
-    for case in cases() {
-        let key = Key::new(2);
-        let run = |fused: bool| {
-            let tape = Tape::<f64>::new(Context::sequential());
-            let inputs: Vec<_> = case.sample(key).into_iter().map(|x| tape.input(x)).collect();
-            let outputs = match fused {
-                true => tape.apply_shared(case.op.clone(), &inputs).unwrap(),
-                false => case.twin.as_ref().unwrap()(&tape, &inputs).unwrap(),
-            };
-            let values: Vec<_> = outputs.iter().map(|y| y.value().to_owned()).collect();
-            let seeds: Vec<_> = (outputs.iter().enumerate())
-                .map(|(k, &y)| (y, y.value().mapv(|x| (3.0 * x + k as f64 + 1.0).sin())))
-                .collect();
-            let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
-            let grads = inputs.iter().map(|&x| {
-                grads.wrt(x).map_or_else(|| ArrayD::zeros(x.value().raw_dim()), |d| d.to_owned())
-            });
-            values.into_iter().chain(grads).collect::<Vec<ArrayD<f64>>>()
-        };
-        for (i, (fused, twin)) in run(true).iter().zip(run(false)).enumerate() {
-            close(&format!("{} {i}", case.name), fused, &twin, 1e-11);
-        }
-    }
 }
 
 /// PyTorch's numbers; see `tests/golden/common.py` for the names.
@@ -101,23 +58,6 @@ impl Golden {
             let wanted = self.get(case, &format!("d_in.{name}"));
             close(&format!("{case} d_in.{name}"), &d, &wanted, 1e-12);
         }
-    }
-}
-
-#[test]
-fn ops_agree_with_pytorch() {
-    let golden = Golden::open();
-    for case in cases() {
-        let tape = Tape::<f64>::new(Context::sequential());
-        let inputs: Vec<_> = (case.inputs.iter())
-            .map(|input| {
-                let value = golden.get(&case.name, &format!("in.{}", input.name));
-                (input.name.to_string(), tape.input(value))
-            })
-            .collect();
-        let vars: Vec<_> = inputs.iter().map(|(_, x)| *x).collect();
-        let outputs = tape.apply_shared(case.op.clone(), &vars).unwrap();
-        golden.check(&case.name, &inputs, &outputs);
     }
 }
 
@@ -332,6 +272,54 @@ fn wrong_shapes_and_lengths_are_errors() {
         assert_eq!((context.shape(), weights.shape()), (vec![batch, 3], vec![batch, source]));
         let grads = tape.backward(context.sum_all().unwrap()).unwrap();
         assert!(grads.into_params().iter().all(|(_, d)| d.iter().all(|&d| d == 0.0)));
+    }
+}
+
+#[test]
+fn composed_attentions_say_what_does_not_fit() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let array = |shape: &[usize]| tape.input(ArrayD::<f64>::zeros(IxDyn(shape)));
+    // Two rows of three keys, of length 4.
+    for (heads, lengths) in [(0, &[3, 1][..]), (3, &[3, 1]), (2, &[3]), (2, &[3, 4])] {
+        let op = DotAttention { scale: 1.0, heads, causal: false, lengths: lengths.into() };
+        let memory = array(&[2, 3, 4]);
+        let inputs = [array(&[2, 1, 4]), memory, memory];
+        let fused = tape.apply_shared(Arc::new(op.clone()), &inputs).unwrap_err();
+        let twin = composed::dot(&op, inputs[0], memory, memory).unwrap_err();
+        assert_eq!(twin.to_string(), fused.to_string());
+    }
+    for lengths in [&[3][..], &[3, 4]] {
+        let (query, memory, v) = (array(&[2, 4]), array(&[2, 3, 4]), array(&[4]));
+        assert!(composed::additive(query, memory, v, memory, lengths).is_err(), "{lengths:?}");
+    }
+}
+
+/// Weights that queries share over the steps are cut out of the parameter once per sequence, on
+/// whatever tape a search has put its memory.
+#[test]
+fn a_step_of_attention_cuts_no_weights_and_a_stored_memory_attends_the_same() {
+    for kind in AttentionKind::ALL {
+        let config = AttentionConfig { kind, query: 4, memory: 4, size: 4, heads: 2 };
+        let mut store = ParamStore::<f32>::new();
+        let attention = Attention::new(&mut store, "a", config, INIT, KEY).unwrap();
+        let tape = Tape::new(Context::sequential());
+        let bound = Bound::training(&tape, &store);
+        let x = tape.input(random("memory", &[5, 2, 4]));
+        let query = tape.input(random("query", &[2, 4]));
+        let memory = attention.prepare(bound, x, &[5, 3]).unwrap();
+        let first = tape.len();
+        let (context, _) = attention.attend(bound, &memory, query).unwrap();
+        for node in first..tape.len() {
+            assert_ne!(tape.node(node, |node| node.op == "slice"), Some(true), "{kind}");
+        }
+
+        let other = Tape::inference(Context::sequential());
+        let bound = Bound::evaluation(&other, &store);
+        let [keys, values] = [memory.keys, memory.values].map(|part| other.constant(part.value()));
+        let stored = attention.memory(bound, keys, values, memory.lengths.clone()).unwrap();
+        let query = other.constant(query.value());
+        let (again, _) = attention.attend(bound, &stored, query).unwrap();
+        assert_eq!(again.value(), context.value(), "{kind}");
     }
 }
 

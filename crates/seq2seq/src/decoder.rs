@@ -1,5 +1,7 @@
 //! The decoder: one step at a time, from the previous token and state to scores of the next token.
 
+use std::sync::Arc;
+
 use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn};
 use unspool_layers::attention::{Attention, AttentionConfig, Memory};
 use unspool_layers::dropout::Dropout;
@@ -191,6 +193,23 @@ impl Decoder {
         let _scope = bound.tape().scope("decoder");
         let Some(attention) = &self.attention else { return Ok(None) };
         Ok(Some(attention.prepare(bound, memory, lengths)?))
+    }
+
+    /// Keys and values that another memory had, as the memory of this tape; `None` without
+    /// attention.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn memory<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        keys: Var<'t, T>,
+        values: Var<'t, T>,
+        lengths: Arc<[usize]>,
+    ) -> Result<Option<Memory<'t, T>>> {
+        let _scope = bound.tape().scope("decoder");
+        let Some(attention) = &self.attention else { return Ok(None) };
+        Ok(Some(attention.memory(bound, keys, values, lengths)?))
     }
 
     /// The state before the first step, from the bridge's states of `rows` rows.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ndarray::Axis;
 use unspool_decode::{StepModel, StepOutput};
 use unspool_layers::Bound;
-use unspool_layers::attention::Memory;
 use unspool_layers::recurrent::State;
 use unspool_tensor::{Real, Tape, Tensor, Var};
 
@@ -88,11 +87,13 @@ impl<T: Real> StepModel for Seq2Seq<T> {
             recurrent: State { h: vars(&state.hidden), c: vars(&state.cell) },
             fed: state.fed.clone().map(|fed| tape.constant(fed)),
         };
-        let memory = state.memory.as_ref().map(|memory| Memory {
-            keys: tape.constant(memory.keys.clone()),
-            values: tape.constant(memory.values.clone()),
-            lengths: memory.lengths.clone(),
-        });
+        let memory = match &state.memory {
+            Some(StoredMemory { keys, values, lengths }) => {
+                let (keys, values) = (tape.constant(keys.clone()), tape.constant(values.clone()));
+                self.decoder().memory(bound, keys, values, lengths.clone())?
+            }
+            None => None,
+        };
         let step = self.decoder().step(bound, memory.as_ref(), tokens, &before, state.time)?;
         let logits = self.decoder().logits(bound, step.features, state.time)?;
         let log_probs = logits.log_softmax(1)?.value();

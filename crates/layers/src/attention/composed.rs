@@ -4,12 +4,15 @@ use ndarray::ArrayD;
 use unspool_tensor::{Error, Real, Result, Var};
 
 use super::dot::DotAttention;
+use super::rows::check_lengths;
+
+const NAME: &str = "attention";
 
 /// [`AdditiveAttention`](super::AdditiveAttention) out of primitive ops; the same inputs and
 /// outputs.
 ///
 /// # Errors
-/// The shapes do not fit.
+/// The shapes or the lengths do not fit.
 pub fn additive<'t, T: Real>(
     query: Var<'t, T>,
     keys: Var<'t, T>,
@@ -19,6 +22,7 @@ pub fn additive<'t, T: Real>(
 ) -> Result<(Var<'t, T>, Var<'t, T>)> {
     let [batch, source, size] = axes(keys)?;
     let [.., memory] = axes(values)?;
+    check_lengths(NAME, lengths, batch, source)?;
     let activations = (query.reshape(&[batch, 1, size])? + keys)?.tanh()?;
     let scores = (activations * v)?.sum(2)?;
     let present = ArrayD::from_shape_fn(vec![batch, source], |at| at[1] < lengths[at[0]]);
@@ -30,7 +34,7 @@ pub fn additive<'t, T: Real>(
 /// [`DotAttention`] out of primitive ops; the same inputs and outputs.
 ///
 /// # Errors
-/// The shapes do not fit.
+/// The shapes or the lengths do not fit, or the heads do not divide the sizes.
 pub fn dot<'t, T: Real>(
     op: &DotAttention,
     query: Var<'t, T>,
@@ -38,6 +42,7 @@ pub fn dot<'t, T: Real>(
     values: Var<'t, T>,
 ) -> Result<(Var<'t, T>, Var<'t, T>)> {
     let ([batch, queries, size], [_, source, memory]) = (axes(query)?, axes(values)?);
+    op.check(batch, source, [size, memory])?;
     let heads = op.heads;
     // [B, L, h·d] → [B·h, L, d]
     let apart = |x: Var<'t, T>, rows: usize, width: usize| -> Result<Var<'t, T>> {
@@ -63,5 +68,5 @@ pub fn dot<'t, T: Real>(
 
 fn axes<T: Real>(x: Var<'_, T>) -> Result<[usize; 3]> {
     let shape = x.shape();
-    (shape[..].try_into()).map_err(|_| Error::shape("attention", &shape, "has not three axes"))
+    (shape[..].try_into()).map_err(|_| Error::shape(NAME, &shape, "has not three axes"))
 }

@@ -107,13 +107,18 @@ struct Look {
 }
 
 impl DotAttention {
-    fn check(&self, sizes: Sizes) -> Result<()> {
-        let Sizes { size, memory, .. } = sizes;
+    /// Checks heads and lengths against the axes: B, S, and `[D, M]`.
+    pub(super) fn check(
+        &self,
+        batch: usize,
+        source: usize,
+        [size, memory]: [usize; 2],
+    ) -> Result<()> {
         if self.heads == 0 || size % self.heads != 0 || memory % self.heads != 0 {
             let problem = format!("{} heads do not divide {size} and {memory}", self.heads);
             return Err(Error::invalid(NAME, problem));
         }
-        check_lengths(NAME, &self.lengths, sizes.batch, sizes.source)
+        check_lengths(NAME, &self.lengths, batch, source)
     }
 
     /// All heads and queries of row `b`.
@@ -137,8 +142,8 @@ impl<T: Real> Op<T> for DotAttention {
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [query, keys, values] = inputs_of(NAME, inputs)?;
         let sizes = Sizes::new(query, keys, values)?;
-        self.check(sizes)?;
-        let Sizes { batch, queries, source, memory, .. } = sizes;
+        let Sizes { batch, queries, source, size, memory } = sizes;
+        self.check(batch, source, [size, memory])?;
         let (heads, scale) = (self.heads, T::from_f64(self.scale));
         let of_row = heads * queries * source;
         let mut contexts = vec![T::zero(); batch * queries * memory];

@@ -5,7 +5,8 @@
 //! - [`AdditiveAttention`] and [`DotAttention`] are the fused ops beneath, [`composed`] their
 //!   twins.
 //!
-//! Padding is masked by length: a row's keys from `lengths[b]` on are never read.
+//! Padding is masked by length: the fused ops never read a row's keys from `lengths[b]` on. The
+//! layers project keys before that, padding and all, so there it has to be finite.
 
 mod additive;
 pub mod composed;
@@ -24,8 +25,8 @@ use unspool_tensor::{Error, ParamId, ParamStore, Real, Result, Var};
 
 pub use self::additive::{AdditiveAttention, AdditiveSaved};
 pub use self::dot::{DotAttention, DotSaved};
-use self::multi_head::batch_major;
 pub use self::multi_head::{MultiHeadAttention, MultiHeadConfig, average_heads};
+use self::multi_head::{Projection, batch_major};
 use crate::Bound;
 use crate::init::Init;
 use crate::linear::{Linear, linear};
@@ -125,8 +126,9 @@ enum Scorer {
     MultiHead(MultiHeadAttention),
 }
 
-/// What [`Attention::prepare`] computes once per sequence. Its first axis is the batch: a search
-/// may select and repeat the rows of all three parts, and put them together again.
+/// What [`Attention::prepare`] computes once per sequence. The first axis of keys, values and
+/// lengths is the batch: a search may select and repeat the rows of all three, and put them
+/// together again by [`Attention::memory`].
 #[derive(Clone, Debug)]
 pub struct Memory<'t, T: Real> {
     /// What queries are compared to: `[B, S, A]`, or `[B, S, Q]` for the dot products.
@@ -135,6 +137,9 @@ pub struct Memory<'t, T: Real> {
     pub values: Var<'t, T>,
     /// How many vectors each row has; the others are padding.
     pub lengths: Arc<[usize]>,
+    /// What queries are projected by when that is cut out of a larger weight. It is cut once per
+    /// sequence: the gradient of a slice is an array of the whole weight's size.
+    query_projection: Option<Projection<'t, T>>,
 }
 
 impl Attention {
@@ -204,7 +209,9 @@ impl Attention {
     /// encoder's outputs, of which the first `lengths[b]` of row b are not padding.
     ///
     /// The keys of general attention are projected here, in one product over all of S, and not the
-    /// queries, which come one step at a time.
+    /// queries, which come one step at a time. Projections run over the padding, too, and into the
+    /// gradients of their weights: what it holds must be finite, and is best zero, as the encoder's
+    /// outputs are there. Beyond that no padding is read.
     ///
     /// # Errors
     /// The shape or the lengths do not fit.
@@ -237,7 +244,29 @@ impl Attention {
             }
             Scorer::MultiHead(heads) => (heads.keys(bound, memory)?, heads.values(bound, memory)?),
         };
-        Ok(Memory { keys, values, lengths: lengths.into() })
+        self.memory(bound, keys, values, lengths.into())
+    }
+
+    /// The memory that has these keys and values, which another one had, and maybe another tape.
+    ///
+    /// # Errors
+    /// Those of the ops; parts that do not fit each other are [`attend`](Self::attend)'s errors.
+    pub fn memory<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        keys: Var<'t, T>,
+        values: Var<'t, T>,
+        lengths: Arc<[usize]>,
+    ) -> Result<Memory<'t, T>> {
+        let query_projection = match &self.scorer {
+            Scorer::Concat { weight, .. } => {
+                let weight = bound.param(*weight).slice(1, 0..self.config.query)?;
+                Some(Projection { weight, bias: None })
+            }
+            Scorer::MultiHead(heads) => Some(heads.query_projection(bound)?),
+            Scorer::Additive { .. } | Scorer::Dot { .. } | Scorer::General { .. } => None,
+        };
+        Ok(Memory { keys, values, lengths, query_projection })
     }
 
     /// One step: the query `[B, Q]` → the context `[B, M]`, and the weights `[B, S]`, which are the
@@ -272,17 +301,19 @@ impl Attention {
             let source = keys.shape()[1];
             Ok((context.reshape(&[batch, self.config.memory])?, weights.reshape(&[batch, source])?))
         };
+        let projected = |query: Var<'t, T>| match memory.query_projection {
+            Some(projection) => projection.apply(query),
+            None => Err(Error::invalid(NAME, "the memory is another attention's")),
+        };
         match &self.scorer {
             Scorer::Additive { query: projection, v, .. } => {
                 additive(projection.forward(bound, query)?, *v)
             }
-            Scorer::Concat { weight, v } => {
-                let weight = bound.param(*weight).slice(1, 0..size)?;
-                additive(linear(query, weight, None)?, *v)
-            }
+            Scorer::Concat { v, .. } => additive(projected(query)?, *v),
             Scorer::Dot { scale } => dot(*scale),
             Scorer::General { .. } => dot(1.0),
             Scorer::MultiHead(heads) => {
+                let query = projected(query)?;
                 let (context, weights) = heads.step(bound, query, keys, values, lengths.clone())?;
                 let source = keys.shape()[1];
                 Ok((context, average_heads(weights)?.reshape(&[batch, source])?))

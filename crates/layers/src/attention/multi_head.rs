@@ -59,6 +59,22 @@ enum InWeight {
     Apart([ParamId; 3]),
 }
 
+/// A linear map whose weight and bias stand on the tape.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Projection<'t, T: Real> {
+    /// `[D, Q]`.
+    pub weight: Var<'t, T>,
+    /// `[D]`.
+    pub bias: Option<Var<'t, T>>,
+}
+
+impl<'t, T: Real> Projection<'t, T> {
+    /// `[.., Q]` → `[.., D]`.
+    pub fn apply(self, x: Var<'t, T>) -> Result<Var<'t, T>> {
+        linear(x, self.weight, self.bias)
+    }
+}
+
 /// Which of the three input projections.
 #[derive(Clone, Copy, Debug)]
 enum Part {
@@ -125,7 +141,7 @@ impl MultiHeadAttention {
         lengths: &[usize],
         causal: bool,
     ) -> Result<(Var<'t, T>, Var<'t, T>)> {
-        let query = batch_major(self.project(bound, Part::Query, query)?)?;
+        let query = batch_major(self.projection(bound, Part::Query)?.apply(query)?)?;
         let keys = self.keys(bound, key)?;
         let values = self.values(bound, value)?;
         let (contexts, weights) = self.look(query, keys, values, lengths.into(), causal)?;
@@ -137,7 +153,7 @@ impl MultiHeadAttention {
     /// # Errors
     /// The shape does not fit.
     pub fn keys<'t, T: Real>(&self, bound: Bound<'t, T>, x: Var<'t, T>) -> Result<Var<'t, T>> {
-        batch_major(self.project(bound, Part::Key, x)?)
+        batch_major(self.projection(bound, Part::Key)?.apply(x)?)
     }
 
     /// Projects values `[S, B, N]` → `[B, S, D]`: once per sequence.
@@ -145,15 +161,20 @@ impl MultiHeadAttention {
     /// # Errors
     /// The shape does not fit.
     pub fn values<'t, T: Real>(&self, bound: Bound<'t, T>, x: Var<'t, T>) -> Result<Var<'t, T>> {
-        batch_major(self.project(bound, Part::Value, x)?)
+        batch_major(self.projection(bound, Part::Value)?.apply(x)?)
     }
 
-    /// One query for each row of the batch, `[B, Q]`, against projected keys and values `[B, S, D]`
-    /// → `[B, O]`, and the weights of each head, `[B, heads, 1, S]`.
-    ///
-    /// # Errors
-    /// The shapes or the lengths do not fit.
-    pub fn step<'t, T: Real>(
+    /// The projection of queries, `[.., Q]` → `[.., D]`: once per sequence.
+    pub(super) fn query_projection<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+    ) -> Result<Projection<'t, T>> {
+        self.projection(bound, Part::Query)
+    }
+
+    /// One projected query for each row of the batch, `[B, D]`, against projected keys and values
+    /// `[B, S, D]` → `[B, O]`, and the weights of each head, `[B, heads, 1, S]`.
+    pub(super) fn step<'t, T: Real>(
         &self,
         bound: Bound<'t, T>,
         query: Var<'t, T>,
@@ -162,7 +183,6 @@ impl MultiHeadAttention {
         lengths: Arc<[usize]>,
     ) -> Result<(Var<'t, T>, Var<'t, T>)> {
         let batch = query.shape().first().copied().unwrap_or(0);
-        let query = self.project(bound, Part::Query, query)?;
         let query = query.reshape(&[batch, 1, self.config.size])?;
         let (contexts, weights) = self.look(query, keys, values, lengths, false)?;
         let contexts = contexts.reshape(&[batch, self.config.size])?;
@@ -186,20 +206,19 @@ impl MultiHeadAttention {
         Ok((contexts, weights))
     }
 
-    /// `[.., Q]`, `[.., K]` or `[.., N]` → `[.., D]`.
-    fn project<'t, T: Real>(
+    /// `[.., Q]`, `[.., K]` or `[.., N]` → `[.., D]`, its weights cut out of the parameters.
+    fn projection<'t, T: Real>(
         &self,
         bound: Bound<'t, T>,
         part: Part,
-        x: Var<'t, T>,
-    ) -> Result<Var<'t, T>> {
+    ) -> Result<Projection<'t, T>> {
         let (size, part) = (self.config.size, part as usize);
         let rows = part * size..(part + 1) * size;
         let weight = match self.in_weight {
             InWeight::Packed(weight) => bound.param(weight).slice(0, rows.clone())?,
             InWeight::Apart(weights) => bound.param(weights[part]),
         };
-        linear(x, weight, Some(bound.param(self.in_bias).slice(0, rows)?))
+        Ok(Projection { weight, bias: Some(bound.param(self.in_bias).slice(0, rows)?) })
     }
 }
 

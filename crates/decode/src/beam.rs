@@ -76,6 +76,7 @@ pub fn beam_search<M: StepModel + ?Sized>(
     options.check()?;
     let mut results = vec![Vec::new(); search.max_lengths.len()];
     let mut history = History::default();
+    let mut attention_rows: Vec<Option<usize>> = Vec::new();
     let mut candidates = Vec::new();
     let mut out = StepOutput::default();
     // Row r of the batch is hypothesis open[r]; those of a sentence stand together, best first.
@@ -108,6 +109,8 @@ pub fn beam_search<M: StepModel + ?Sized>(
                     pool.add(hypothesis.node, hypothesis.score, false);
                 }
             }
+            attention_rows.clear();
+            attention_rows.resize(group.len(), None);
             for candidate in &candidates {
                 let Candidate { slot, token, score, .. } = *candidate;
                 let parent = group[slot].node;
@@ -116,7 +119,10 @@ pub fn beam_search<M: StepModel + ?Sized>(
                     continue;
                 }
                 let origin = first_row + slot;
-                let attention = pool.history.keep_attention(out.attention.get(origin));
+                // One row for all that grow from the slot.
+                let attention = attention_rows[slot]
+                    .or_else(|| pool.history.keep_attention(out.attention.get(origin)));
+                attention_rows[slot] = attention;
                 let node = Some(pool.history.push(parent, token, attention));
                 if step + 1 < search.max_lengths[sentence] {
                     let token = Some(token);

@@ -95,6 +95,18 @@ impl Context {
         self.pool.as_ref().map_or(1, |pool| pool.current_num_threads())
     }
 
+    /// The same on one thread.
+    pub fn on_one_thread(&self) -> Self {
+        self.for_shard(self.first_example)
+    }
+
+    /// Whether `multiply_adds` of work are enough for more than one thread.
+    pub fn parallel(&self, multiply_adds: usize) -> bool {
+        // Below this, a second thread costs more than it brings.
+        const PARALLEL_FROM: usize = 1 << 18;
+        self.threads() > 1 && multiply_adds >= PARALLEL_FROM
+    }
+
     /// The random key of a named site, such as `"encoder.l0.dropout"`.
     pub fn key(&self, site: &str) -> Key {
         self.key.named(site)
@@ -106,10 +118,14 @@ impl Context {
     }
 
     /// Runs `work` inside the context's thread pool, so that rayon's parallel iterators use it.
+    /// Without a pool, they run in one of a single thread, never in rayon's own.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(work),
-            None => work(),
+            None => match ThreadPoolBuilder::new().num_threads(1).build() {
+                Ok(pool) => pool.install(work),
+                Err(_) => work(),
+            },
         }
     }
 }

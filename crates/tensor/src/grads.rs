@@ -1,6 +1,8 @@
 //! Gradients: what comes in from an op's outputs, where an op puts those of its inputs, and the
 //! result.
 
+use std::ops::Range;
+
 use ndarray::{ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, s};
 
 use crate::kernels::matmul;
@@ -179,16 +181,16 @@ impl<'a, T: Real> GradSink<'a, T> {
         a: ArrayView2<'_, T>,
         b: ArrayView2<'_, T>,
     ) -> Result<()> {
+        if a.nrows() != b.nrows() {
+            return Err(Error::shapes(self.op, a.shape(), b.shape(), "have different rows"));
+        }
         if !self.is_recording() || time_steps == 0 {
             return self.add_product(input, a.t(), b);
         }
-        let batch = a.nrows() / time_steps;
-        for time in 0..time_steps {
-            let rows = s![time * batch..(time + 1) * batch, ..];
-            self.at_time(time);
-            self.add_product(input, a.slice(rows).t(), b.slice(rows))?;
-        }
-        Ok(())
+        self.for_each_time(time_steps, a.nrows(), |sink, rows| {
+            let (a, b) = (a.slice(s![rows.clone(), ..]), b.slice(s![rows, ..]));
+            sink.add_product(input, a.t(), b)
+        })
     }
 
     /// Adds the sum of the rows of `d [T·B, N]` to the gradient of a bias `[N]`: over all time
@@ -208,12 +210,29 @@ impl<'a, T: Real> GradSink<'a, T> {
         if !self.is_recording() || time_steps == 0 {
             return self.add(input, d.sum_axis(Axis(0)).into_dyn());
         }
-        let batch = d.nrows() / time_steps;
+        self.for_each_time(time_steps, d.nrows(), |sink, rows| {
+            sink.add(input, d.slice(s![rows, ..]).sum_axis(Axis(0)).into_dyn())
+        })
+    }
+
+    /// Calls `add` with the range of rows of each time step, under that step's label.
+    fn for_each_time(
+        &mut self,
+        time_steps: usize,
+        rows: usize,
+        add: impl Fn(&mut Self, Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        if !rows.is_multiple_of(time_steps) {
+            let problem = format!("is not one batch for each of {time_steps} time steps");
+            return Err(Error::shape(self.op, &[rows], problem));
+        }
+        let batch = rows / time_steps;
+        let outer = self.time;
         for time in 0..time_steps {
             self.at_time(time);
-            let rows = d.slice(s![time * batch..(time + 1) * batch, ..]);
-            self.add(input, rows.sum_axis(Axis(0)).into_dyn())?;
+            add(self, time * batch..(time + 1) * batch)?;
         }
+        self.time = outer;
         Ok(())
     }
 

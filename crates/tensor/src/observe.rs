@@ -63,6 +63,8 @@ impl<T: Real, O: Observer<T>> Observer<T> for Rc<RefCell<O>> {
 }
 
 /// Finds the first node whose outputs, or incoming gradients, are not finite.
+///
+/// An output of negative infinity is the log-probability of a masked element, and no fault.
 #[derive(Clone, Debug, Default)]
 pub struct NonFinite {
     /// Where it happened, in words; `None` while all is finite.
@@ -70,8 +72,14 @@ pub struct NonFinite {
 }
 
 impl NonFinite {
-    fn look<T: Real>(&mut self, node: &Node<'_, T>, what: &str, array: &Tensor<T>) {
-        if self.first.is_none() && !array.iter().all(|x| x.finite()) {
+    fn look<T: Real>(
+        &mut self,
+        node: &Node<'_, T>,
+        what: &str,
+        array: &Tensor<T>,
+        fault: fn(&T) -> bool,
+    ) {
+        if self.first.is_none() && array.iter().any(fault) {
             let time = node.time.map_or(String::new(), |t| format!(" at time {t}"));
             let scope = if node.scope.is_empty() { "" } else { " in " };
             self.first = Some(format!(
@@ -85,7 +93,9 @@ impl NonFinite {
 impl<T: Real> Observer<T> for NonFinite {
     fn forward(&mut self, node: &Node<'_, T>) {
         for output in node.outputs {
-            self.look(node, "the output", output);
+            self.look(node, "the output", output, |x| {
+                !x.finite() && x.to_f64() != f64::NEG_INFINITY
+            });
         }
     }
 
@@ -97,7 +107,7 @@ impl<T: Real> Observer<T> for NonFinite {
     ) {
         for k in 0..node.outputs.len() {
             if let Some(d) = d_outputs.get(k) {
-                self.look(node, "the incoming gradient", d);
+                self.look(node, "the incoming gradient", d, |x| !x.finite());
             }
         }
     }

@@ -41,9 +41,10 @@ impl<T: Real> ParamStore<T> {
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<Tensor<T>>) -> Result<ParamId> {
         let name = name.into();
         let id = ParamId(self.params.len());
-        if self.by_name.insert(name.clone(), id).is_some() {
+        if self.by_name.contains_key(&name) {
             return Err(Error::invalid("parameters", format!("{name:?} is there twice")));
         }
+        self.by_name.insert(name.clone(), id);
         self.params.push((name, value.into()));
         Ok(id)
     }
@@ -64,16 +65,25 @@ impl<T: Real> ParamStore<T> {
     }
 
     /// A parameter's value.
+    ///
+    /// # Panics
+    /// The store has no such parameter: the number is another store's.
     pub fn get(&self, id: ParamId) -> &Tensor<T> {
         &self.params[id.0].1
     }
 
     /// A parameter's value, to change. Tapes that hold it must be gone by then, or it is copied.
+    ///
+    /// # Panics
+    /// The store has no such parameter: the number is another store's.
     pub fn get_mut(&mut self, id: ParamId) -> &mut Tensor<T> {
         &mut self.params[id.0].1
     }
 
     /// A parameter's name.
+    ///
+    /// # Panics
+    /// The store has no such parameter: the number is another store's.
     pub fn name(&self, id: ParamId) -> &str {
         &self.params[id.0].0
     }
@@ -87,6 +97,9 @@ impl<T: Real> ParamStore<T> {
     ///
     /// # Errors
     /// The shapes differ.
+    ///
+    /// # Panics
+    /// The store has no such parameter: the number is another store's.
     pub fn set(&mut self, id: ParamId, value: impl Into<Tensor<T>>) -> Result<()> {
         let (name, old) = &mut self.params[id.0];
         let value = value.into();

@@ -35,6 +35,8 @@ pub struct Tape<T: Real> {
     observer: RefCell<Option<Box<dyn Observer<T>>>>,
     scope: RefCell<Rc<str>>,
     time: Cell<Option<usize>>,
+    /// How many ops have run, recorded or not.
+    runs: Cell<usize>,
 }
 
 struct Inner<T: Real> {
@@ -128,6 +130,7 @@ impl<T: Real> Tape<T> {
             observer: RefCell::new(None),
             scope: RefCell::new(Rc::from("")),
             time: Cell::new(None),
+            runs: Cell::new(0),
         }
     }
 
@@ -204,35 +207,41 @@ impl<T: Real> Tape<T> {
         let values: Vec<Tensor<T>> = inputs.iter().map(|input| input.value()).collect();
         let (outputs, saved) = op.run_forward(&self.context, &values)?;
 
-        let mut inner = self.inner.borrow_mut();
-        let needs_grad = slots.iter().any(|&slot| inner.needs_grad[slot]);
-        let first_output = inner.values.len();
-        let count = outputs.len();
-        if let Some(observer) = &mut *self.observer.borrow_mut() {
+        let (scope, time) = (self.scope.borrow().clone(), self.time.get());
+        let (name, index, count) = (op.op_name(), self.runs.get(), outputs.len());
+        self.runs.set(index + 1);
+        let first_output = {
+            let mut inner = self.inner.borrow_mut();
+            let needs_grad = slots.iter().any(|&slot| inner.needs_grad[slot]);
+            let first_output = inner.values.len();
+            inner.values.extend(outputs.iter().cloned());
+            inner.needs_grad.resize(first_output + count, needs_grad);
+            if self.records {
+                inner.nodes.push(Recorded {
+                    op,
+                    scope: scope.clone(),
+                    time,
+                    inputs: slots.clone(),
+                    first_output,
+                    outputs: count,
+                    saved: needs_grad.then_some(saved),
+                });
+            }
+            first_output
+        };
+        // Nothing is borrowed here: the observer may use the tape.
+        self.tell(|observer| {
             observer.forward(&Node {
-                index: inner.nodes.len(),
-                op: op.op_name(),
-                scope: &self.scope.borrow(),
-                time: self.time.get(),
+                index,
+                op: name,
+                scope: &scope,
+                time,
                 input_slots: &slots,
                 first_output_slot: first_output,
                 inputs: &values,
                 outputs: &outputs,
             });
-        }
-        inner.values.extend(outputs);
-        inner.needs_grad.resize(first_output + count, needs_grad);
-        if self.records {
-            inner.nodes.push(Recorded {
-                op,
-                scope: self.scope.borrow().clone(),
-                time: self.time.get(),
-                inputs: slots,
-                first_output,
-                outputs: count,
-                saved: needs_grad.then_some(saved),
-            });
-        }
+        });
         Ok((first_output..first_output + count).map(|slot| Var { tape: self, slot }).collect())
     }
 
@@ -257,11 +266,11 @@ impl<T: Real> Tape<T> {
         outputs: &[(Var<'_, T>, ArrayD<T>)],
         mode: BackwardMode,
     ) -> Result<Grads<T>> {
-        let inner = self.inner.borrow();
         let recording = mode == BackwardMode::Recording;
-        let mut grads: Vec<Option<Tensor<T>>> = vec![None; inner.values.len()];
+        let (slots, nodes) = (self.inner.borrow().values.len(), self.len());
+        let mut grads: Vec<Option<Tensor<T>>> = vec![None; slots];
         let mut record: Vec<Vec<Contribution<T>>> =
-            if recording { vec![Vec::new(); inner.values.len()] } else { Vec::new() };
+            if recording { vec![Vec::new(); slots] } else { Vec::new() };
         for (var, d) in outputs {
             if !std::ptr::eq(var.tape, self) {
                 return Err(Error::invalid("backward", "was given a variable of another tape"));
@@ -275,7 +284,9 @@ impl<T: Real> Tape<T> {
                 none => *none = Some(d.clone().into_shared()),
             }
         }
-        for (index, node) in inner.nodes.iter().enumerate().rev() {
+        for index in (0..nodes).rev() {
+            let inner = self.inner.borrow();
+            let node = &inner.nodes[index];
             let Some(saved) = &node.saved else { continue };
             let produced = node.first_output..node.first_output + node.outputs;
             if grads[produced.clone()].iter().all(Option::is_none) {
@@ -296,11 +307,12 @@ impl<T: Real> Tape<T> {
             let mut sink =
                 GradSink::new(&self.context, op, &slots, &input_shapes, &mut grads, record_here);
             node.op.run_backward(&self.context, saved.as_ref(), &d_outputs, &mut sink)?;
-            if let Some(observer) = &mut *self.observer.borrow_mut() {
-                let inputs: Vec<_> =
-                    node.inputs.iter().map(|&slot| inner.values[slot].clone()).collect();
+            // Nothing stays borrowed: the observer may use the tape.
+            drop(inner);
+            self.tell(|observer| {
                 // A slot may be several inputs of the node; its contributions are there once.
-                let mut input_slots = node.inputs.clone();
+                let slots = self.node(index, |node| node.input_slots.to_vec());
+                let mut input_slots = slots.unwrap_or_default();
                 input_slots.sort_unstable();
                 input_slots.dedup();
                 let contributions: Vec<_> = input_slots
@@ -310,29 +322,27 @@ impl<T: Real> Tape<T> {
                     .filter(|contribution| contribution.node == index)
                     .cloned()
                     .collect();
-                let node = Node {
-                    index,
-                    op: node.op.op_name(),
-                    scope: &node.scope,
-                    time: node.time,
-                    input_slots: &node.inputs,
-                    first_output_slot: node.first_output,
-                    inputs: &inputs,
-                    outputs: &inner.values[produced],
-                };
-                observer.backward(&node, &d_outputs, &contributions);
-            }
+                self.node(index, |node| observer.backward(node, &d_outputs, &contributions));
+            });
         }
-        let params = inner.params.iter().map(|(&id, &slot)| (id, slot)).collect();
+        let params = self.inner.borrow().params.iter().map(|(&id, &slot)| (id, slot)).collect();
         Ok(Grads { by_slot: grads, params, contributions: record })
     }
 
-    /// How many nodes there are.
+    /// Shows something to the observer. It is taken out meanwhile, so that it may use the tape: what
+    /// it runs there is not told to it, and an observer that it puts in its place stays.
+    fn tell(&self, show: impl FnOnce(&mut dyn Observer<T>)) {
+        let Some(mut observer) = self.observer.take() else { return };
+        show(observer.as_mut());
+        self.observer.borrow_mut().get_or_insert(observer);
+    }
+
+    /// How many nodes are recorded: none on a tape for inference.
     pub fn len(&self) -> usize {
         self.inner.borrow().nodes.len()
     }
 
-    /// Whether nothing has run.
+    /// Whether no node is recorded.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -342,15 +352,21 @@ impl<T: Real> Tape<T> {
         let inner = self.inner.borrow();
         let node = inner.nodes.get(index)?;
         let inputs: Vec<_> = node.inputs.iter().map(|&slot| inner.values[slot].clone()).collect();
+        let produced = node.first_output..node.first_output + node.outputs;
+        let outputs = inner.values[produced].to_vec();
+        let (op, scope, time) = (node.op.op_name(), node.scope.clone(), node.time);
+        let (input_slots, first_output_slot) = (node.inputs.clone(), node.first_output);
+        // `look` may use the tape.
+        drop(inner);
         Some(look(&Node {
             index,
-            op: node.op.op_name(),
-            scope: &node.scope,
-            time: node.time,
-            input_slots: &node.inputs,
-            first_output_slot: node.first_output,
+            op,
+            scope: &scope,
+            time,
+            input_slots: &input_slots,
+            first_output_slot,
             inputs: &inputs,
-            outputs: &inner.values[node.first_output..node.first_output + node.outputs],
+            outputs: &outputs,
         }))
     }
 
@@ -391,6 +407,7 @@ impl<T: Real> Tape<T> {
         inner.nodes.clear();
         inner.params.clear();
         self.time.set(None);
+        self.runs.set(0);
     }
 }
 

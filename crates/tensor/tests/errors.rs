@@ -174,6 +174,7 @@ fn every_op_names_itself_and_the_shapes() {
             |v| v[0].layer_norm(v[1], v[2], -1.0),
             "layer_norm: an epsilon of -1",
         ),
+        (&[&[3], &[3], &[3]], |v| v[0].layer_norm(v[1], v[2], 0.0), "layer_norm: an epsilon of 0"),
         (
             &[&[2, 5]],
             |v| loss(v[0], &[1, 2, 3], PLAIN),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ndarray::{ArrayD, IxDyn, arr0, arr1, arr2};
 use unspool_tensor::observe::{Node, NonFinite, Observer};
 use unspool_tensor::{
-    BackwardMode, Context, Contribution, Error, OutputGrads, Result, Tape, Tensor, Var,
+    BackwardMode, Context, Contribution, Error, OutputGrads, ParamStore, Result, Tape, Tensor, Var,
 };
 
 type Function = for<'t> fn(Var<'t, f64>) -> Result<Var<'t, f64>>;
@@ -256,4 +256,60 @@ fn only_scalars_have_a_gradient_without_a_seed() {
         wrong.unwrap_err().to_string(),
         "backward: shapes [2] and [] of an output and its gradient differ"
     );
+}
+
+/// Uses the tape that it watches, through a pointer that both share.
+struct Meddler(Rc<Tape<f64>>);
+
+impl Observer<f64> for Meddler {
+    fn forward(&mut self, node: &Node<'_, f64>) {
+        assert_eq!(self.0.len(), node.index + 1);
+        self.0.constant(arr1(&[1.0]));
+    }
+
+    fn backward(&mut self, _: &Node<'_, f64>, _: &OutputGrads<'_, f64>, _: &[Contribution<f64>]) {
+        (self.0.input(arr1(&[1.0])) * 2.0).unwrap();
+    }
+}
+
+#[test]
+fn observers_and_lookers_may_use_the_tape() {
+    let tape = Rc::new(Tape::new(Context::sequential()));
+    tape.observe(Meddler(tape.clone()));
+    let x = tape.input(arr1(&[3.0]));
+    let y = ((x * x).unwrap() * 2.0).unwrap();
+    assert_eq!(tape.backward(y).unwrap().wrt(x).unwrap(), &arr1(&[12.0]).into_dyn());
+    let seen = tape.node(0, |node| tape.constant(node.outputs[0].clone()).value());
+    assert_eq!(seen, Some(arr1(&[9.0]).into_dyn().into_shared()));
+}
+
+#[test]
+fn nodes_are_numbered_on_tapes_for_inference_too() {
+    #[derive(Default)]
+    struct Indices(Vec<usize>);
+    impl Observer<f64> for Indices {
+        fn forward(&mut self, node: &Node<'_, f64>) {
+            self.0.push(node.index);
+        }
+    }
+    let tape = Tape::inference(Context::sequential());
+    let seen = Rc::new(RefCell::new(Indices::default()));
+    tape.observe(seen.clone());
+    let x = tape.input(arr1(&[3.0]));
+    (((x * x).unwrap() + x).unwrap() * 2.0).unwrap();
+    assert_eq!(seen.borrow().0, [0, 1, 2]);
+    assert!(tape.is_empty());
+}
+
+#[test]
+fn a_name_that_is_taken_leaves_the_store_as_it_was() {
+    let mut store = ParamStore::<f64>::new();
+    let first = store.add("weight", arr1(&[1.0]).into_dyn()).unwrap();
+    assert!(store.add("weight", arr1(&[2.0]).into_dyn()).is_err());
+    assert_eq!((store.find("weight"), store.len()), (Some(first), 1));
+}
+
+#[test]
+fn a_sequential_context_runs_parallel_iterators_on_one_thread() {
+    assert_eq!(Context::sequential().install(rayon::current_num_threads), 1);
 }

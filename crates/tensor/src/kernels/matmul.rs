@@ -14,9 +14,6 @@ use rayon::prelude::*;
 
 use crate::{Context, Real};
 
-/// Below this number of multiply-adds, a second thread costs more than it brings.
-const PARALLEL_FROM: usize = 1 << 18;
-
 /// The product, with the variant and the threads that the context asks for.
 ///
 /// Shapes: `a [M, K]`, `b [K, N]`, `c [M, N]`; the callers have checked them.
@@ -31,7 +28,7 @@ pub fn product<T: Real>(
     let run = if context.kernels().is_naive() { naive } else { T::fast_product };
     let (m, n, k) = (c.nrows(), c.ncols(), a.ncols());
     let threads = context.threads();
-    if threads == 1 || m.saturating_mul(n).saturating_mul(k) < PARALLEL_FROM {
+    if !context.parallel(m.saturating_mul(n).saturating_mul(k)) {
         return run(a, b, accumulate, c);
     }
     // Each thread takes a band of rows, or of columns when there are more of these.

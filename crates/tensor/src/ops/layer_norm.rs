@@ -49,7 +49,7 @@ impl<T: Real> Op<T> for LayerNorm {
                 return Err(Error::shapes("layer_norm", x.shape(), weight.shape(), problem));
             }
         }
-        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
             return Err(Error::invalid("layer_norm", format!("an epsilon of {}", self.epsilon)));
         }
         let count = T::from_f64(width as f64);
@@ -124,7 +124,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// [`LayerNorm`].
     ///
     /// # Errors
-    /// The shapes do not fit, or epsilon is negative.
+    /// The shapes do not fit, or epsilon is not positive.
     pub fn layer_norm(self, gain: Self, bias: Self, epsilon: f64) -> Result<Self> {
         let [y] = self.tape().apply(LayerNorm { epsilon }, &[self, gain, bias])?;
         Ok(y)

@@ -193,15 +193,16 @@ fn transposed<T>(x: ArrayView3<'_, T>) -> ArrayView3<'_, T> {
     x.permuted_axes([0, 2, 1])
 }
 
-/// `[B, M, K] · [B, K, N] = [B, M, N]`, the matrices of the stack in parallel.
+/// `[B, M, K] · [B, K, N] = [B, M, N]`, the matrices of the stack in parallel when that
+/// pays.
 fn stack_product<T: Real>(
     context: &Context,
     a: ArrayView3<'_, T>,
     b: ArrayView3<'_, T>,
 ) -> Array3<T> {
     let mut c = Array3::zeros((a.dim().0, a.dim().1, b.dim().2));
-    let one_thread = context.for_shard(context.first_example());
-    if context.threads() == 1 {
+    let one_thread = context.on_one_thread();
+    if !context.parallel(c.len().saturating_mul(a.dim().2)) {
         Zip::from(c.outer_iter_mut())
             .and(a.outer_iter())
             .and(b.outer_iter())

@@ -2,7 +2,7 @@
 //!
 //! Elements are added as [`sum_axis`] does: zeros at the end never change a bit.
 
-use ndarray::{ArrayD, Axis, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
 
 use crate::op::{Forward, inputs_of};
 use crate::shape::{check_axis, sum_axis};
@@ -31,14 +31,14 @@ impl Axes {
 
     /// The sum over the axes, one after the other from the last.
     fn sum<T: Real>(&self, op: &str, x: &Tensor<T>) -> Result<ArrayD<T>> {
-        let mut y = x.to_owned();
-        for axis in self.of(op, x.shape())?.into_iter().rev() {
-            y = sum_axis(&y.view(), axis);
-            if self.keep {
-                y = y.insert_axis(Axis(axis));
-            }
-        }
-        Ok(y)
+        let axes = self.of(op, x.shape())?;
+        let Some((&last, others)) = axes.split_last() else { return Ok(x.to_owned()) };
+        let reduced = |x: ArrayViewD<'_, T>, axis: usize| {
+            let y = sum_axis(&x, axis);
+            if self.keep { y.insert_axis(Axis(axis)) } else { y }
+        };
+        let first = reduced(x.view(), last);
+        Ok(others.iter().rev().fold(first, |y, &axis| reduced(y.view(), axis)))
     }
 
     /// The reverse: `d` repeated along the axes of an array of `shape`.

@@ -128,7 +128,7 @@ impl<T: Real> Op<T> for Concat {
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         // y = [x₀; x₁; …]  ⇒  d_xₖ = the k-th part of d_y
-        let d_y = d_outputs.dense(0);
+        let d_y = standard(&d_outputs.dense(0));
         let mut start = 0;
         for (k, &length) in lengths.iter().enumerate() {
             if sink.wants(k) {
@@ -185,7 +185,8 @@ impl<T: Real> Op<T> for Stack {
     }
 }
 
-/// Arrays one after the other along an axis (of one of them), copied run by run into standard layout.
+/// Arrays one after the other along an axis (of one of them), copied run by run into
+/// standard layout.
 ///
 /// (ndarray's own `concatenate` makes the axis the outermost in memory.)
 fn join<T: Real>(op: &str, parts: &[Tensor<T>], axis: usize, shape: &[usize]) -> Result<Tensor<T>> {
@@ -202,9 +203,8 @@ fn join<T: Real>(op: &str, parts: &[Tensor<T>], axis: usize, shape: &[usize]) ->
     Ok(joined.map_err(|error| Error::shape(op, shape, error.to_string()))?.into_shared())
 }
 
-/// A range of one axis, copied run by run into standard layout: the reverse of [`join`].
+/// A range of one axis of an array in standard layout, copied run by run: the reverse of [`join`].
 fn cut<T: Real>(whole: &Tensor<T>, axis: usize, start: usize, length: usize) -> ArrayD<T> {
-    let whole = standard(whole);
     let mut shape = whole.shape().to_vec();
     let run: usize = shape[axis + 1..].iter().product();
     let period = (shape[axis] * run).max(1);

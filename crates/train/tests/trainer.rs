@@ -53,7 +53,8 @@ fn train(sets: &[(&str, &str)]) -> (Outcome, Vec<Update>, Vec<Validation>) {
 #[test]
 fn training_ends_and_validates_when_it_is_told_to() {
     // An epoch has 4 batches. Settings, updates made, updates at which the model is validated.
-    let rows: &[(&[(&str, &str)], u64, &[u64])] = &[
+    type Row = (&'static [(&'static str, &'static str)], u64, &'static [u64]);
+    let rows: &[Row] = &[
         (&[], 8, &[4, 8]),
         (&[("training.validate_every", "3")], 8, &[3, 4, 6, 8]),
         (&[("training.validate_every", "4")], 8, &[4, 8]),

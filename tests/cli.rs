@@ -1,0 +1,720 @@
+//! The command line as users meet it: every mistake is one clear line and a non-zero exit, nothing is lost, and
+//! a training that is killed goes on to the same bits.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use unspool_tensor::Context;
+use unspool_tensor::random::Key;
+use unspool_train::checkpoint;
+use unspool_train::optimiser::OptimiserConfig;
+
+/// Sizes of a model that is trained in no time.
+const TINY: &str = "--set model.hidden=8 --set model.embedding=8 --set model.attention_size=8";
+
+/// How a process ended, and what it said.
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// The program, in a folder, with arguments between spaces.
+fn unspool(folder: &Path, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unspool"));
+    command.current_dir(folder).args(args.split_whitespace());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command to its end.
+fn run(command: &mut Command, stdin: &[u8]) -> Ended {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let stdin = stdin.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A program that fails early reads no more.
+        let _ = input.write_all(&stdin);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Holds how a process ended to what is expected: its exit, and parts of what it said.
+#[track_caller]
+fn hold(what: &str, ended: &Ended, code: i32, err: &str, out: &str) {
+    let Ended { code: found, out: stdout, err: stderr } = ended;
+    let all =
+        format!("{what}\nexit {found:?}\nstandard output: {stdout}\nstandard error: {stderr}");
+    assert_eq!(*found, Some(code), "{all}");
+    assert!(stderr.contains(err) && stdout.contains(out), "not {err:?} and {out:?}: {all}");
+    assert!(!stderr.contains("panicked") && !stderr.contains('\x1b'), "{all}");
+    if code == 1 {
+        // What was said before, such as what is about to be done, is no part of the error.
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: ") && last.contains(err), "{all}");
+        assert_eq!(stderr.matches("error: ").count(), 1, "{all}");
+    }
+}
+
+/// Runs the program among the [`files`].
+#[track_caller]
+fn check(args: &str, stdin: &[u8], code: i32, err: &str, out: &str) {
+    hold(args, &run(&mut unspool(files(), args), stdin), code, err, out);
+}
+
+/// A folder with files of every kind, and the run `tiny`. Tests write nothing into it but under names of their
+/// own.
+fn files() -> &'static Path {
+    static FILES: OnceLock<PathBuf> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.join("folder")).unwrap();
+        let files: [(&str, &[u8]); 10] = [
+            ("source", b"3 1 4\n1 5\n"),
+            ("target", b"4 1 3\n5 1\n"),
+            ("one", b"9 2\n"),
+            ("empty", b""),
+            ("blank", b"\n\n"),
+            ("binary", b"1 2\n\0\n"),
+            ("latin1", b"1 2\n\xe9t\xe9\n"),
+            ("numbers", b"1,2 3,4\n5,6\n"),
+            ("garbage.jsonl", b"{\"event\":\"update\"}\n"),
+            ("begun.jsonl", b"{\"event\":\"upd"),
+        ];
+        for (name, content) in files {
+            fs::write(folder.join(name), content).unwrap();
+        }
+        let train = format!(
+            "train --task reverse --out tiny --quiet {TINY} --set data.task_size=64 \
+             --set training.max_updates=1"
+        );
+        hold(&train, &run(&mut unspool(&folder, &train), b""), 0, "", "");
+        let log = fs::read_to_string(folder.join("tiny/log.jsonl")).unwrap();
+        let infinite = log.replace("\"perplexity\":", "\"perplexity\":null,\"old\":");
+        fs::write(folder.join("infinite.jsonl"), infinite).unwrap();
+        folder
+    })
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    let rows = [
+        ("", "Usage: unspool"),
+        ("nope", "unrecognized subcommand 'nope'"),
+        ("translate", "--model <RUN>"),
+        ("translate --model tiny --beam 0", "--beam <N>"),
+        ("translate --model tiny --beam 99999999999999", "--beam <N>"),
+        ("translate --model tiny --n-best 0", "--n-best <N>"),
+        ("translate --model tiny --batch 0", "--batch <N>"),
+        ("translate --model tiny --max-length 99999999999999", "--max-length <N>"),
+        ("translate --model tiny --beam 4 --top-p 0.5", "cannot be used with"),
+        ("translate --model tiny --seed -1", "'-1'"),
+        ("translate --model tiny --threads 100000", "--threads <N>"),
+        ("translate --model tiny --quiet --verbose", "cannot be used with"),
+        ("eval", "--model <RUN>"),
+        ("eval --model tiny --hypotheses source", "cannot be used with"),
+        ("eval --model tiny --references source", "cannot be used with"),
+        ("eval --hypotheses source", "--references"),
+        ("eval --model tiny --data source", "2 values required"),
+        ("eval --hypotheses source --references target --tokenisation nope", "none, 13a"),
+        ("plot tiny", "--out <FILE>"),
+        ("tasks reverse", "--out <FOLDER>"),
+        ("tasks nope --out x", "there is no task \"nope\""),
+        ("tasks reverse --out x --size 99999999999", "--size <N>"),
+        ("completions nope", "[possible values: bash"),
+        ("train", "--out <FOLDER>"),
+        ("train --resume tiny --overwrite", "cannot be used with"),
+        ("train --out x --set model.hidden", "write KEY=VALUE"),
+    ];
+    for (args, err) in rows {
+        check(args, b"", 2, err, "");
+    }
+}
+
+#[test]
+fn impossible_settings_are_named() {
+    let rows = [
+        ("--n-best 9 --beam 2", "--n-best 9 needs at least --beam 9"),
+        ("--n-best 2 --top-p 0.5", "--n-best goes with --beam"),
+        ("--top-p 0", "top-p must be greater than 0"),
+        ("--top-p 1.5", "top-p must be"),
+        ("--top-p nan", "top-p must be"),
+        ("--top-k 0", "top-k must keep"),
+        ("--temperature 0", "the temperature must be"),
+        ("--temperature -1", "the temperature must be"),
+        ("--temperature inf", "the temperature must be"),
+        ("--length-penalty nan", "--length-penalty NaN"),
+        ("--length-penalty -1 --beam 2", "--length-penalty -1"),
+        ("--max-length 0", "--max-length 0"),
+        ("--max-length 3 --min-length 3", "--max-length 3, --min-length 3"),
+    ];
+    for (options, err) in rows {
+        check(&format!("translate --model tiny {options}"), b"1 2\n", 1, err, "");
+        check(&format!("eval --model tiny --data source target {options}"), b"", 1, err, "");
+    }
+    check("translate --model tiny --min-length 40 --max-length 41", b"1\n", 0, "", "");
+    check("translate --model tiny --min-length 40", b"1\n", 0, "", "");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let rows = [
+        ("translate --model nope", "nope: "),
+        ("translate --model folder", "folder/last.safetensors: "),
+        ("translate --model source", "source: not an Unspool checkpoint"),
+        ("translate --model empty", "empty: not an Unspool checkpoint"),
+        ("translate --model tiny --input nope", "nope: "),
+        ("translate --model tiny --input folder", "folder: is a directory"),
+        ("translate --model tiny --input empty", "empty: the file is empty"),
+        ("translate --model tiny --input binary", "binary:2: not a text file"),
+        ("translate --model tiny --input latin1", "latin1:2:1: not valid UTF-8"),
+        ("eval --model tiny --data source one", "source has 2 lines but one has 1"),
+        ("eval --model tiny --data source empty", "empty: the file is empty"),
+        ("eval --model tiny --data blank blank", "blank: every one of 2 lines is blank"),
+        ("eval --model tiny --split nope", "--split nope: the task has train, validation"),
+        ("eval --hypotheses source --references one", "one: 1 lines, but 2 hypotheses"),
+        ("eval --hypotheses source --references target binary", "binary:2: not a text file"),
+        ("eval --hypotheses nope --references source", "nope: "),
+        ("inspect nope", "nope: "),
+        ("inspect folder", "folder/last.safetensors: "),
+        ("inspect numbers", "numbers: not an Unspool checkpoint"),
+        ("plot nope --out x.svg", "nope: "),
+        ("plot folder --out x.svg", "folder/log.jsonl: "),
+        ("plot empty --out x.svg", "empty: no line of a training log"),
+        ("plot begun.jsonl --out x.svg", "begun.jsonl: no line of a training log"),
+        ("plot binary --out x.svg", "binary: line 1 is not a record"),
+        ("plot latin1 --out x.svg", "latin1: line 1 is not a record"),
+        ("plot garbage.jsonl --out x.svg", "garbage.jsonl: line 1 is not a record"),
+        ("plot tiny/best.safetensors --out x.svg", "tiny/best.safetensors: line 1 is not a record"),
+        ("train --resume nope", "nope/last.safetensors: "),
+        ("train --resume folder", "folder/last.safetensors: "),
+        ("train --resume source", "source/last.safetensors: "),
+        ("train nope.toml --out x", "nope.toml: "),
+        ("train binary --out x", "binary: line 1, column 3: "),
+        ("train latin1 --out x", "latin1: "),
+        ("train folder --out x", "folder: "),
+        ("train empty --out x", "empty: data.train: "),
+        ("train --out x", "data.train: "),
+        ("train --train source target --out x", "data.validation: "),
+        ("train --train source one --validation source target --out x", "source has 2 lines but"),
+        ("train --train source nope --validation source target --out x", "nope: "),
+        ("train --train source --validation source --out x", "source:1: expected one tab"),
+        ("train --train binary binary --validation source target --out x", "binary:2: not a text"),
+        (
+            "train --train source target --validation source target --out x \
+             --set data.max_length=1",
+            "data.max_length",
+        ),
+    ];
+    for (args, err) in rows {
+        check(args, b"1 2\n", 1, err, "");
+    }
+    assert!(!files().join("x").exists() && !files().join("x.svg").exists());
+}
+
+#[test]
+fn places_that_cannot_be_written_are_named() {
+    let rows = [
+        ("translate --model tiny --output nope/x", "nope/x: there is no folder nope"),
+        ("translate --model tiny --output folder", "folder: is a directory"),
+        ("translate --model tiny --attention x.gif", "x.gif: a picture's name must end in"),
+        ("translate --model tiny --attention x", "x: a picture's name must end in"),
+        ("translate --model tiny --attention nope/x.svg", "nope/x.svg: there is no folder nope"),
+        ("plot tiny --out x.gif", "x.gif: a picture's name must end in"),
+        ("plot tiny --out nope/x.svg", "nope/x.svg: "),
+        ("tasks reverse --out tiny", "tiny: is already there"),
+        ("tasks reverse --out source", "source: is already there"),
+        ("tasks reverse --out source/x", "source/x: "),
+        ("train --task reverse --out tiny", "tiny: already holds a training run"),
+        ("train --task reverse --set data.task_size=9 --out source", "source: "),
+        ("train --task reverse --set data.task_size=9 --out source/x", "source/x: "),
+        ("demo --set data.task_size=9 --out source/x", "source/x: "),
+    ];
+    for (args, err) in rows {
+        check(args, b"1 2\n", 1, err, "");
+    }
+}
+
+#[test]
+fn wrong_configurations_name_the_key() {
+    let sets = [
+        ("model.hidden=0", "model.hidden: "),
+        ("model.hidden=x", "model.hidden = x: "),
+        ("model.hidden=-8", "model.hidden = -8: "),
+        ("model.hidden=65536", "model.hidden: "),
+        ("model.hidden=99999999999999999999", "model.hidden = 99999999999999999999: "),
+        ("model.embedding=65536", "model.embedding: "),
+        ("model.encoder_layers=65", "model.encoder_layers: "),
+        ("model.readout_size=99999999999999999", "model.readout_size: "),
+        ("model.hiden=1", "model.hiden = 1: unknown field"),
+        ("modell.hidden=1", "modell.hidden = 1: there is no table \"modell\""),
+        ("model=3", "model = 3: "),
+        ("=3", "unknown field"),
+        ("..=3", "there is no table"),
+        ("model.bridge=last", "model.bridge: "),
+        ("model.dropout.embedding=1", "model.dropout.embedding: "),
+        ("model.init.deviation=nan", "model.init.deviation: "),
+        ("training.seed=-1", "training.seed = -1: "),
+        ("training.learning_rate=nan", "training.learning_rate: "),
+        ("training.optimiser.name=nope", "training.optimiser.name = nope: "),
+        ("training.optimiser.beta1=1", "training.optimiser.beta1: "),
+        ("training.schedule.name=exponential", "missing field `factor`"),
+        ("training.teacher_forcing.updates=0", "training.teacher_forcing.updates: "),
+        ("training.epochs=0 --set training.max_updates=0", "training.epochs: "),
+        ("data.batch_size=0", "data.batch_size: "),
+        ("data.train=source,target", "data.task: "),
+        ("data.source_kind=vectors", "data.source_kind: "),
+    ];
+    let train = format!("train --task reverse --out config {TINY} --set training.max_updates=1");
+    for (set, err) in sets {
+        check(&format!("{train} --set {set}"), b"", 1, err, "");
+    }
+    let nested = format!("[data]\ntrain = {}", "[".repeat(100_000));
+    let texts = [
+        ("[model]\nhiden = 3\n", "line 2, column 1: model.hiden: unknown field"),
+        ("[model]\nhidden = 'x'\n", "line 2, column 10: model.hidden: "),
+        ("[model\n", "line 1, column 7: "),
+        ("[model]\nhidden = 1\nhidden = 2\n", "line 3, column 1: model.hidden: "),
+        ("[model]\nhidden = 0\n", "model.hidden: must be at least 1"),
+        (&nested, "line 2, column "),
+    ];
+    for (text, err) in texts {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.toml"), text).unwrap();
+        let args = "train config.toml --task reverse --out run";
+        let ended = run(&mut unspool(folder.path(), args), b"");
+        hold(text, &ended, 1, &format!("error: config.toml: {err}"), "");
+        assert!(!folder.path().join("run").exists());
+    }
+    assert!(!files().join("config").exists());
+}
+
+#[test]
+fn line_n_of_the_output_belongs_to_line_n_of_the_input() {
+    let translate = |options: &str, stdin: &[u8]| {
+        let args = format!("translate --model tiny {options}");
+        let ended = run(&mut unspool(files(), &args), stdin);
+        hold(&args, &ended, 0, "", "");
+        ended.out
+    };
+    let plain = translate("", b"3 1 4\n1 5\n");
+    let lines: Vec<&str> = plain.lines().collect();
+    assert_eq!(lines.len(), 2);
+    let [first, second] = lines[..] else { unreachable!() };
+    let rows: [(&[u8], String); 9] = [
+        (b"", String::new()),
+        (b"\n", "\n".into()),
+        (b"3 1 4", format!("{first}\n")),
+        (b"3 1 4\r\n1 5\r\n", plain.clone()),
+        (b"\xef\xbb\xbf3 1 4\n1 5\n", plain.clone()),
+        (b"\n \n3 1 4\n\t\n1 5\n\n", format!("\n\n{first}\n\n{second}\n\n")),
+        (b"  3  1 4 \n", format!("{first}\n")),
+        (b"x y z\n", translate("", b"u v w\n")),
+        (b"1 5\n3 1 4\n", format!("{second}\n{first}\n")),
+    ];
+    for (stdin, expected) in rows {
+        for options in ["", "--batch 1", "--batch 2", "--threads 2"] {
+            let text = String::from_utf8_lossy(stdin);
+            assert_eq!(translate(options, stdin), expected, "{options} {text:?}");
+        }
+    }
+    // Random draws belong to the line, whatever is blank or batched around it.
+    let sampled = translate("--temperature 2", b"\n3 1 4\n\n1 5\n");
+    assert_eq!(translate("--temperature 2 --batch 1", b"\n3 1 4\n\n1 5\n"), sampled);
+    let numbers = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split('\t').next().unwrap().into()).collect()
+    };
+    assert_eq!(numbers(&translate("--beam 2 --n-best 2", b"1\n\n2\n")), ["1", "1", "2", "3", "3"]);
+    assert_eq!(translate("--max-length 3", "1 ".repeat(20_000).as_bytes()).lines().count(), 1);
+
+    let rows: [(&[u8], &str); 2] = [
+        (b"1 2\n1\x002\n", "standard input, line 2: not a text"),
+        (b"1 2\n3 \xff 4\n", "standard input, line 2: not valid UTF-8"),
+    ];
+    for (stdin, err) in rows {
+        check("translate --model tiny", stdin, 1, err, "");
+    }
+    check("translate --model tiny --model tiny --beam 2", b"1 5\n", 0, "", "\n");
+}
+
+#[test]
+fn a_model_of_vectors_reads_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["numbers", "target"] {
+        fs::copy(files().join(name), folder.path().join(name)).unwrap();
+    }
+    let at = |args: &str, stdin: &[u8], code, err| {
+        hold(args, &run(&mut unspool(folder.path(), args), stdin), code, err, "");
+    };
+    let train = format!(
+        "train --train numbers target --validation numbers target --out run --quiet {TINY} \
+         --set data.source_kind=vectors --set training.epochs=1"
+    );
+    at(&train, b"", 0, "");
+    at("translate --model run --attention look.svg", b"1,2 3,4\n\n5,6\n", 0, "");
+    let pictures = ["look.svg", "look-2.svg", "look-3.svg"];
+    assert_eq!(pictures.map(|name| folder.path().join(name).exists()), [true, false, true]);
+    at("translate --model run", b"1,2\n1,2,3\n", 1, "line 2: column 1 (frame 1): ");
+    at("translate --model run", b"1,x\n", 1, "\"x\" is not a finite number");
+    at("eval --model run", b"", 1, "--data");
+    at("eval --model run --data numbers target", b"", 0, "");
+    let tiny = files().join("tiny");
+    let both = format!("translate --model run --model {}", tiny.display());
+    at(&both, b"1,2\n", 1, "different vocabularies");
+}
+
+#[test]
+fn json_is_json_and_help_has_examples() {
+    let rows = [
+        ("translate --model tiny --json", 2),
+        ("translate --model tiny --json --beam 3 --n-best 2", 2),
+        ("eval --model tiny --data source target --json", 1),
+        ("eval --model tiny --data source target --json --beam 2", 1),
+        ("eval --hypotheses source --references target source --json", 1),
+        ("inspect tiny --json", 1),
+        ("tasks --json", 2),
+        ("tasks reverse --out json-task --size 9 --json", 8),
+        ("train --resume tiny --json", 1),
+    ];
+    for (args, lines) in rows {
+        let ended = run(&mut unspool(files(), args), b"1 2\n\n");
+        hold(args, &ended, 0, "", "");
+        assert_eq!(ended.out.lines().count(), lines, "{args}: {}", ended.out);
+        for line in ended.out.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(value.is_object(), "{args}: {line}");
+        }
+    }
+    for command in ["demo", "train", "translate", "eval", "tasks", "plot", "inspect", "completions"]
+    {
+        check(&format!("{command} --help"), b"", 0, "", "Examples:");
+    }
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        check(&format!("completions {shell}"), b"", 0, "", "translate");
+    }
+    check("plot infinite.jsonl --out json.svg", b"", 0, "", "json.svg");
+}
+
+/// Each byte of the header changed, many of the tensors', and the file cut at many places: all of it is noticed.
+#[test]
+fn damaged_checkpoints_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.safetensors");
+    let whole = fs::read(files().join("tiny/last.safetensors")).unwrap();
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let refused = |bytes: &[u8], what: String| {
+        fs::write(&path, bytes).unwrap();
+        let error = checkpoint::load(&path, Context::sequential()).expect_err(&what).to_string();
+        let start = format!("{}: ", path.display());
+        assert!(error.starts_with(&start) && !error.contains('\n'), "{what}: {error}");
+    };
+    let key = Key::new(1);
+    let places = (0..header).step_by(17).chain(0..16).chain((header..whole.len()).step_by(241));
+    for at in places {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << key.below(at as u64, 8);
+        refused(&bytes, format!("a bit of byte {at} changed"));
+    }
+    for at in (0..16).chain(header - 2..header + 2).chain((0..whole.len()).step_by(997)) {
+        refused(&whole[..at], format!("cut off after {at} bytes"));
+    }
+    refused(&[&whole[..], b"x"].concat(), "a byte more".into());
+    refused(&[&[0xff; 8], &whole[8..]].concat(), "an absurd header length".into());
+
+    let foreign = |metadata| {
+        let numbers = [0u8; 16];
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![4], &numbers);
+        safetensors::serialize([("weight", view.unwrap())], metadata).unwrap()
+    };
+    refused(&foreign(None), "another program's".into());
+    let metadata = |text: &str| Some([("unspool".to_string(), text.to_string())].into());
+    for text in ["", "{}", "[]", "{\"format\":2}", "{\"format\":1}", &"[".repeat(100_000)] {
+        refused(&foreign(metadata(text)), format!("metadata of {} bytes", text.len()));
+    }
+
+    // And in one line on the command line.
+    fs::write(files().join("cut.safetensors"), &whole[..whole.len() - 1]).unwrap();
+    for args in ["inspect", "translate --model", "eval --model", "plot --by-length --out x.svg"] {
+        check(&format!("{args} cut.safetensors"), b"1\n", 1, "cut.safetensors: ", "");
+    }
+}
+
+/// A checkpoint whose checksum is right but whose configuration does not go with its tensors.
+#[test]
+fn edited_checkpoints_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edited.safetensors");
+    let tiny = files().join("tiny/last.safetensors");
+    let whole = checkpoint::load(&tiny, Context::sequential()).unwrap();
+    type Edit = fn(&mut unspool_train::config::Config);
+    let edits: [(&str, Edit); 8] = [
+        ("hidden", |config| config.model.hidden = 9),
+        ("an absurd hidden", |config| config.model.hidden = 1 << 16),
+        ("an impossible hidden", |config| config.model.hidden = usize::MAX),
+        ("an absurd embedding", |config| config.model.embedding = 1 << 16),
+        ("layers", |config| config.model.encoder_layers = 64),
+        ("attention_size", |config| config.model.attention_size = 1 << 16),
+        ("readout_size", |config| config.model.readout_size = usize::MAX),
+        ("optimiser", |config| {
+            config.training.optimiser = OptimiserConfig::Sgd { momentum: 0.5 };
+        }),
+    ];
+    for (what, edit) in edits {
+        let mut config = whole.config.clone();
+        edit(&mut config);
+        checkpoint::save(&path, &config, &whole.model, &whole.optimiser, &whole.state).unwrap();
+        let error = checkpoint::load(&path, Context::sequential()).expect_err(what).to_string();
+        assert!(!error.contains('\n'), "{what}: {error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn results_that_cannot_be_written_are_an_error() {
+    let rows = [
+        "translate --model tiny",
+        "eval --hypotheses source --references target",
+        "eval --model tiny --data source target",
+        "inspect tiny",
+        "inspect tiny --json",
+        "inspect tiny --config",
+        "tasks",
+        "plot tiny --out full.svg",
+        "completions zsh",
+        "train --resume tiny --quiet --json",
+        "translate --help",
+        "--version",
+    ];
+    let full = Path::new("/dev/full");
+    for args in rows.iter().filter(|_| full.exists()) {
+        let mut command = unspool(files(), args);
+        command.stdout(File::options().write(true).open(full).unwrap());
+        let ended = run(&mut command, b"1 2\n");
+        let err =
+            if args.starts_with('-') || args.ends_with("help") { "" } else { "No space left" };
+        assert_eq!(ended.code, Some(1), "{args}: {}", ended.err);
+        assert!(
+            ended.err.contains(err) && !ended.err.contains("panicked"),
+            "{args}: {}",
+            ended.err
+        );
+    }
+    // A reader that goes away, as `head` does.
+    let mut command = unspool(files(), "translate --model tiny --json --min-length 20");
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        let _ = input.write_all("3 1 4 1 5 9 2 6\n".repeat(400).as_bytes());
+    });
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    drop(out);
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    writer.join().unwrap();
+    let ended = Ended { code: child.wait().unwrap().code(), out: line, err };
+    hold("a closed pipe", &ended, 1, "error: standard output: Broken pipe", "{");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_file_is_whole_or_as_it_was() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let tiny = files().join("tiny");
+    let translate = |output: &str, stdin: &[u8], code, err: &str| {
+        let args = format!("translate --model {} --output {output}", tiny.display());
+        hold(&args, &run(&mut unspool(folder.path(), &args), stdin), code, err, "");
+    };
+    fs::write(at("out"), "before\n").unwrap();
+    fs::set_permissions(at("out"), fs::Permissions::from_mode(0o640)).unwrap();
+    translate("out", b"1 2\n\xff\n", 1, "standard input, line 2");
+    assert_eq!(fs::read_to_string(at("out")).unwrap(), "before\n");
+    std::os::unix::fs::symlink("out", at("link")).unwrap();
+    translate("link", b"\n", 0, "");
+    assert_eq!(fs::read_to_string(at("out")).unwrap(), "\n");
+    assert_eq!(fs::metadata(at("out")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+    // What is no file is not replaced by one: it was, `/dev/full` included.
+    let _listener = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    translate("socket", b"1 2\n", 1, "socket: ");
+    assert!(fs::metadata(at("socket")).unwrap().file_type().is_socket());
+    let names: BTreeSet<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["link", "out", "socket"].map(Into::into).into());
+}
+
+/// Files of digits to reverse and a configuration with everything random switched on; the run takes a second or
+/// so.
+fn training(folder: &Path) {
+    let key = Key::new(9);
+    for (name, lines) in [("train", 240), ("validation", 12)] {
+        let (mut source, mut target) = (String::new(), String::new());
+        for line in 0..lines {
+            let key = key.named(name).with(line);
+            let digits: Vec<String> =
+                (0..3 + key.below(0, 9)).map(|at| key.below(1 + at, 10).to_string()).collect();
+            source += &format!("{}\n", digits.join(" "));
+            target += &format!("{}\n", digits.iter().rev().cloned().collect::<Vec<_>>().join(" "));
+        }
+        fs::write(folder.join(format!("{name}.source")), source).unwrap();
+        fs::write(folder.join(format!("{name}.target")), target).unwrap();
+    }
+    let config = r#"
+        [data]
+        train = ["train.source", "train.target"]
+        validation = ["validation.source", "validation.target"]
+        batch_size = 12
+
+        [model]
+        embedding = 16
+        hidden = 24
+        encoder_layers = 2
+        attention_size = 16
+        dropout = { embedding = 0.1, layers = 0.2, memory = 0.1, readout = 0.2 }
+
+        [training]
+        epochs = 8
+        shard_size = 5
+        checkpoint_every = 7
+        schedule = { name = "plateau", factor = 0.5, patience = 2 }
+        teacher_forcing = { decay = "linear", start = 0.9, end = 0.4, updates = 60 }
+    "#;
+    fs::write(folder.join("config.toml"), config).unwrap();
+}
+
+/// The bytes that a training leaves: its checkpoints and its log.
+fn left(run: &Path) -> [Vec<u8>; 3] {
+    ["last.safetensors", "best.safetensors", "log.jsonl"]
+        .map(|name| fs::read(run.join(name)).unwrap())
+}
+
+/// Waits until the log has so many lines. Whether the process was still there then.
+fn wait_for_lines(child: &mut Child, log: &Path, lines: usize) -> bool {
+    while child.try_wait().unwrap().is_none() {
+        let found = fs::read(log).unwrap_or_default();
+        if found.iter().filter(|&&byte| byte == b'\n').count() >= lines {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    false
+}
+
+#[test]
+fn a_killed_training_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    training(folder);
+    let train = |args: &str| {
+        hold(args, &run(&mut unspool(folder, args), b""), 0, "", "");
+    };
+    for threads in [1, 2, 4] {
+        train(&format!("train config.toml --out whole-{threads} --quiet --threads {threads}"));
+    }
+    let whole = left(&folder.join("whole-1"));
+    for threads in [2, 4] {
+        assert!(left(&folder.join(format!("whole-{threads}"))) == whole, "{threads} threads");
+    }
+
+    let key = Key::new(4);
+    let lines = whole[2].iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let mut kills = 0;
+    for kill in 0..5 {
+        let threads = [1, 2, 4][kill as usize % 3];
+        let args = match folder.join("killed/last.safetensors").exists() {
+            false => format!("train config.toml --out killed --overwrite --threads {threads}"),
+            true => format!("train --resume killed --threads {threads}"),
+        };
+        let mut child = unspool(folder, &args).stderr(Stdio::null()).spawn().unwrap();
+        let at = (kill * lines + key.below(kill, lines)) / 5;
+        if wait_for_lines(&mut child, &folder.join("killed/log.jsonl"), at as usize) {
+            std::thread::sleep(Duration::from_micros(key.below(10 + kill, 8000)));
+            child.kill().unwrap();
+            kills += u32::from(child.wait().unwrap().code().is_none());
+        }
+    }
+    assert!(kills >= 1, "the training is too short to be killed in");
+    train("train --resume killed --quiet --threads 2");
+    assert!(left(&folder.join("killed")) == whole, "after {kills} kills");
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_and_a_full_disk_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    training(folder);
+    let at = |args: &str, code, err: &str| {
+        hold(args, &run(&mut unspool(folder, args), b""), code, err, "");
+    };
+    at("train config.toml --out whole --quiet", 0, "");
+    let (run_folder, log) = (folder.join("run"), folder.join("run/log.jsonl"));
+    let begin = "train config.toml --out run --quiet";
+    for (args, signal, lines) in [(begin, "INT", 5), ("train --resume run --quiet", "TERM", 40)] {
+        let mut child = unspool(folder, args).spawn().unwrap();
+        assert!(wait_for_lines(&mut child, &log, lines), "{args}: over too soon");
+        at("train --resume run", 1, "run/log.jsonl: another process is training in this folder");
+        let kill = format!("kill -{signal} {}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), err.as_str()), (Some(130), ""), "{signal}");
+    }
+    // No file may grow over 64 or 128 kB, as the shell counts: a checkpoint does not fit, as on a full disk.
+    let before = left(&run_folder);
+    let limited = "trap '' XFSZ; ulimit -f 128; exec \"$0\" train --resume run --quiet";
+    let mut command = Command::new("sh");
+    command.current_dir(folder).args(["-c", limited, env!("CARGO_BIN_EXE_unspool")]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    hold(limited, &run(&mut command, b""), 1, "run/last.safetensors: File too large", "");
+    let after = left(&run_folder);
+    assert!(before[..2] == after[..2], "the checkpoints have changed");
+    assert_eq!(fs::read_dir(&run_folder).unwrap().count(), 4, "something was left behind");
+    at("train --resume run --quiet", 0, "");
+    assert!(left(&run_folder) == left(&folder.join("whole")));
+    at("train --resume run --quiet", 0, "");
+    assert!(left(&run_folder) == left(&folder.join("whole")), "a finished run has changed");
+}
+
+#[test]
+fn the_documents_say_what_the_program_does() {
+    let read =
+        |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let documented = read("docs/configuration.md");
+    let ended = run(&mut unspool(files(), "inspect tiny --config"), b"");
+    let config: toml::Table = ended.out.parse().unwrap();
+    let mut keys = Vec::new();
+    dotted("", &config, &mut keys);
+    assert!(keys.len() > 50, "{keys:?}");
+    for key in keys {
+        assert!(documented.contains(&format!("| `{key}` |")), "docs/configuration.md: {key}");
+    }
+    let readme = read("README.md");
+    for command in ["\ncargo run --release -- demo\n", "\n`cargo test`\n"] {
+        assert!(readme.contains(command), "README.md: {command}");
+    }
+    assert!(read(".ci/run").lines().any(|line| line == "step cargo test"));
+}
+
+/// The dotted names of all keys.
+fn dotted(prefix: &str, table: &toml::Table, keys: &mut Vec<String>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) => dotted(&format!("{prefix}{key}."), inner, keys),
+            _ => keys.push(format!("{prefix}{key}")),
+        }
+    }
+}

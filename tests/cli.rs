@@ -1,5 +1,5 @@
-//! The command line as users meet it: every mistake is one clear line and a non-zero exit, nothing is lost, and
-//! a training that is killed goes on to the same bits.
+//! The command line as users meet it: every mistake is one clear line and a non-zero exit, nothing is
+//! lost, and a training that is killed goes on to the same bits.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -70,8 +70,8 @@ fn check(args: &str, stdin: &[u8], code: i32, err: &str, out: &str) {
     hold(args, &run(&mut unspool(files(), args), stdin), code, err, out);
 }
 
-/// A folder with files of every kind, and the run `tiny`. Tests write nothing into it but under names of their
-/// own.
+/// A folder with files of every kind, and the run `tiny`. Tests write into it under names of their own
+/// alone.
 fn files() -> &'static Path {
     static FILES: OnceLock<PathBuf> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -404,7 +404,7 @@ fn json_is_json_and_help_has_examples() {
     check("plot infinite.jsonl --out json.svg", b"", 0, "", "json.svg");
 }
 
-/// Each byte of the header changed, many of the tensors', and the file cut at many places: all of it is noticed.
+/// Bits of the header and of the tensors changed, and the file cut at many places: all is noticed.
 #[test]
 fn damaged_checkpoints_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -556,8 +556,8 @@ fn an_output_file_is_whole_or_as_it_was() {
     assert_eq!(names, ["link", "out", "socket"].map(Into::into).into());
 }
 
-/// Files of digits to reverse and a configuration with everything random switched on; the run takes a second or
-/// so.
+/// Files of digits to reverse and a configuration with everything random switched on; the run takes a
+/// second or so.
 fn training(folder: &Path) {
     let key = Key::new(9);
     for (name, lines) in [("train", 240), ("validation", 12)] {
@@ -673,7 +673,8 @@ fn signals_and_a_full_disk_lose_nothing() {
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), err.as_str()), (Some(130), ""), "{signal}");
     }
-    // No file may grow over 64 or 128 kB, as the shell counts: a checkpoint does not fit, as on a full disk.
+    // No file may grow over 64 or 128 kB, as the shell counts: a checkpoint does not fit, as on a
+    // full disk.
     let before = left(&run_folder);
     let limited = "trap '' XFSZ; ulimit -f 128; exec \"$0\" train --resume run --quiet";
     let mut command = Command::new("sh");

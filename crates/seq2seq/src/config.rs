@@ -13,7 +13,8 @@ use crate::{ModelError, Result};
 const MAX_SIZE: usize = 1 << 16;
 /// The most layers of a side.
 const MAX_LAYERS: usize = 64;
-/// A model that has more parameters at least is a slip of the hand, and would only exhaust the memory.
+/// A model that has more parameters at least is a slip of the hand, and would only exhaust the
+/// memory.
 const MAX_PARAMETERS: u64 = 1 << 28;
 
 /// How an encoder-decoder is built. Each field is a key of the table `[model]`.
@@ -339,9 +340,9 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// How many parameters such a model has at least, whatever its vocabularies are: the weights of a gate,
-    /// `[H, H]` in each layer, and what an embedding is multiplied by, in the decoder's cell `[H, E]` and in
-    /// the readout `[R, E]`.
+    /// How many parameters such a model has at least, whatever its vocabularies are: the weights of a
+    /// gate, `[H, H]` in each layer, and what an embedding is multiplied by, in the decoder's cell
+    /// `[H, E]` and in the readout `[R, E]`.
     pub fn least_parameters(&self) -> u64 {
         let [hidden, embedding] = [self.hidden, self.embedding].map(|size| size as u64);
         let layers = (self.encoder_layers as u64).saturating_add(self.decoder_layers as u64);

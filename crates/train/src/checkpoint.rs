@@ -162,10 +162,12 @@ pub fn save(
     write_atomically(path, &bytes).map_err(io_error)
 }
 
-/// Writes a file so that it is there whole or as it was: to a temporary name in its folder, synced, renamed.
+/// Writes a file so that it is there whole or as it was: to a temporary name in its folder, synced,
+/// renamed.
 ///
-/// The temporary name follows from the file's, so what a killed process leaves behind is replaced the next
-/// time. A symbolic link stays one. What is no ordinary file, such as a pipe or a device, is written to.
+/// The temporary name follows from the file's, so what a killed process leaves behind is replaced the
+/// next time. A symbolic link stays one. What is no ordinary file, such as a pipe or a device, is
+/// written to.
 ///
 /// # Errors
 /// Those of the file system; an ordinary file is then as it was.

@@ -71,11 +71,12 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens a log, and cuts it back to `length` bytes: what came after belongs to updates that a resumed
-    /// training makes again.
+    /// Opens a log, and cuts it back to `length` bytes: what came after belongs to updates that a
+    /// resumed training makes again.
     ///
     /// # Errors
-    /// Those of the file system, and [`io::ErrorKind::ResourceBusy`] when another process writes it.
+    /// Those of the file system, and [`io::ErrorKind::ResourceBusy`] when another process writes
+    /// it.
     pub fn open(path: &Path, length: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         // The lock ends with the process, however that ends. Not every file system has locks.

@@ -38,7 +38,8 @@ pub struct Eval {
     #[arg(long, value_name = "FILE", requires = "references", conflicts_with_all = ["model", "data"])]
     hypotheses: Option<PathBuf>,
     /// Their references; several files for several references
-    #[arg(long, value_name = "FILE", num_args = 1.., requires = "hypotheses", conflicts_with = "model")]
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "hypotheses")]
+    #[arg(conflicts_with = "model")]
     references: Vec<PathBuf>,
     /// How BLEU sees words: none or 13a; a model's default is what it was trained with
     #[arg(long, value_name = "NAME", value_parser = ["none", "13a"])]

@@ -21,7 +21,8 @@ pub struct Tasks {
     #[arg(long, requires = "task", value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// How many training pairs to make
-    #[arg(long, requires = "task", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, requires = "task", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     size: Option<u32>,
     /// What the random choices come from
     #[arg(long, default_value_t = 1, value_name = "N")]

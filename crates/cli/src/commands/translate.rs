@@ -48,7 +48,7 @@ pub struct Translate {
     #[arg(long)]
     json: bool,
     /// Sentences at a time
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = batch_size())]
     batch: u16,
 }
 
@@ -82,6 +82,10 @@ pub struct SearchOptions {
     /// The most tokens of a translation, its end included; else twice the source's and 20
     #[arg(long, value_name = "N", value_parser = length())]
     max_length: Option<u32>,
+}
+
+fn batch_size() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
 }
 
 /// More would only exhaust the memory.
@@ -269,8 +273,8 @@ impl Translate {
         Ok(())
     }
 
-    /// A batch of lines as the text to print; `first` is the number of the first, from 0. What is blank stays
-    /// blank.
+    /// A batch of lines as the text to print; `first` is the number of the first, from 0. What is blank
+    /// stays blank.
     fn translate_batch(
         &self,
         translator: &Translator<'_, f32>,

@@ -134,9 +134,10 @@ impl Packing {
         padded
     }
 
-    /// The rows of a state `[B, H]`, longest first; the state itself when they are so already.
+    /// The rows of a state `[B, H]`, longest first, in standard layout; the state itself when it is so
+    /// already.
     pub fn sort<'a, T: Real>(&self, state: ArrayView2<'a, T>) -> CowArray<'a, T, Ix2> {
-        if self.is_sorted {
+        if self.is_sorted && state.is_standard_layout() {
             return state.into();
         }
         let mut sorted = Array2::zeros(state.raw_dim());

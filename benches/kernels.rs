@@ -9,7 +9,7 @@ use divan::counter::ItemsCount;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use unspool_tensor::kernels::matmul;
 use unspool_tensor::kernels::pointwise::Pointwise;
-use unspool_tensor::kernels::softmax::softmax_by;
+use unspool_tensor::kernels::softmax::softmax;
 use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Real};
 
@@ -150,7 +150,7 @@ mod softmax_rows {
     fn time(bencher: Bencher<'_, '_>, [rows, columns]: [usize; 2], pointwise: Pointwise<f32>) {
         let xs = random(rows, columns, 4).into_raw_vec_and_offset().0;
         let softmax = |xs: &mut Vec<f32>| {
-            xs.chunks_mut(columns).for_each(|row| softmax_by(pointwise, row, None));
+            xs.chunks_mut(columns).for_each(|row| softmax(pointwise, row, None));
         };
         bencher
             .counter(ItemsCount::new(rows * columns))

@@ -15,7 +15,8 @@ use unspool_train::config::Config;
 use unspool_train::dataset::Dataset;
 use unspool_train::trainer::{BEST, Event, LAST, LOG, Outcome, Trainer};
 
-/// A small training with everything random switched on: dropout, scheduled sampling, shards, accumulation.
+/// A small training with everything random switched on: dropout, scheduled sampling, shards,
+/// accumulation.
 fn config(extra: &[(&str, &str)]) -> Config {
     let text = r#"
         [data]
@@ -81,7 +82,8 @@ fn result(folder: &Path) -> Vec<u8> {
     [LAST, BEST, LOG].map(|name| std::fs::read(folder.join(name)).unwrap()).concat()
 }
 
-/// Trains without a stop, and copies the folder as it is on disk at some updates: what SIGKILL would leave.
+/// Trains without a stop, and copies the folder as it is on disk at some updates: what SIGKILL
+/// would leave.
 fn train_with_copies(config: &Config, folder: &Path, copies: &[(u64, PathBuf)]) {
     let mut trainer = Trainer::start(config.clone(), folder, Context::sequential(), false).unwrap();
     let outcome = trainer.run(&AtomicBool::new(false), |event| {

@@ -151,6 +151,36 @@ fn memory_layout_kernels_and_threads_do_not_matter() {
     }
 }
 
+/// In single precision the fast kernels are other functions than the naive ones: near, and, in what
+/// takes an exponential, not the same bits, or the choice of kernels would not have reached them.
+#[test]
+fn naive_kernels_are_honoured_and_fast_ones_are_near() {
+    let choosing = ["tanh", "sigmoid", "exp", "softmax", "rnn", "lstm", "gru", "additive", "dot"];
+    let mut chosen = vec![false; choosing.len()];
+    for case in cases() {
+        let inputs: Vec<_> =
+            case.sample(Key::new(7)).iter().map(|x| x.mapv(|x| x as f32)).collect();
+        let inputs: Vec<_> = inputs.into_iter().map(|x| x.into_shared()).collect();
+        let run = |kernels| {
+            let context = Context::sequential().with_kernels(kernels);
+            let op: Arc<dyn DynOp<f32>> = case.op.clone();
+            run(context, op, &inputs, &|k, y| {
+                seed(k, &double(y).into_shared()).mapv(|weight| weight as f32)
+            })
+        };
+        let ((fast_y, fast_d), (naive_y, naive_d)) = (run(Kernels::Fast), run(Kernels::Naive));
+        let wide = |xs: &[Tensor<f32>]| xs.iter().map(double).collect::<Vec<_>>();
+        assert_near(&case.name, "output", &wide(&fast_y), &wide(&naive_y), 2e-6);
+        assert_near(&case.name, "gradient", &wide(&fast_d), &wide(&naive_d), 5e-6);
+        for (name, chosen) in choosing.iter().zip(&mut chosen) {
+            *chosen |= case.name.starts_with(name) && fast_y != naive_y;
+        }
+    }
+    for (name, chosen) in choosing.iter().zip(chosen) {
+        assert!(chosen, "no case of {name} gives other bits with naive kernels");
+    }
+}
+
 #[test]
 fn recorded_contributions_add_up_to_the_gradient_and_reruns_repeat() {
     for case in cases() {

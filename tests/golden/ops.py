@@ -246,6 +246,7 @@ def others():
 
     return [
         x("dropout", (2, 3, 5), lambda x: x * dropout_mask(7, 0.4, 0, (2, 3, 5))),
+        x("dropout/units", (7,), lambda x: x * dropout_mask(7, 0.4, 2, (1, 1, 7))[0, 0]),
         x("dropout/later", (3, 5), lambda x: x * dropout_mask(7, 0.4, 1, (1, 3, 5))[0]),
         x("dropout/nothing", (3, 5), lambda x: x * 1.0),
         norm("", (2, 3, 5), 1e-5),

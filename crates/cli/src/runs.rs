@@ -109,17 +109,22 @@ pub fn watch(
 fn validation_line(validation: &Validation, console: &Console, seconds: f64) -> String {
     let best = if validation.best { console.bold("  best") } else { String::new() };
     format!(
-        "epoch {:>2}  update {:>6}  validation: loss {:.4}  perplexity {:.2}  tokens {:.1}%  \
+        "epoch {:>2}  update {:>6}  validation: loss {:.4}  perplexity {}  tokens {:.1}%  \
          sequences {:.1}%  BLEU {:.2}{best}  {}",
         validation.epoch,
         validation.update,
         validation.loss,
-        validation.perplexity,
+        perplexity(validation.perplexity),
         100.0 * validation.token_accuracy,
         100.0 * validation.sequence_accuracy,
         validation.bleu,
         console.dim(format!("{seconds:.0} s")),
     )
+}
+
+/// A perplexity; an enormous one by its order of magnitude.
+pub fn perplexity(perplexity: f64) -> String {
+    if perplexity < 1e6 { format!("{perplexity:.2}") } else { format!("{perplexity:.1e}") }
 }
 
 /// A number with its thousands apart.

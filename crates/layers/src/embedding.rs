@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayBase, ArrayD, Axis, Data, Dimension, IxDyn};
 use unspool_tensor::cases::{Case, Input};
+use unspool_tensor::kernels::rows;
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::random::Key;
+use unspool_tensor::shape::{from_elements, standard};
 use unspool_tensor::{
     Context, Error, GradSink, Op, OutputGrads, ParamId, ParamStore, Real, Result, Tensor, Var,
 };
@@ -37,20 +39,20 @@ impl<T: Real> Op<T> for EmbeddingOp {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, ()>> {
         let [table] = inputs_of(NAME, inputs)?;
-        let &[rows, size] = table.shape() else {
+        let &[count, size] = table.shape() else {
             return Err(Error::shape(NAME, table.shape(), "is not a table [V, E]"));
         };
         let indices = self.indices.iter();
-        if let Some(index) = indices.chain(&self.padding).find(|&&index| index >= rows) {
-            let problem = format!("index {index} is not in a table of {rows} rows");
+        if let Some(index) = indices.chain(&self.padding).find(|&&index| index >= count) {
+            let problem = format!("index {index} is not in a table of {count} rows");
             return Err(Error::invalid(NAME, problem));
         }
-        let mut y = ArrayD::zeros(IxDyn(&[self.indices.shape(), &[size]].concat()));
         // y[i] = table[index[i]]
-        for (mut y, &index) in y.rows_mut().into_iter().zip(self.indices.iter()) {
-            y.assign(&table.index_axis(Axis(0), index));
-        }
-        Ok((vec![y.into_shared()], ()))
+        let table = standard(table);
+        let numbers = table.as_slice().unwrap_or_default();
+        let gathered = rows::gather(numbers, size, self.indices.iter().copied());
+        let shape = [self.indices.shape(), &[size]].concat();
+        Ok((vec![from_elements(NAME, &shape, gathered)?], ()))
     }
 
     fn backward(
@@ -60,15 +62,11 @@ impl<T: Real> Op<T> for EmbeddingOp {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        let d_y = d_outputs.dense(0);
         // y[i] = table[index[i]]  ⇒  d_table[index[i]] += d_y[i], but for the padding
-        sink.add_in_place(0, |mut d_table| {
-            for (d_y, &index) in d_y.rows().into_iter().zip(self.indices.iter()) {
-                if Some(index) != self.padding {
-                    let mut row = d_table.index_axis_mut(Axis(0), index);
-                    row += &d_y;
-                }
-            }
+        let d_y = standard(&d_outputs.dense(0));
+        let d_y = d_y.as_slice().unwrap_or_default();
+        sink.add_in_place(0, |d_table| {
+            rows::scatter_add(d_table, self.indices.iter().copied(), self.padding, d_y);
         })
     }
 }

@@ -1,12 +1,12 @@
 //! Layers of sequence-to-sequence models with explicit backward passes.
 //!
-//! A layer is a struct of sizes and [`ParamId`]s; its values live in a [`ParamStore`] and are bound to a
-//! tape for the length of a step through [`Bound`]. What it computes is an [`Op`](unspool_tensor::Op) whose
-//! forward, saved state and backward stand in one file, next to its *composed twin*: the same function
-//! out of primitive ops.
+//! A layer is a struct of sizes and [`ParamId`]s; its values live in a [`ParamStore`] and are bound
+//! to a tape for the length of a step through [`Bound`]. What it computes is an
+//! [`Op`](unspool_tensor::Op) whose forward, saved state and backward stand in one file, next to
+//! its *composed twin*: the same function out of primitive ops.
 //!
-//! Letters of shapes: `T` time, `B` batch, `S` source length, `H` hidden, `E` embedding, `V` vocabulary,
-//! `A` attention.
+//! Letters of shapes: `T` time, `B` batch, `S` source length, `H` hidden, `E` embedding, `V`
+//! vocabulary, `A` attention.
 
 pub mod attention;
 pub mod bound;

@@ -5,7 +5,7 @@ use unspool_tensor::cases::{Case, Input};
 use unspool_tensor::kernels::matmul::product;
 use unspool_tensor::op::Forward;
 use unspool_tensor::random::Key;
-use unspool_tensor::shape::standard;
+use unspool_tensor::shape::reshaped;
 use unspool_tensor::{
     Context, Error, GradSink, Op, OutputGrads, ParamId, ParamStore, Real, Result, Tensor, Var,
 };
@@ -75,8 +75,8 @@ impl<T: Real> Op<T> for LinearOp {
         let x_2d = matrix(&x_rows).ok_or_else(mismatch)?;
         product(context, x_2d, w.t(), bias.is_some(), y.view_mut());
         let y = y.into_dyn().into_shared();
-        let y = reshaped(y, &[leading, &[out]].concat())?;
-        let x = reshaped(x_rows, x.shape())?;
+        let y = reshaped(NAME, &y, &[leading, &[out]].concat())?;
+        let x = reshaped(NAME, &x_rows, x.shape())?;
         Ok((vec![y], LinearSaved { x, weight: weight.clone(), has_bias: bias.is_some() }))
     }
 
@@ -99,7 +99,7 @@ impl<T: Real> Op<T> for LinearOp {
         if sink.wants(X) {
             let mut d_x = Array2::zeros(x.raw_dim());
             product(context, d_y, weight, false, d_x.view_mut());
-            sink.add(X, reshaped(d_x.into_dyn().into_shared(), shape)?)?;
+            sink.add(X, reshaped(NAME, &d_x.into_dyn().into_shared(), shape)?)?;
         }
         sink.add_product_over_time(WEIGHT, time_steps, d_y, x)?;
         if saved.has_bias {
@@ -111,12 +111,7 @@ impl<T: Real> Op<T> for LinearOp {
 
 /// The leading axes merged: `[rows, last]`, in standard layout.
 fn as_rows<T: Real>(x: &Tensor<T>, rows: usize) -> Result<Tensor<T>> {
-    reshaped(standard(x), &[rows, x.shape().last().copied().unwrap_or(1)])
-}
-
-fn reshaped<T: Real>(x: Tensor<T>, shape: &[usize]) -> Result<Tensor<T>> {
-    let error = Error::shapes(NAME, x.shape(), shape, "have different numbers of elements");
-    x.into_shape_with_order(shape).map_err(|_| error)
+    reshaped(NAME, x, &[rows, x.shape().last().copied().unwrap_or(1)])
 }
 
 fn matrix<T: Real>(x: &Tensor<T>) -> Option<ArrayView2<'_, T>> {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, Axis, IxDyn, arr1, arr2, s};
-use safetensors::SafeTensors;
 use unspool_layers::attention::{
     Attention, AttentionConfig, AttentionKind, DotAttention, MultiHeadAttention, MultiHeadConfig,
     composed,
@@ -14,50 +13,26 @@ use unspool_layers::embedding::{self, Embedding};
 use unspool_layers::init::Init;
 use unspool_layers::linear::Linear;
 use unspool_layers::{Bound, Result};
+use unspool_tensor::gradcheck::distance;
 use unspool_tensor::random::Key;
 use unspool_tensor::{BackwardMode, Context, ParamStore, Tape, Var};
 
-/// `max|a - b| ≤ tolerance·max(1, max|b|)`.
-fn close(what: &str, a: &ArrayD<f64>, b: &ArrayD<f64>, tolerance: f64) {
-    assert_eq!(a.shape(), b.shape(), "{what}");
-    let scale = b.iter().fold(1.0, |top: f64, b| top.max(b.abs()));
-    let error = a.iter().zip(b).fold(0.0, |top: f64, (a, b)| top.max((a - b).abs()));
-    assert!(error <= tolerance * scale, "{what}: {error:e}");
-    assert!(a.iter().all(|a| a.is_finite()), "{what}");
-}
+use common::{Golden, random};
 
-/// PyTorch's numbers; see `tests/golden/common.py` for the names.
-struct Golden(Vec<u8>);
+mod common;
 
-impl Golden {
-    fn open() -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/attention.safetensors");
-        Golden(std::fs::read(path).unwrap())
+/// Compares outputs and the gradients of named variables, given those of the outputs.
+fn check(golden: &Golden, case: &str, inputs: &[(String, Var<'_, f64>)], outputs: &[Var<'_, f64>]) {
+    let seeds: Vec<_> = (outputs.iter().enumerate())
+        .map(|(k, &y)| (y, golden.get(case, &format!("d_out.{k}"))))
+        .collect();
+    let Some((first, _)) = seeds.first() else { panic!("{case} has no output") };
+    let grads = first.tape().vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
+    for (k, y) in outputs.iter().enumerate() {
+        golden.check(case, &format!("out.{k}"), &y.value());
     }
-
-    fn get(&self, case: &str, array: &str) -> ArrayD<f64> {
-        let file = SafeTensors::deserialize(&self.0).unwrap();
-        let view = file.tensor(&format!("{case}|{array}")).unwrap();
-        let numbers = view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
-        ArrayD::from_shape_vec(IxDyn(view.shape()), numbers.collect()).unwrap()
-    }
-
-    /// Compares outputs and the gradients of named variables, given those of the outputs.
-    fn check(&self, case: &str, inputs: &[(String, Var<'_, f64>)], outputs: &[Var<'_, f64>]) {
-        let seeds: Vec<_> = (outputs.iter().enumerate())
-            .map(|(k, &y)| (y, self.get(case, &format!("d_out.{k}"))))
-            .collect();
-        let Some((first, _)) = seeds.first() else { panic!("{case} has no output") };
-        let grads = first.tape().vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
-        for (k, y) in outputs.iter().enumerate() {
-            let name = format!("out.{k}");
-            close(&format!("{case} {name}"), &y.value().to_owned(), &self.get(case, &name), 1e-12);
-        }
-        for (name, x) in inputs {
-            let d = grads.wrt(*x).unwrap().to_owned();
-            let wanted = self.get(case, &format!("d_in.{name}"));
-            close(&format!("{case} d_in.{name}"), &d, &wanted, 1e-12);
-        }
+    for (name, x) in inputs {
+        golden.check(case, &format!("d_in.{name}"), grads.wrt(*x).unwrap());
     }
 }
 
@@ -68,7 +43,7 @@ fn check_layer<L>(
     new: impl FnOnce(&mut ParamStore<f64>) -> Result<L>,
     forward: impl for<'t> Fn(&L, Bound<'t, f64>, &[Var<'t, f64>]) -> Result<Vec<Var<'t, f64>>>,
 ) {
-    let golden = Golden::open();
+    let golden = Golden::open("attention");
     let mut store = ParamStore::<f64>::new();
     let layer = new(&mut store).unwrap();
     for id in store.ids() {
@@ -86,7 +61,7 @@ fn check_layer<L>(
         let name = store.name(id).strip_prefix("layer.").unwrap();
         (name.to_string(), bound.param(id))
     });
-    golden.check(case, &named.chain(params).collect::<Vec<_>>(), &outputs);
+    check(&golden, case, &named.chain(params).collect::<Vec<_>>(), &outputs);
 }
 
 const INIT: Init = Init::Uniform { bound: 1.0 };
@@ -139,15 +114,15 @@ fn attention_of_every_kind_agrees_with_pytorch() {
 fn a_padding_row_is_looked_up_and_never_learns() {
     let indices = arr2(&[[0, 4], [0, 1], [4, 4]]);
     let tape = Tape::<f64>::new(Context::sequential());
-    let golden = Golden::open();
+    let golden = Golden::open("attention");
     let case = "layer/embedding/padding";
     let table = tape.input(golden.get(case, "in.table"));
     let op =
         embedding::EmbeddingOp { indices: Arc::new(indices.clone().into_dyn()), padding: Some(0) };
     let fused = tape.apply_shared(Arc::new(op), &[table]).unwrap();
-    golden.check(case, &[("table".into(), table)], &fused);
+    check(&golden, case, &[("table".into(), table)], &fused);
     let twin = embedding::composed(table, &indices.clone().into_dyn(), Some(0)).unwrap();
-    golden.check(case, &[("table".into(), table)], &[twin]);
+    check(&golden, case, &[("table".into(), table)], &[twin]);
 
     let mut store = ParamStore::<f64>::new();
     let layer = Embedding::new(&mut store, "e", 5, 3, Some(2), INIT, KEY).unwrap();
@@ -166,7 +141,7 @@ fn a_linear_layer_records_what_each_time_step_adds() {
     let layer = Linear::new(&mut store, "l", 3, 4, true, INIT, KEY).unwrap();
     let tape = Tape::new(Context::sequential());
     let bound = Bound::training(&tape, &store);
-    let x = tape.input(random("x", &[5, 2, 3]).mapv(f64::from));
+    let x = tape.input(random("x", &[5, 2, 3]));
     let y = layer.forward(bound, x).unwrap();
     let seed = [(y, y.value().mapv(|y| y * y))];
     let added = tape.vector_jacobian(&seed, BackwardMode::Adding).unwrap();
@@ -178,7 +153,8 @@ fn a_linear_layer_records_what_each_time_step_adds() {
         assert_eq!(times, [0, 1, 2, 3, 4].map(Some), "{}", store.name(id));
         let total =
             parts.iter().fold(ArrayD::zeros(IxDyn(&param.shape())), |sum, part| sum + &part.value);
-        close(store.name(id), &total, &added.param(id).unwrap().to_owned(), 1e-14);
+        let name = store.name(id);
+        assert!(distance(&total, added.param(id).unwrap()) <= 1e-14, "{name}");
     }
 }
 
@@ -304,8 +280,8 @@ fn a_step_of_attention_cuts_no_weights_and_a_stored_memory_attends_the_same() {
         let attention = Attention::new(&mut store, "a", config, INIT, KEY).unwrap();
         let tape = Tape::new(Context::sequential());
         let bound = Bound::training(&tape, &store);
-        let x = tape.input(random("memory", &[5, 2, 4]));
-        let query = tape.input(random("query", &[2, 4]));
+        let x = tape.input(random("memory", &[5, 2, 4]).mapv(|x| x as f32));
+        let query = tape.input(random("query", &[2, 4]).mapv(|x| x as f32));
         let memory = attention.prepare(bound, x, &[5, 3]).unwrap();
         let first = tape.len();
         let (context, _) = attention.attend(bound, &memory, query).unwrap();
@@ -321,16 +297,6 @@ fn a_step_of_attention_cuts_no_weights_and_a_stored_memory_attends_the_same() {
         let (again, _) = attention.attend(bound, &stored, query).unwrap();
         assert_eq!(again.value(), context.value(), "{kind}");
     }
-}
-
-/// Numbers in -1 to 1, one stream per name.
-fn random(name: &str, shape: &[usize]) -> ArrayD<f32> {
-    let key = Key::new(7).named(name);
-    let mut counter = 0;
-    ArrayD::from_shape_simple_fn(IxDyn(shape), || {
-        counter += 1;
-        2.0 * key.uniform(counter) as f32 - 1.0
-    })
 }
 
 const BATCH: usize = 8;
@@ -363,8 +329,8 @@ fn a_row_has_the_same_bits_alone_in_a_batch_padded_and_on_threads() {
         let attention =
             Attention::new(&mut store, "attention", config, Init::XavierUniform, Key::new(3))
                 .unwrap();
-        let memory = random("memory", &[SOURCE, BATCH, wide]);
-        let queries = random("query", &[BATCH, query]);
+        let memory = random("memory", &[SOURCE, BATCH, wide]).mapv(|x| x as f32);
+        let queries = random("query", &[BATCH, query]).mapv(|x| x as f32);
         let run = |memory: ArrayD<f32>, queries: ArrayD<f32>, lengths: &[usize], context| {
             let tape = Tape::new(context);
             let bound = Bound::evaluation(&tape, &store);

@@ -2,7 +2,6 @@
 //! walked by `tests/gradcheck.rs` and `tests/golden.rs`.
 
 use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice, s};
-use safetensors::SafeTensors;
 use unspool_layers::Bound;
 use unspool_layers::init::Init;
 use unspool_layers::recurrent::{
@@ -10,32 +9,16 @@ use unspool_layers::recurrent::{
     cases,
 };
 use unspool_tensor::cases::Case;
+use unspool_tensor::gradcheck::distance;
 use unspool_tensor::op::DynOp;
 use unspool_tensor::random::Key;
-use unspool_tensor::{BackwardMode, Context, Kernels, ParamStore, Tape, Var};
+use unspool_tensor::{BackwardMode, Context, ParamStore, Tape, Var};
+
+use common::{Golden, random};
+
+mod common;
 
 const KEY: Key = Key::new(11);
-
-/// `max|a − b| / max(1, max|b|)`; infinite where either is NaN.
-fn distance<S, R>(a: &ndarray::ArrayBase<S, IxDyn>, b: &ndarray::ArrayBase<R, IxDyn>) -> f64
-where
-    S: ndarray::Data<Elem = f64>,
-    R: ndarray::Data<Elem = f64>,
-{
-    assert_eq!(a.shape(), b.shape());
-    let scale = b.iter().fold(1.0_f64, |top, b| top.max(b.abs()));
-    let off = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::INFINITY } else { (a - b).abs() };
-    a.iter().zip(b).fold(0.0_f64, |top, (&a, &b)| top.max(off(a, b))) / scale
-}
-
-fn random(name: &str, shape: &[usize]) -> ArrayD<f64> {
-    let key = KEY.named(name);
-    let mut counter = 0;
-    ArrayD::from_shape_simple_fn(IxDyn(shape), || {
-        counter += 1;
-        2.0 * key.uniform(counter) - 1.0
-    })
-}
 
 /// Outputs and the gradients of all inputs, of the outputs weighted with `seeds` (random ones
 /// without).
@@ -65,28 +48,6 @@ fn run_op(case: &Case, inputs: &[ArrayD<f64>]) -> (Vec<ArrayD<f64>>, Vec<ArrayD<
     run(inputs, None, |tape, vars| tape.apply_shared(case.op.clone(), vars).unwrap())
 }
 
-/// PyTorch's numbers; see `tests/golden/common.py` for the names.
-struct Golden(Vec<u8>);
-
-impl Golden {
-    fn open() -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/recurrent.safetensors");
-        Golden(std::fs::read(path).unwrap())
-    }
-
-    fn get(&self, case: &str, array: &str) -> ArrayD<f64> {
-        let file = SafeTensors::deserialize(&self.0).unwrap();
-        let view = file.tensor(&format!("{case}|{array}")).unwrap();
-        let numbers = view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
-        ArrayD::from_shape_vec(IxDyn(view.shape()), numbers.collect()).unwrap()
-    }
-
-    fn check(&self, case: &str, array: String, found: &ArrayD<f64>) {
-        let error = distance(found, &self.get(case, &array));
-        assert!(error <= 1e-12, "{case}: {array} is {error:e} off");
-    }
-}
-
 fn config(cell: CellKind, bidirectional: bool, dropout: f64) -> RecurrentConfig {
     RecurrentConfig { cell, input: 2, hidden: 3, layers: 2, bidirectional, dropout }
 }
@@ -98,7 +59,7 @@ fn states<'t>(tape: &'t Tape<f64>, array: &ArrayD<f64>) -> Vec<Var<'t, f64>> {
 
 #[test]
 fn layers_agree_with_pytorch() {
-    let golden = Golden::open();
+    let golden = Golden::open("recurrent");
     for cell in CellKind::ALL {
         let case = format!("layer/{cell}");
         let mut store = ParamStore::<f64>::new();
@@ -122,7 +83,7 @@ fn layers_agree_with_pytorch() {
         let (output, last) = layer.forward(bound, x, Some(&[3, 5, 1]), Some(&initial)).unwrap();
 
         let mut seeds = vec![(output, golden.get(&case, "d_out.0"))];
-        golden.check(&case, "out.0".into(), &output.value().to_owned());
+        golden.check(&case, "out.0", &output.value());
         for (k, states) in [last.h, last.c].into_iter().enumerate() {
             for (number, state) in states.into_iter().enumerate() {
                 let all = format!("out.{}", k + 1);
@@ -134,7 +95,7 @@ fn layers_agree_with_pytorch() {
             }
         }
         let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
-        golden.check(&case, "d_in.x".into(), &grads.wrt(x).unwrap().to_owned());
+        golden.check(&case, "d_in.x", grads.wrt(x).unwrap());
         for (name, states) in [("h", initial.h), ("c", initial.c)] {
             for (number, state) in states.into_iter().enumerate() {
                 let wanted = golden.get(&case, &format!("d_in.{name}"));
@@ -145,7 +106,7 @@ fn layers_agree_with_pytorch() {
         }
         for id in store.ids() {
             let name = format!("d_in{}", store.name(id));
-            golden.check(&case, name, &grads.param(id).unwrap().to_owned());
+            golden.check(&case, &name, grads.param(id).unwrap());
         }
     }
 }
@@ -180,21 +141,6 @@ fn what_padding_holds_reaches_nothing() {
             {
                 assert!(distance(found, wanted) <= 1e-12, "{}: the twin", case.name);
             }
-        }
-    }
-}
-
-#[test]
-fn naive_and_fast_kernels_agree() {
-    for case in cases() {
-        let inputs = case.sample(KEY);
-        let inputs: Vec<_> = inputs.into_iter().map(|x| x.into_shared()).collect();
-        let op: std::sync::Arc<dyn DynOp<f64>> = case.op.clone();
-        let fast = op.run_forward(&Context::sequential(), &inputs).unwrap().0;
-        let naive = Context::sequential().with_kernels(Kernels::Naive);
-        let naive = op.run_forward(&naive, &inputs).unwrap().0;
-        for (fast, naive) in fast.iter().zip(&naive) {
-            assert!(distance(fast, naive) <= 1e-14, "{}", case.name);
         }
     }
 }
@@ -359,8 +305,8 @@ fn weights_start_as_asked_for() {
     }
     let mut single = ParamStore::<f32>::new();
     Recurrent::new(&mut single, "encoder", config, &init, KEY).unwrap();
-    for (a, b) in single.iter().zip(store.cast::<f32>().iter()) {
-        assert_eq!(a, b);
+    for ((_, name, single), (_, other, double)) in single.iter().zip(store.iter()) {
+        assert_eq!((name, single), (other, &double.mapv(|x| x as f32).into_shared()));
     }
 }
 

@@ -15,7 +15,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// Its length in positions that the encoder reads; sentences of tokens are closed by an end token.
+    /// Its length in positions that the encoder reads; sentences of tokens are closed by an end
+    /// token.
     pub fn length(&self) -> usize {
         match self {
             Source::Tokens(tokens) => tokens.len() + 1,

@@ -36,8 +36,8 @@ pub struct ModelConfig {
     pub bidirectional: bool,
     /// How the decoder's first state comes from the encoder.
     pub bridge: Bridge,
-    /// What scores the source positions: `none`, `additive`, `dot`, `scaled_dot`, `general`, `concat` or
-    /// `multi_head`.
+    /// What scores the source positions: `none`, `additive`, `dot`, `scaled_dot`, `general`,
+    /// `concat` or `multi_head`.
     #[serde(with = "by_name")]
     pub attention: AttentionChoice,
     /// The length that queries and keys are projected to by `additive`, `concat` and `multi_head`.
@@ -89,10 +89,11 @@ pub enum Bridge {
     Zero,
     /// The encoder's last state as it is, both directions side by side.
     Last,
-    /// `tanh(W·h + b)` of the last state of both directions (Bahdanau et al. 2015, appendix A.2.2), and
-    /// the same for an LSTM's cell state.
+    /// `tanh(W·h + b)` of the last state of both directions (Bahdanau et al. 2015, appendix A.2.2),
+    /// and the same for an LSTM's cell state.
     Tanh,
-    /// `tanh(W·h + b)` of the mean of the encoder's outputs over time; an LSTM's cell state is zero.
+    /// `tanh(W·h + b)` of the mean of the encoder's outputs over time; an LSTM's cell state is
+    /// zero.
     Mean,
 }
 
@@ -102,8 +103,8 @@ pub enum Bridge {
 pub enum Query {
     /// The previous one; the cell then reads the embedding and the context (Bahdanau et al. 2015).
     Previous,
-    /// The new one; the attentional vector `tanh(W[context; state])` is read at the next step, which is
-    /// called input feeding (Luong et al. 2015, equation 5 and section 3.3).
+    /// The new one; the attentional vector `tanh(W[context; state])` is read at the next step,
+    /// which is called input feeding (Luong et al. 2015, equation 5 and section 3.3).
     New,
     /// The one in between two cells: the first reads the embedding, the second the context (the
     /// conditional GRU of Sennrich et al. 2017, "Nematus").
@@ -340,9 +341,9 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// How many parameters such a model has at least, whatever its vocabularies are: the weights of a
-    /// gate, `[H, H]` in each layer, and what an embedding is multiplied by, in the decoder's cell
-    /// `[H, E]` and in the readout `[R, E]`.
+    /// How many parameters such a model has at least, whatever its vocabularies are: the weights of
+    /// a gate, `[H, H]` in each layer, and what an embedding is multiplied by, in the decoder's
+    /// cell `[H, E]` and in the readout `[R, E]`.
     pub fn least_parameters(&self) -> u64 {
         let [hidden, embedding] = [self.hidden, self.embedding].map(|size| size as u64);
         let layers = (self.encoder_layers as u64).saturating_add(self.decoder_layers as u64);

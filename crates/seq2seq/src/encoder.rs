@@ -82,7 +82,8 @@ impl Encoder {
     /// Reads a batch of sources.
     ///
     /// # Errors
-    /// The sources are of another kind or size than the model's, or a token is not in its vocabulary.
+    /// The sources are of another kind or size than the model's, or a token is not in its
+    /// vocabulary.
     pub fn forward<'t, T: Real>(
         &self,
         bound: Bound<'t, T>,

@@ -1,10 +1,11 @@
 //! Encoder-decoder models: configuration, vocabulary, batches, training loss and inference.
 //!
 //! - [`ModelConfig`] says how a model is built; [`Seq2Seq`] is one, with its parameters.
-//! - [`vocabulary`] numbers words or characters; [`batch`] pads sentences and puts them side by side.
+//! - [`vocabulary`] numbers words or characters; [`batch`] pads sentences and puts them side by
+//!   side.
 //! - [`Seq2Seq::training_loss`] runs [`encoder`], [`bridge`] and [`decoder`] on a tape.
-//! - [`Seq2Seq::encode`] and the [`StepModel`](unspool_decode::StepModel) that a model is run them without one,
-//!   by the same code, for the searches of `unspool-decode`.
+//! - [`Seq2Seq::encode`] and the [`StepModel`](unspool_decode::StepModel) that a model is run them
+//!   without one, by the same code, for the searches of `unspool-decode`.
 
 pub mod batch;
 pub mod bridge;

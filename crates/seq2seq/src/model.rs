@@ -60,8 +60,8 @@ pub struct LossOptions {
     pub forcing: TeacherForcing,
     /// How the target distribution is smoothed.
     pub smoothing: Smoothing,
-    /// What the summed loss is divided by: the number of target tokens of the whole batch, so that the
-    /// losses of its shards add up to its own.
+    /// What the summed loss is divided by: the number of target tokens of the whole batch, so that
+    /// the losses of its shards add up to its own.
     pub divisor: f64,
 }
 
@@ -155,7 +155,8 @@ impl<T: Real> Seq2Seq<T> {
         self.source.statistics()
     }
 
-    /// The loss of a batch under training: dropout drops, and `forcing` decides what the decoder reads.
+    /// The loss of a batch under training: dropout drops, and `forcing` decides what the decoder
+    /// reads.
     ///
     /// # Errors
     /// The batch is of another kind than the model's.

@@ -91,8 +91,8 @@ impl<'m, T: Real> Translator<'m, T> {
     /// Translates a batch of sources: for each its hypotheses, the best first.
     ///
     /// `numbers` are those of the sources among all that are translated: a source is given the same
-    /// random numbers however the whole is cut into batches. A source without a number has that of its
-    /// place in the batch.
+    /// random numbers however the whole is cut into batches. A source without a number has that of
+    /// its place in the batch.
     ///
     /// # Errors
     /// The sources are of another kind than the models', or an option is impossible.

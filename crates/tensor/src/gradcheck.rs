@@ -22,7 +22,8 @@ pub struct Disagreement {
     pub analytic: f64,
     /// What the oracle gives.
     pub numeric: f64,
-    /// The difference, as a share of the array's largest gradient (at least 1).
+    /// The difference, less what rounding may be of it, as a share of the array's largest gradient,
+    /// or of 1e-6 when all are below.
     pub error: f64,
 }
 
@@ -34,6 +35,10 @@ pub enum Oracle {
     /// Forward-mode differentiation of the op's naive forward.
     DualNumbers,
 }
+
+/// An array whose largest gradient is below this is compared as if it were this: what is left there
+/// is rounding.
+const SMALLEST: f64 = 1e-6;
 
 /// Compares the whole gradient of a case with an oracle: one disagreement, the largest, for each
 /// input.
@@ -57,19 +62,20 @@ pub fn check_case(case: &Case, oracle: Oracle, key: Key) -> Result<Vec<Disagreem
 
     let mut worst = Vec::new();
     for (i, input) in case.inputs.iter().enumerate() {
-        let numeric = match oracle {
+        let (numeric, rounding) = match oracle {
             Oracle::Differences => differences(op.as_ref(), &context, &inputs, i, &weights)?,
-            Oracle::DualNumbers => dual_numbers(case, &context, &inputs, i, &weights)?,
+            Oracle::DualNumbers => (dual_numbers(case, &context, &inputs, i, &weights)?, 0.0),
         };
         let analytic = match grads.wrt(vars[i]) {
             Some(analytic) => analytic.to_owned(),
             None => ArrayD::zeros(numeric.raw_dim()),
         };
-        let scale = numeric.iter().fold(1.0, |top: f64, d| top.max(d.abs()));
+        let scale = numeric.iter().fold(SMALLEST, |top: f64, d| top.max(d.abs()));
         let mut found: Option<Disagreement> = None;
         for ((index, &a), &n) in analytic.indexed_iter().zip(&numeric) {
-            let error = (a - n).abs() / scale;
-            let error = if error.is_nan() { f64::INFINITY } else { error };
+            let off = (a - n).abs();
+            let error =
+                if off.is_nan() { f64::INFINITY } else { (off - rounding).max(0.0) / scale };
             if found.as_ref().is_none_or(|found| error > found.error) {
                 let (input, index) = (input.name.to_string(), index.slice().to_vec());
                 found = Some(Disagreement { input, index, analytic: a, numeric: n, error });
@@ -151,26 +157,27 @@ where
     largest / scale
 }
 
+/// The differences, and how much of them rounding may be.
 fn differences(
     op: &dyn DynOp<f64>,
     context: &Context,
     inputs: &[ArrayD<f64>],
     input: usize,
     weights: &[ArrayD<f64>],
-) -> Result<ArrayD<f64>> {
+) -> Result<(ArrayD<f64>, f64)> {
     // The fourth-order formula's error is about h⁴; rounding adds about 1e-16 / h.
     const H: f64 = 1e-3;
-    let value = |element: usize, shift: f64| -> Result<f64> {
+    let mut largest = 0.0_f64;
+    let mut value = |element: usize, shift: f64| -> Result<f64> {
         let mut moved: Vec<_> = inputs.iter().map(|x| x.clone().into_shared()).collect();
         if let Some(x) = moved[input].iter_mut().nth(element) {
             *x += shift;
         }
         let (outputs, _) = op.run_forward(context, &moved)?;
         let weighted = |(y, weight): (&f64, &f64)| if *weight == 0.0 { 0.0 } else { y * weight };
-        let sum = |(y, weights): (&Tensor<f64>, &ArrayD<f64>)| -> f64 {
-            y.iter().zip(weights).map(weighted).sum()
-        };
-        Ok(outputs.iter().zip(weights).map(sum).sum())
+        let terms = || outputs.iter().zip(weights).flat_map(|(y, w)| y.iter().zip(w)).map(weighted);
+        largest = largest.max(terms().map(f64::abs).sum());
+        Ok(terms().sum())
     };
     let mut numeric = ArrayD::zeros(inputs[input].raw_dim());
     for (element, d) in numeric.iter_mut().enumerate() {
@@ -178,7 +185,8 @@ fn differences(
         let far = value(element, 2.0 * H)? - value(element, -2.0 * H)?;
         *d = (8.0 * near - far) / (12.0 * H);
     }
-    Ok(numeric)
+    // Each of the four values is off by a rounding of its terms.
+    Ok((numeric, 18.0 / (12.0 * H) * f64::EPSILON * largest))
 }
 
 fn dual_numbers(

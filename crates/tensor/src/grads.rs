@@ -257,7 +257,8 @@ pub struct Grads<T: Real> {
 }
 
 impl<T: Real> Grads<T> {
-    /// The gradient of a variable; `None` when the result does not depend on it.
+    /// The gradient of a variable of the tape that these are of; `None` when the result does not
+    /// depend on it. (Another tape's variable goes by its number there: it means nothing here.)
     pub fn wrt(&self, var: Var<'_, T>) -> Option<&Tensor<T>> {
         self.by_slot.get(var.slot()).and_then(Option::as_ref)
     }

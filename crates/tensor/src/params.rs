@@ -1,23 +1,32 @@
 //! The parameters of a model: named arrays that outlive every tape.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Error, Real, Result, Tensor};
 
-/// A parameter's number in its [`ParamStore`]. Layers hold these, never values.
+/// A parameter's number in its [`ParamStore`], and which store that is. Layers hold these, never
+/// values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ParamId(usize);
+pub struct ParamId {
+    store: u64,
+    index: usize,
+}
 
 impl ParamId {
     /// The number, from 0 in the order of registration.
     pub fn index(self) -> usize {
-        self.0
+        self.index
     }
 }
 
 /// The parameters of a model, by number and by dotted name (`encoder.l0.weight_hh`).
+///
+/// A clone, or the same parameters [in another precision](Self::cast), goes by the same numbers.
 #[derive(Clone, Debug)]
 pub struct ParamStore<T: Real> {
+    /// Tells this store's numbers from those of others.
+    store: u64,
     params: Vec<(String, Tensor<T>)>,
     by_name: HashMap<String, ParamId>,
 }
@@ -31,7 +40,10 @@ impl<T: Real> Default for ParamStore<T> {
 impl<T: Real> ParamStore<T> {
     /// No parameters yet.
     pub fn new() -> Self {
-        ParamStore { params: Vec::new(), by_name: HashMap::new() }
+        // Of no consequence but that it differs from store to store.
+        static STORES: AtomicU64 = AtomicU64::new(0);
+        let store = STORES.fetch_add(1, Ordering::Relaxed);
+        ParamStore { store, params: Vec::new(), by_name: HashMap::new() }
     }
 
     /// Adds a parameter.
@@ -40,13 +52,23 @@ impl<T: Real> ParamStore<T> {
     /// The name is taken.
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<Tensor<T>>) -> Result<ParamId> {
         let name = name.into();
-        let id = ParamId(self.params.len());
+        let id = self.id(self.params.len());
         if self.by_name.contains_key(&name) {
             return Err(Error::invalid("parameters", format!("{name:?} is there twice")));
         }
         self.by_name.insert(name.clone(), id);
         self.params.push((name, value.into()));
         Ok(id)
+    }
+
+    fn id(&self, index: usize) -> ParamId {
+        ParamId { store: self.store, index }
+    }
+
+    /// Where a parameter stands.
+    fn at(&self, id: ParamId) -> usize {
+        assert_eq!(id.store, self.store, "the parameter is another store's");
+        id.index
     }
 
     /// How many parameters (arrays) there are.
@@ -69,7 +91,7 @@ impl<T: Real> ParamStore<T> {
     /// # Panics
     /// The store has no such parameter: the number is another store's.
     pub fn get(&self, id: ParamId) -> &Tensor<T> {
-        &self.params[id.0].1
+        &self.params[self.at(id)].1
     }
 
     /// A parameter's value, to change. Tapes that hold it must be gone by then, or it is copied.
@@ -77,7 +99,8 @@ impl<T: Real> ParamStore<T> {
     /// # Panics
     /// The store has no such parameter: the number is another store's.
     pub fn get_mut(&mut self, id: ParamId) -> &mut Tensor<T> {
-        &mut self.params[id.0].1
+        let at = self.at(id);
+        &mut self.params[at].1
     }
 
     /// A parameter's name.
@@ -85,7 +108,7 @@ impl<T: Real> ParamStore<T> {
     /// # Panics
     /// The store has no such parameter: the number is another store's.
     pub fn name(&self, id: ParamId) -> &str {
-        &self.params[id.0].0
+        &self.params[self.at(id)].0
     }
 
     /// The parameter with this name.
@@ -101,7 +124,8 @@ impl<T: Real> ParamStore<T> {
     /// # Panics
     /// The store has no such parameter: the number is another store's.
     pub fn set(&mut self, id: ParamId, value: impl Into<Tensor<T>>) -> Result<()> {
-        let (name, old) = &mut self.params[id.0];
+        let at = self.at(id);
+        let (name, old) = &mut self.params[at];
         let value = value.into();
         if old.shape() != value.shape() {
             return Err(Error::shapes(name, old.shape(), value.shape(), "must be the same"));
@@ -110,19 +134,40 @@ impl<T: Real> ParamStore<T> {
         Ok(())
     }
 
+    /// Takes over the values of all parameters from another store, where they have the same names.
+    /// Values are rounded to this precision.
+    ///
+    /// # Errors
+    /// A name is missing there, or a shape differs; then nothing has changed.
+    pub fn copy_from(&mut self, other: &ParamStore<impl Real>) -> Result<()> {
+        let mut copied = self.clone();
+        for id in self.ids() {
+            let name = self.name(id);
+            let theirs = other.find(name).ok_or_else(|| {
+                Error::invalid("parameters", format!("{name:?} is not in the other store"))
+            })?;
+            let value = other.get(theirs).map(|x| T::from_f64(x.to_f64()));
+            copied.set(id, value)?;
+        }
+        *self = copied;
+        Ok(())
+    }
+
     /// All numbers, in the order of registration.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = ParamId> + use<T> {
-        (0..self.params.len()).map(ParamId)
+        let store = self.store;
+        (0..self.params.len()).map(move |index| ParamId { store, index })
     }
 
     /// All names and values, in the order of registration.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (ParamId, &str, &Tensor<T>)> {
-        self.params.iter().enumerate().map(|(i, (name, value))| (ParamId(i), name.as_str(), value))
+        self.ids().zip(&self.params).map(|(id, (name, value))| (id, name.as_str(), value))
     }
 
     /// The same parameters in another precision.
     pub fn cast<U: Real>(&self) -> ParamStore<U> {
         ParamStore {
+            store: self.store,
             params: (self.params.iter())
                 .map(|(name, value)| {
                     (name.clone(), value.map(|&x| U::from_f64(x.to_f64())).into_shared())

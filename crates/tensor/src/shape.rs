@@ -78,6 +78,27 @@ pub fn standard<T: Real>(x: &Tensor<T>) -> Tensor<T> {
     }
 }
 
+/// The same elements, row by row, in another shape; shared when they are in standard layout.
+///
+/// # Errors
+/// The shapes have different numbers of elements.
+pub fn reshaped<T: Real>(op: &str, x: &Tensor<T>, shape: &[usize]) -> Result<Tensor<T>> {
+    (standard(x).into_shape_with_order(IxDyn(shape)))
+        .map_err(|_| Error::shapes(op, x.shape(), shape, "do not have the same number of elements"))
+}
+
+/// An array in standard layout out of its elements.
+///
+/// # Errors
+/// The shape has another number of elements.
+pub fn from_elements<T: Real>(op: &str, shape: &[usize], elements: Vec<T>) -> Result<Tensor<T>> {
+    let found = elements.len();
+    match ArrayD::from_shape_vec(IxDyn(shape), elements) {
+        Ok(array) => Ok(array.into_shared()),
+        Err(_) => Err(Error::shape(op, shape, format!("does not hold {found} elements"))),
+    }
+}
+
 /// The sum over one axis, which disappears.
 ///
 /// Along the last axis it is [`reduce::sum`], along another whole rows are added, first to last:

@@ -155,7 +155,11 @@ impl<T: Real> Tape<T> {
         self.leaf(value.into_tensor(), false)
     }
 
-    /// Binds a parameter to the tape; the same variable each time.
+    /// Binds a parameter to the tape; the same variable each time, with the value that it had the
+    /// first time. (To a tape, a store and its clones are one.)
+    ///
+    /// # Panics
+    /// The store has no such parameter: the number is another store's.
     pub fn param(&self, store: &ParamStore<T>, id: ParamId) -> Var<'_, T> {
         if let Some(&slot) = self.inner.borrow().params.get(&id) {
             return Var { tape: self, slot };
@@ -329,8 +333,8 @@ impl<T: Real> Tape<T> {
         Ok(Grads { by_slot: grads, params, contributions: record })
     }
 
-    /// Shows something to the observer. It is taken out meanwhile, so that it may use the tape: what
-    /// it runs there is not told to it, and an observer that it puts in its place stays.
+    /// Shows something to the observer. It is taken out meanwhile, so that it may use the tape:
+    /// what it runs there is not told to it, and an observer that it puts in its place stays.
     fn tell(&self, show: impl FnOnce(&mut dyn Observer<T>)) {
         let Some(mut observer) = self.observer.take() else { return };
         show(observer.as_mut());
@@ -397,17 +401,6 @@ impl<T: Real> Tape<T> {
     /// Says which time step further nodes belong to.
     pub fn at_time(&self, time: Option<usize>) {
         self.time.set(time);
-    }
-
-    /// Empties the tape for the next step, keeping its memory.
-    pub fn reset(&mut self) {
-        let inner = self.inner.get_mut();
-        inner.values.clear();
-        inner.needs_grad.clear();
-        inner.nodes.clear();
-        inner.params.clear();
-        self.time.set(None);
-        self.runs.set(0);
     }
 }
 

@@ -39,6 +39,20 @@ fn repeated_inputs_and_shared_variables_add_up() {
 }
 
 #[test]
+fn the_parameters_of_two_stores_are_told_apart() {
+    let (mut first, mut second) = (ParamStore::<f64>::new(), ParamStore::new());
+    let a = first.add("w", arr1(&[2.0, 3.0]).into_dyn()).unwrap();
+    let b = second.add("w", arr1(&[5.0, 7.0]).into_dyn()).unwrap();
+    let tape = Tape::new(Context::sequential());
+    let (x, y) = (tape.param(&first, a), tape.param(&second, b));
+    assert_eq!(tape.param(&first.clone(), a).slot(), x.slot());
+    let grads = tape.backward((x * y).unwrap().sum_all().unwrap()).unwrap();
+    assert_eq!(grads.param(a).unwrap(), second.get(b));
+    assert_eq!(grads.param(b).unwrap(), first.get(a));
+    assert!(std::panic::catch_unwind(|| first.get(b).len()).is_err());
+}
+
+#[test]
 fn numbers_stand_on_either_side() {
     let rows: [(&str, Function, f64, f64); 10] = [
         ("x + 2", |x| x + 2.0, 6.0, 1.0),

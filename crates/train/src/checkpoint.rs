@@ -1,8 +1,9 @@
 //! Checkpoints: one safetensors file with everything that the next step depends on.
 //!
 //! The tensors are the parameters by their names, and the optimiser's running averages as
-//! `optimiser.<average>.<parameter>`. The file's metadata has one key, `unspool`: a JSON object with the
-//! format, the configuration, the vocabularies, the state of the trainer, and a checksum of all of it.
+//! `optimiser.<average>.<parameter>`. The file's metadata has one key, `unspool`: a JSON object
+//! with the format, the configuration, the vocabularies, the state of the trainer, and a checksum
+//! of all of it.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -35,7 +36,8 @@ pub struct TrainerState {
     pub batch: u64,
     /// The updates that have been made.
     pub update: u64,
-    /// The best validation so far: its update, and the score by which models are chosen (larger is better).
+    /// The best validation so far: its update, and the score by which models are chosen (larger is
+    /// better).
     pub best: Option<(u64, f64)>,
     /// How many validations there have been since the best one.
     pub since_best: u64,
@@ -165,9 +167,9 @@ pub fn save(
 /// Writes a file so that it is there whole or as it was: to a temporary name in its folder, synced,
 /// renamed.
 ///
-/// The temporary name follows from the file's, so what a killed process leaves behind is replaced the
-/// next time. A symbolic link stays one. What is no ordinary file, such as a pipe or a device, is
-/// written to.
+/// The temporary name follows from the file's, so what a killed process leaves behind is replaced
+/// the next time. A symbolic link stays one. What is no ordinary file, such as a pipe or a device,
+/// is written to.
 ///
 /// # Errors
 /// Those of the file system; an ordinary file is then as it was.

@@ -26,7 +26,8 @@ pub struct Config {
 
 /// What a model learns from. The table `[data]`.
 ///
-/// Either a built-in `task`, or files: `train` and `validation`, each two parallel files or one TSV.
+/// Either a built-in `task`, or files: `train` and `validation`, each two parallel files or one
+/// TSV.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
@@ -50,7 +51,8 @@ pub struct DataConfig {
     pub target_vocabulary: usize,
     /// Longer training pairs (on either side, in tokens) are left out; 0 for no limit.
     pub max_length: usize,
-    /// Training pairs one side of which is so many times as long as the other are left out; 0 for no limit.
+    /// Training pairs one side of which is so many times as long as the other are left out; 0 for
+    /// no limit.
     pub max_ratio: f64,
     /// How much a batch holds, in `batch_by`.
     pub batch_size: usize,
@@ -132,17 +134,18 @@ pub struct TrainingConfig {
     pub clip_norm: f64,
     /// So many batches make one update.
     pub accumulate: usize,
-    /// A batch is cut into shards of so many sentences, each computed by one thread. Part of the numbers:
-    /// other shards round differently.
+    /// A batch is cut into shards of so many sentences, each computed by one thread. Part of the
+    /// numbers: other shards round differently.
     pub shard_size: usize,
     /// What is taken from the target's probability and spread over the vocabulary, 0 to 1.
     pub label_smoothing: f64,
-    /// How label smoothing spreads: `uniform` over all V tokens, or `excluding_padding`, over the V-2 that are
-    /// neither the target nor padding.
+    /// How label smoothing spreads: `uniform` over all V tokens, or `excluding_padding`, over the
+    /// V-2 that are neither the target nor padding.
     pub smoothing: SmoothingKind,
     /// How often the decoder reads the true token.
     pub teacher_forcing: ForcingConfig,
-    /// The model is validated after each epoch, and after so many updates; 0 for after epochs alone.
+    /// The model is validated after each epoch, and after so many updates; 0 for after epochs
+    /// alone.
     pub validate_every: u64,
     /// The state is saved after so many updates; 0 after each validation alone.
     pub checkpoint_every: u64,
@@ -262,14 +265,15 @@ fn in_key(key: &str) -> String {
 impl Config {
     /// Reads a configuration, sets single keys on top of it, and checks it.
     ///
-    /// `overrides` are dotted keys (`model.hidden`) with values as TOML writes them; what is not TOML is
-    /// taken as a string. Their order does not matter, but for a key that is set twice.
+    /// `overrides` are dotted keys (`model.hidden`) with values as TOML writes them; what is not
+    /// TOML is taken as a string. Their order does not matter, but for a key that is set twice.
     ///
     /// # Errors
     /// An unknown key, a wrong type or an impossible value, with the key's name.
     pub fn parse(text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
         let file: Config = toml::from_str(text).map_err(|error| syntax(text, &error))?;
-        // Whole tables first; then the names of optimiser and schedule, which decide what keys there are.
+        // Whole tables first; then the names of optimiser and schedule, which decide what keys
+        // there are.
         let mut overrides = overrides.to_vec();
         overrides.sort_by_key(|(key, value)| match value.trim_start().starts_with('{') {
             true => 0,
@@ -295,7 +299,7 @@ impl Config {
         let Some((key, value)) = overrides.last() else { return Ok(self.clone()) };
         let problem = |problem: &str| ConfigError::Override {
             key: key.clone(),
-            value: value.clone(),
+            value: value.lines().collect::<Vec<_>>().join(" "),
             problem: problem.lines().collect::<Vec<_>>().join(" "),
         };
         let mut root = toml::Table::try_from(self).map_err(|error| problem(&error.to_string()))?;
@@ -392,7 +396,13 @@ impl Config {
 
 /// Sets a dotted key of a table.
 fn set(root: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
+    let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && digits.parse::<i64>().is_err() {
+        return Err(format!("a whole number is at most {}", i64::MAX));
+    }
     let mut value = (toml::from_str::<toml::Table>(&format!("value = {value}")).ok())
+        .filter(|table| table.len() == 1)
         .and_then(|mut table| table.remove("value"))
         .unwrap_or_else(|| toml::Value::String(value.into()));
     let mut table = root;
@@ -472,6 +482,8 @@ mod tests {
             ("model.hiden", "64", "hiden"),
             ("model.hidden", "many", "model.hidden = many"),
             ("model.hidden", "-1", "model.hidden = -1"),
+            ("model.hidden", "8\nmodel = 3", "model.hidden = 8 model = 3"),
+            ("training.seed", "9223372036854775808", "at most 9223372036854775807"),
             ("model.hidden", "0", "model.hidden: must be at least 1"),
             ("modell.hidden", "64", "there is no table \"modell\""),
             ("training.optimiser.name", "adm", "adm"),

@@ -82,7 +82,8 @@ impl Dataset {
         Self::encode(source, target, pairs, notes)
     }
 
-    /// As [`load`](Self::load), with the vocabularies and statistics of a model that goes on training.
+    /// As [`load`](Self::load), with the vocabularies and statistics of a model that goes on
+    /// training.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -123,7 +124,8 @@ impl Dataset {
         Ok(Dataset { source, target, train, validation, references, notes })
     }
 
-    /// A checksum (CRC-32) of all examples: a training goes on to the same weights only with the same data.
+    /// A checksum (CRC-32) of all examples: a training goes on to the same weights only with the
+    /// same data.
     pub fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         for example in self.train.iter().chain(&self.validation) {

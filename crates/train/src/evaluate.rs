@@ -20,7 +20,8 @@ pub struct Evaluation {
     pub loss: f64,
     /// `exp(loss)`.
     pub perplexity: f64,
-    /// The share of tokens predicted right under teacher forcing; an unknown word is predicted as such.
+    /// The share of tokens predicted right under teacher forcing; an unknown word is predicted as
+    /// such.
     pub token_accuracy: f64,
     /// The share of sequences whose output is right from end to end.
     pub sequence_accuracy: f64,
@@ -47,8 +48,8 @@ pub enum EvaluationError {
 /// So many sentences are computed at once. It changes no bit of the output.
 const SENTENCES: usize = 64;
 
-/// Evaluates a model on examples; `references` are their targets as text, `search` says how they are
-/// translated.
+/// Evaluates a model on examples; `references` are their targets as text, `search` says how they
+/// are translated.
 ///
 /// # Errors
 /// The examples are of another kind than the model's, or an option of the search is impossible.
@@ -77,7 +78,8 @@ pub fn evaluate(
     })
 }
 
-/// Counts an output as right when it is the target, every word of which is known: `<unk>` is no word.
+/// Counts an output as right when it is the target, every word of which is known: `<unk>` is no
+/// word.
 pub fn add_sequence(accuracy: &mut Accuracy, output: &[Token], target: &[Token]) {
     let known = !target.contains(&UNK);
     accuracy.correct += u64::from(known && output == target);
@@ -138,7 +140,8 @@ pub fn decode(
     Ok(all.into_iter().map(|(_, tokens)| tokens).collect())
 }
 
-/// Runs `work` on batches of similar length, in parallel; the results come in the order of the batches.
+/// Runs `work` on batches of similar length, in parallel; the results come in the order of the
+/// batches.
 fn in_batches<R: Send, E: Send>(
     context: &Context,
     examples: &[Example],

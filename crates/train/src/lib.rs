@@ -3,8 +3,8 @@
 //! - [`config`] is the one TOML file that describes model, data and training.
 //! - [`data`] reads parallel text and vectors and plans batches; [`tasks`] makes built-in corpora;
 //!   [`dataset`] turns either into examples.
-//! - [`trainer`] makes updates from batches, with [`optimiser`] and [`schedule`], validates by [`evaluate`],
-//!   and keeps a [`log`] and [`checkpoint`]s that it resumes from.
+//! - [`trainer`] makes updates from batches, with [`optimiser`] and [`schedule`], validates by
+//!   [`evaluate`], and keeps a [`log`] and [`checkpoint`]s that it resumes from.
 //! - [`metrics`] has BLEU, accuracy and perplexity.
 
 pub mod checkpoint;

@@ -259,8 +259,9 @@ impl<T: Real> Rule<T> {
     }
 }
 
-/// Scales all gradients down so that their norm, taken as one vector, is at most `max_norm`; gives the
-/// norm before (Pascanu et al. 2013, algorithm 1). As in PyTorch, the divisor is the norm plus 1e-6.
+/// Scales all gradients down so that their norm, taken as one vector, is at most `max_norm`; gives
+/// the norm before (Pascanu et al. 2013, algorithm 1). As in PyTorch, the divisor is the norm plus
+/// 1e-6.
 pub fn clip_by_global_norm<T: Real>(
     gradients: &mut [(ParamId, Tensor<T>)],
     max_norm: Option<f64>,

@@ -9,8 +9,9 @@ pub enum ScheduleConfig {
     /// It does not.
     // Braces, not a unit: serde lets unknown keys beside a unit pass.
     Constant {},
-    /// It rises linearly over `warmup` updates to `learning_rate`, then falls with the inverse square root of
-    /// the update (Vaswani et al. 2017, section 5.3, scaled so that the top is `learning_rate`).
+    /// It rises linearly over `warmup` updates to `learning_rate`, then falls with the inverse
+    /// square root of the update (Vaswani et al. 2017, section 5.3, scaled so that the top is
+    /// `learning_rate`).
     InverseSquareRoot {
         /// The updates until the top.
         warmup: u64,
@@ -67,7 +68,8 @@ impl ScheduleConfig {
         }
     }
 
-    /// The learning rate of an update (from 0) in an epoch (from 0), where plateaus have cut it `cuts` times.
+    /// The learning rate of an update (from 0) in an epoch (from 0), where plateaus have cut it
+    /// `cuts` times.
     pub fn rate(&self, top: f64, update: u64, epoch: u64, cuts: u64) -> f64 {
         match *self {
             ScheduleConfig::Constant {} => top,
@@ -93,8 +95,8 @@ impl ScheduleConfig {
     }
 }
 
-/// How the share of true tokens that the decoder reads in training changes (Bengio et al. 2015, "Scheduled
-/// sampling", section 2.4). The table `[training.teacher_forcing]`.
+/// How the share of true tokens that the decoder reads in training changes (Bengio et al. 2015,
+/// "Scheduled sampling", section 2.4). The table `[training.teacher_forcing]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForcingConfig {
@@ -148,8 +150,8 @@ impl ForcingConfig {
             Decay::Linear => f64::max(1.0 - progress, 0.0),
             Decay::Exponential => 0.01f64.powf(progress),
             Decay::InverseSigmoid => {
-                // k/(k + exp(i/k)) with k chosen so that the decay is over after `updates`; scaled to
-                // start from 1.
+                // k/(k + exp(i/k)) with k chosen so that the decay is over after `updates`; scaled
+                // to start from 1.
                 let k = 12.0;
                 let at = |i: f64| k / (k + (i / k).exp());
                 at(progress * k * 2.0 * f64::ln(k)) / at(0.0)

@@ -5,8 +5,8 @@
 //! The same configuration gives the same bits at any number of threads and after any number of
 //! interruptions:
 //! - the plan of batches and all randomness are functions of the seed, the epoch and the update;
-//! - a batch is cut into shards by its own order alone, each runs on one thread with its own tape, and their
-//!   gradients are summed as a fixed tree;
+//! - a batch is cut into shards by its own order alone, each runs on one thread with its own tape,
+//!   and their gradients are summed as a fixed tree;
 //! - a checkpoint is taken between two updates and holds everything that the next one depends on.
 
 use std::fs;
@@ -86,14 +86,14 @@ pub enum TrainError {
         /// The run's folder.
         path: PathBuf,
     },
-    /// The loss or a gradient is not finite.
+    /// The loss, a gradient or a weight is not finite.
     #[error(
         "the {what} is not finite at update {update}: start again with a lower \
          training.learning_rate or training.clip_norm"
     )]
     Diverged {
-        /// "loss", "gradient" or "validation loss".
-        what: &'static str,
+        /// `loss`, `gradient`, `validation loss`, or a parameter's name.
+        what: String,
         /// The update, from 1.
         update: u64,
     },
@@ -191,11 +191,16 @@ impl Trainer {
     pub fn resume(folder: &Path, context: Context) -> Result<Self, TrainError> {
         let checkpoint = checkpoint::load(&folder.join(LAST), context.for_shard(0))?;
         let Checkpoint { config, model, optimiser, state, .. } = checkpoint;
-        let data = Dataset::load_for(&config, model.source(), model.target())?;
+        let mut data = Dataset::load_for(&config, model.source(), model.target())?;
         if data.checksum() != state.data_checksum {
             return Err(TrainError::DataChanged { path: folder.into() });
         }
         let log = open_log(folder, state.log_length)?;
+        if log.length() < state.log_length {
+            let missing = state.log_length - log.length();
+            data.notes
+                .push(format!("{LOG} lacks {missing} bytes that were there: curves have gaps"));
+        }
         let folder = folder.into();
         Ok(Trainer { config, folder, context, data, model, optimiser, state, log })
     }
@@ -317,12 +322,12 @@ impl Trainer {
         let Shard { loss, mut gradients } = self.gradients(batches, options, key)?;
         let update = state.update + 1;
         if !loss.is_finite() {
-            return Err(TrainError::Diverged { what: "loss", update });
+            return Err(TrainError::Diverged { what: "loss".into(), update });
         }
         let most = Some(training.clip_norm).filter(|&norm| norm > 0.0);
         let gradient_norm = clip_by_global_norm(&mut gradients, most);
         if !gradient_norm.is_finite() {
-            return Err(TrainError::Diverged { what: "gradient", update });
+            return Err(TrainError::Diverged { what: "gradient".into(), update });
         }
         self.optimiser.update(&self.context, self.model.params_mut(), &gradients, rate);
         self.state.update = update;
@@ -367,6 +372,7 @@ impl Trainer {
     }
 
     fn validate(&mut self, progress: &mut impl FnMut(Event<'_>)) -> Result<(), TrainError> {
+        self.check_weights()?;
         progress(Event::Validating);
         let training = &self.config.training;
         let bleu = Bleu { tokenization: training.bleu_tokenisation.into(), ..Bleu::default() };
@@ -380,7 +386,7 @@ impl Trainer {
         )?;
         if !found.loss.is_finite() {
             let update = self.state.update;
-            return Err(TrainError::Diverged { what: "validation loss", update });
+            return Err(TrainError::Diverged { what: "validation loss".into(), update });
         }
         let score = match training.select_by {
             SelectBy::Bleu => found.bleu.score,
@@ -427,7 +433,20 @@ impl Trainer {
         self.log.write(record).map_err(|error| TrainError::Io { path: path(), error })
     }
 
+    /// A finite gradient can still make an infinite weight. Nothing is made of such a model, and it
+    /// never takes a good checkpoint's place.
+    fn check_weights(&self) -> Result<(), TrainError> {
+        for (_, name, value) in self.model.params().iter() {
+            if !value.iter().all(|x| x.is_finite()) {
+                let (what, update) = (name.to_owned(), self.state.update);
+                return Err(TrainError::Diverged { what, update });
+            }
+        }
+        Ok(())
+    }
+
     fn save(&mut self, name: &str) -> Result<(), TrainError> {
+        self.check_weights()?;
         let path = self.folder.join(name);
         let log = self.folder.join(LOG);
         self.log.sync().map_err(|error| TrainError::Io { path: log, error })?;
@@ -443,8 +462,8 @@ struct Shard {
     gradients: Vec<(ParamId, Tensor<f32>)>,
 }
 
-/// Computes shards and adds them up: neighbours, then neighbouring sums, and so on. No number of threads
-/// changes that order, and only a few gradients are there at once.
+/// Computes shards and adds them up: neighbours, then neighbouring sums, and so on. No number of
+/// threads changes that order, and only a few gradients are there at once.
 fn sum_as_tree<S: Sync>(
     shards: &[S],
     compute: &(impl Fn(&S) -> Result<Shard, ModelError> + Sync),

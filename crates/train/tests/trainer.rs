@@ -148,3 +148,33 @@ fn a_loss_that_is_not_finite_ends_training_with_the_checkpoint_whole() {
     assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
     checkpoint::load(&folder.path().join(LAST), Context::sequential()).unwrap();
 }
+
+#[test]
+fn a_weight_that_is_not_finite_is_named_and_never_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    // The only update is the one that makes them infinite; validation and saving come after it.
+    let wild = [("training.optimiser.epsilon", "1e-300"), ("training.learning_rate", "1e38")];
+    let wild = config(&[&wild[..], &[("training.max_updates", "1")]].concat());
+    let mut trainer = start(&wild, folder.path()).unwrap();
+    let before = std::fs::read(folder.path().join(LAST)).unwrap();
+    let error = run(&mut trainer).unwrap_err();
+    let name =
+        trainer.model().params().iter().find_map(|(_, name, value)| {
+            value.iter().any(|x| !x.is_finite()).then(|| name.to_owned())
+        });
+    assert!(error.to_string().contains(&name.unwrap()), "{error}");
+    assert_eq!(std::fs::read(folder.path().join(LAST)).unwrap(), before);
+    assert!(!folder.path().join(BEST).exists());
+}
+
+#[test]
+fn a_log_that_was_cut_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&mut start(&config(&[]), folder.path()).unwrap()).unwrap();
+    let whole = Trainer::resume(folder.path(), Context::sequential()).unwrap();
+    assert!(whole.data().notes.is_empty());
+    drop(whole);
+    std::fs::write(folder.path().join(LOG), "").unwrap();
+    let cut = Trainer::resume(folder.path(), Context::sequential()).unwrap();
+    assert!(cut.data().notes.iter().any(|note| note.contains(LOG)), "{:?}", cut.data().notes);
+}

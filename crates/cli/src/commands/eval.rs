@@ -129,10 +129,10 @@ impl Eval {
             return Ok(print(json)?);
         }
         print(format!(
-            "{} sentences: loss {:.4}, perplexity {:.3}, tokens right {:.2}%, sequences right {:.2}%",
+            "{} sentences: loss {:.4}, perplexity {}, tokens right {:.2}%, sequences right {:.2}%",
             examples.len(),
             found.loss,
-            found.perplexity,
+            runs::perplexity(found.perplexity),
             100.0 * found.token_accuracy,
             100.0 * found.sequence_accuracy
         ))?;

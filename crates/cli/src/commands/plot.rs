@@ -70,8 +70,8 @@ impl Plot {
     }
 }
 
-/// The share of test sequences that greedy output gets right, in percent, for each source length; with the
-/// part that is longer than any in training, where the task has one.
+/// The share of test sequences that greedy output gets right, in percent, for each source length;
+/// with the part that is longer than any in training, where the task has one.
 fn accuracy_by_length(
     run: &Path,
     console: &Console,

@@ -102,6 +102,18 @@ impl Train {
     }
 
     fn config(&self) -> Result<Config, Box<dyn std::error::Error>> {
+        let files = [("train", &self.train), ("validation", &self.validation)];
+        for (option, files) in files {
+            let swallowed = files.iter().find(|file| file.extension().is_some_and(|e| e == "toml"));
+            if let (None, Some(file)) = (&self.config, swallowed) {
+                let file = file.display();
+                return Err(format!(
+                    "{file} was read as a file of --{option}; if it is the configuration, put it \
+                     first: unspool train {file} --{option} .."
+                )
+                .into());
+            }
+        }
         let text = match &self.config {
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|error| format!("{}: {error}", path.display()))?,
@@ -116,10 +128,8 @@ impl Train {
         if let Some(task) = self.task {
             set("data.task", task.name().into());
         }
-        for (key, files) in [("data.train", &self.train), ("data.validation", &self.validation)] {
-            if !files.is_empty() {
-                set(key, list(files));
-            }
+        for (option, files) in files.into_iter().filter(|(_, files)| !files.is_empty()) {
+            set(&format!("data.{option}"), list(files));
         }
         if let Some(seed) = self.seed {
             set("training.seed", seed.to_string());

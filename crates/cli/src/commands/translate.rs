@@ -273,8 +273,8 @@ impl Translate {
         Ok(())
     }
 
-    /// A batch of lines as the text to print; `first` is the number of the first, from 0. What is blank
-    /// stays blank.
+    /// A batch of lines as the text to print; `first` is the number of the first, from 0. What is
+    /// blank stays blank.
     fn translate_batch(
         &self,
         translator: &Translator<'_, f32>,

@@ -1,9 +1,9 @@
 //! The pictures: attention heatmaps and curves, as SVG and PNG.
 //!
 //! A figure is plain data with a `draw` method ([`Heatmap`], [`Curves`]). Drawing it gives a
-//! [`Picture`](picture::Picture), which is an SVG document; its PNG form is that document rasterised with a built-in
-//! font. So there is one drawing, both forms agree, and no machine's fonts take part:
-//! the same data gives the same bytes.
+//! [`Picture`](picture::Picture), which is an SVG document; its PNG form is that document
+//! rasterised with a built-in font. So there is one drawing, both forms agree, and no machine's
+//! fonts take part: the same data gives the same bytes.
 //!
 //! | file | what it holds |
 //! |---|---|

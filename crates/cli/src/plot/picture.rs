@@ -1,12 +1,12 @@
 //! A picture: an SVG document that is written shape by shape, rasterised, and saved.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use resvg::{tiny_skia, usvg};
 use thiserror::Error;
+use unspool_train::checkpoint::write_atomically;
 
 use super::text;
 use super::theme::{self, Rgb};
@@ -363,23 +363,9 @@ impl Picture {
             PictureFormat::Svg => self.svg().into_bytes(),
             PictureFormat::Png => self.png()?,
         };
-        write_whole(path, &bytes)
+        write_atomically(path, &bytes)
             .map_err(|source| PlotError::Write { path: path.to_owned(), source })
     }
-}
-
-/// Writes a file that appears whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is the one to tell; that nothing was left to remove is no news.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }
 
 /// Appends to a string, which cannot fail.
@@ -498,6 +484,8 @@ pub(super) mod checks {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::checks::check_picture;
     use super::*;
 

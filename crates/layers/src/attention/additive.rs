@@ -3,12 +3,14 @@
 use std::iter::repeat_n;
 use std::sync::Arc;
 
+use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::{add_scaled, dot};
 use unspool_tensor::op::{Forward, inputs_of};
+use unspool_tensor::shape::from_elements;
 use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
 
 use super::rows::{
-    Rows, Stack, add_to, array, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
+    Rows, Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
     weigh_backward_memory, weigh_forward,
 };
 
@@ -89,6 +91,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
         check_lengths(NAME, &self.lengths, batch, source)?;
 
         let work = self.lengths.iter().sum::<usize>() * (size + memory);
+        let pointwise = context.kernels().pointwise();
         let mut contexts = vec![T::zero(); batch * memory];
         let mut weights = vec![T::zero(); batch * source];
         let (q, v_flat) = (flat(query), flat(v));
@@ -99,16 +102,16 @@ impl<T: Real> Op<T> for AdditiveAttention {
         for_each_row(context, work, rows, |b, (c, w)| {
             let w = &mut w[..self.lengths[b]];
             // t = tanh(q + k)
-            let t = activations(&q[b * size..][..size], &k, b, w.len());
+            let t = activations(pointwise, &q[b * size..][..size], &k, b, w.len());
             // e = v·t
             for (s, e) in w.iter_mut().enumerate() {
                 *e = dot(&v_flat, &t[s * size..][..size]);
             }
             // w = softmax(e), c = Σ w·m
-            weigh_forward(w, &m, m.rows(b), c);
+            weigh_forward(pointwise, w, &m, m.rows(b), c);
         });
-        let weights = array(NAME, &[batch, source], weights)?;
-        let outputs = vec![array(NAME, &[batch, memory], contexts)?, weights.clone()];
+        let weights = from_elements(NAME, &[batch, source], weights)?;
+        let outputs = vec![from_elements(NAME, &[batch, memory], contexts)?, weights.clone()];
         let [query, keys, v, values] = [query, keys, v, values].map(Tensor::clone);
         Ok((outputs, AdditiveSaved { query, keys, v, values, weights }))
     }
@@ -127,6 +130,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
         let (q, v, w) = (flat(&saved.query), flat(&saved.v), flat(&saved.weights));
         let (k, m) = (Stack::new(&saved.keys), Stack::new(&saved.values));
         let work = self.lengths.iter().sum::<usize>() * (size + memory);
+        let pointwise = context.kernels().pointwise();
 
         // w = softmax(e), c = Σ w·m  ⇒  d_e, d_m
         let mut d_scores = vec![T::zero(); batch * source];
@@ -165,7 +169,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
                 .zip(pieces(&mut d_query, repeat_n(size, batch)))
                 .zip(pieces(&mut d_v_rows, repeat_n(size, batch)));
             for_each_row(context, work, rows, |b, ((d_k, d_q), d_v)| {
-                let t = activations(&q[b * size..][..size], &k, b, self.lengths[b]);
+                let t = activations(pointwise, &q[b * size..][..size], &k, b, self.lengths[b]);
                 for s in 0..self.lengths[b] {
                     let (d_e, place) = (d_scores[b * source + s], s * size..(s + 1) * size);
                     let (t, d_k) = (&t[place.clone()], &mut d_k[place]);
@@ -181,25 +185,31 @@ impl<T: Real> Op<T> for AdditiveAttention {
                 }
             });
         })?;
-        sink.add(QUERY, array(NAME, &[batch, size], d_query)?)?;
+        sink.add(QUERY, from_elements(NAME, &[batch, size], d_query)?)?;
         if sink.wants(V) {
             let mut d_v = vec![T::zero(); size];
             for b in 0..batch {
                 add_scaled(&mut d_v, T::one(), &d_v_rows[b * size..][..size]);
             }
-            sink.add(V, array(NAME, &[size], d_v)?)?;
+            sink.add(V, from_elements(NAME, &[size], d_v)?)?;
         }
         Ok(())
     }
 }
 
 /// `t = tanh(q + k)` of row `b` of the batch: its query `[A]` and its first `n` keys → `[n, A]`.
-fn activations<T: Real>(query: &[T], keys: &Stack<'_, T>, b: usize, n: usize) -> Vec<T> {
+fn activations<T: Real>(
+    pointwise: Pointwise<T>,
+    query: &[T],
+    keys: &Stack<'_, T>,
+    b: usize,
+    n: usize,
+) -> Vec<T> {
     let mut t = Vec::with_capacity(n * query.len());
     for s in 0..n {
         let key = &keys.elements[keys.rows(b).at(s)];
         t.extend(query.iter().zip(key).map(|(&q, &k)| q + k));
     }
-    T::tanh_slice(&mut t);
+    (pointwise.tanh)(&mut t);
     t
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use unspool_tensor::kernels::reduce::{add_scaled, dot};
 use unspool_tensor::op::{Forward, inputs_of};
+use unspool_tensor::shape::from_elements;
 use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
 
 use super::rows::{
-    Rows, Stack, add_to, array, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
+    Rows, Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
     weigh_backward_memory, weigh_forward,
 };
 
@@ -146,6 +147,7 @@ impl<T: Real> Op<T> for DotAttention {
         self.check(batch, source, [size, memory])?;
         let (heads, scale) = (self.heads, T::from_f64(self.scale));
         let of_row = heads * queries * source;
+        let pointwise = context.kernels().pointwise();
         let mut contexts = vec![T::zero(); batch * queries * memory];
         let mut weights = vec![T::zero(); batch * of_row];
         let [q, k, m] = [query, keys, values].map(Stack::new);
@@ -165,11 +167,12 @@ impl<T: Real> Op<T> for DotAttention {
                 // w = softmax(e), c = Σ w·m
                 let values = head(m.rows(b));
                 let c = &mut c[head(Rows::of_width(memory)).at(look.query)];
-                weigh_forward(w, &m, values, c);
+                weigh_forward(pointwise, w, &m, values, c);
             }
         });
-        let weights = array(NAME, &[batch, heads, queries, source], weights)?;
-        let outputs = vec![array(NAME, &[batch, queries, memory], contexts)?, weights.clone()];
+        let weights = from_elements(NAME, &[batch, heads, queries, source], weights)?;
+        let outputs =
+            vec![from_elements(NAME, &[batch, queries, memory], contexts)?, weights.clone()];
         let (query, keys, values) = (query.clone(), keys.clone(), values.clone());
         Ok((outputs, DotSaved { query, keys, values, weights }))
     }
@@ -247,6 +250,6 @@ impl<T: Real> Op<T> for DotAttention {
                 }
             });
         })?;
-        sink.add(QUERY, array(NAME, &[batch, queries, size], d_query)?)
+        sink.add(QUERY, from_elements(NAME, &[batch, queries, size], d_query)?)
     }
 }

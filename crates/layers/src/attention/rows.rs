@@ -7,14 +7,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
+use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::{add_scaled, dot};
 use unspool_tensor::kernels::softmax::{softmax, softmax_backward};
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
-
-/// Below this number of multiply-adds, a second thread costs more than it brings.
-const PARALLEL_FROM: usize = 1 << 18;
 
 /// Where the rows of a matrix stand in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +48,14 @@ impl Rows {
 /// `weights [n]` holds the scores e and then the weights w; `memory` has the values m, `[n, M]`,
 /// and `rows` says where those of `memory` are. `context [M]` holds zeros and then c.
 pub(super) fn weigh_forward<T: Real>(
+    pointwise: Pointwise<T>,
     weights: &mut [T],
     memory: &Stack<'_, T>,
     rows: Rows,
     context: &mut [T],
 ) {
     // w = softmax(e)
-    softmax(weights, None);
+    softmax(pointwise, weights, None);
     // c = Σ w·m
     for (s, &w) in weights.iter().enumerate() {
         add_scaled(context, w, &memory.elements[rows.at(s)]);
@@ -158,12 +156,6 @@ impl<'a, T: Real> Stack<'a, T> {
     }
 }
 
-/// An array of this shape, as many `elements` as it has.
-pub(super) fn array<T: Real>(op: &str, shape: &[usize], elements: Vec<T>) -> Result<Tensor<T>> {
-    let array = ArrayD::from_shape_vec(IxDyn(shape), elements);
-    Ok(array.map_err(|error| Error::shape(op, shape, error.to_string()))?.into_shared())
-}
-
 /// Cuts a slice into consecutive pieces of these lengths.
 pub(super) fn pieces<T>(
     mut slice: &mut [T],
@@ -182,7 +174,7 @@ pub(super) fn for_each_row<R: Send>(
     rows: impl Iterator<Item = R>,
     run: impl Fn(usize, R) + Send + Sync,
 ) {
-    if context.threads() == 1 || work < PARALLEL_FROM {
+    if !context.parallel(work) {
         return rows.enumerate().for_each(|(b, row)| run(b, row));
     }
     let rows: Vec<R> = rows.collect();

@@ -8,6 +8,7 @@
 use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 
+use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::{Error, Real, Result};
 
 /// The cells by name, as a configuration chooses them.
@@ -79,12 +80,12 @@ pub trait Cell: Copy + Debug + Send + Sync + 'static {
     const GATES: usize = Self::KIND.gates().len();
     /// How many blocks of `H` the forward pass keeps beside the gates.
     const EXTRAS: usize;
-    /// Whether the input and the hidden state reach a gate only as the sum
-    /// `W_ih·x + b_ih + W_hh·h + b_hh`. Then the sum is what the cell is given, and has one gradient.
+    /// Whether the input and the hidden state reach a gate only as the sum `W_ih·x + b_ih + W_hh·h
+    /// + b_hh`. Then the sum is what the cell is given, and has one gradient.
     const SUMS_GATES: bool;
 
-    /// One row forward.
-    fn forward<T: Real>(row: ForwardRow<'_, T>);
+    /// One row forward, with these variants of tanh and the logistic function.
+    fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>);
 
     /// One row backward.
     fn backward<T: Real>(row: BackwardRow<'_, T>);

@@ -17,6 +17,7 @@
 //! stands before: `W_hn·(r∘h)`.
 
 use unspool_tensor::Real;
+use unspool_tensor::kernels::pointwise::Pointwise;
 
 use super::cell::{BackwardRow, Cell, CellKind, ForwardRow, blocks, blocks_mut};
 
@@ -30,8 +31,8 @@ impl Cell for Gru {
     const EXTRAS: usize = 1;
     const SUMS_GATES: bool = false;
 
-    fn forward<T: Real>(row: ForwardRow<'_, T>) {
-        gru_forward(row);
+    fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
+        gru_forward(pointwise, row);
     }
 
     fn backward<T: Real>(row: BackwardRow<'_, T>) {
@@ -48,7 +49,7 @@ impl Cell for Gru {
 /// ```
 ///
 /// Kept for the backward pass: r, z and n in the place of the input's parts, and `h_n`.
-pub fn gru_forward<T: Real>(row: ForwardRow<'_, T>) {
+pub fn gru_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
     let hidden = row.h_next.len();
     let [h_r, h_z, h_n] = blocks(row.hidden_gates, hidden);
     let [r, z, n] = blocks_mut(row.gates, hidden);
@@ -56,12 +57,12 @@ pub fn gru_forward<T: Real>(row: ForwardRow<'_, T>) {
         r[unit] += h_r[unit];
         z[unit] += h_z[unit];
     }
-    T::sigmoid_slice(r);
-    T::sigmoid_slice(z);
+    (pointwise.sigmoid)(r);
+    (pointwise.sigmoid)(z);
     for unit in 0..hidden {
         n[unit] += r[unit] * h_n[unit];
     }
-    T::tanh_slice(n);
+    (pointwise.tanh)(n);
     row.extras.copy_from_slice(h_n);
 
     let (h, h_next) = (&row.h[..hidden], &mut row.h_next[..hidden]);

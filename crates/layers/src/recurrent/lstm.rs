@@ -15,6 +15,7 @@
 //! ```
 
 use unspool_tensor::Real;
+use unspool_tensor::kernels::pointwise::Pointwise;
 
 use super::cell::{BackwardRow, Cell, CellKind, ForwardRow, blocks, blocks_mut};
 
@@ -28,8 +29,8 @@ impl Cell for Lstm {
     const EXTRAS: usize = 1;
     const SUMS_GATES: bool = true;
 
-    fn forward<T: Real>(row: ForwardRow<'_, T>) {
-        lstm_forward(row);
+    fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
+        lstm_forward(pointwise, row);
     }
 
     fn backward<T: Real>(row: BackwardRow<'_, T>) {
@@ -46,11 +47,11 @@ impl Cell for Lstm {
 /// ```
 ///
 /// Kept for the backward pass: i, f, g and o in the place of their sums, and `tanh(c')`.
-pub fn lstm_forward<T: Real>(row: ForwardRow<'_, T>) {
+pub fn lstm_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
     let hidden = row.h_next.len();
-    T::sigmoid_slice(&mut row.gates[..2 * hidden]);
-    T::tanh_slice(&mut row.gates[2 * hidden..3 * hidden]);
-    T::sigmoid_slice(&mut row.gates[3 * hidden..]);
+    (pointwise.sigmoid)(&mut row.gates[..2 * hidden]);
+    (pointwise.tanh)(&mut row.gates[2 * hidden..3 * hidden]);
+    (pointwise.sigmoid)(&mut row.gates[3 * hidden..]);
 
     let [i, f, g, o] = blocks(row.gates, hidden);
     let (c, c_next) = (&row.c[..hidden], &mut row.c_next[..hidden]);
@@ -58,7 +59,7 @@ pub fn lstm_forward<T: Real>(row: ForwardRow<'_, T>) {
         c_next[unit] = f[unit] * c[unit] + i[unit] * g[unit];
     }
     row.extras.copy_from_slice(c_next);
-    T::tanh_slice(row.extras);
+    (pointwise.tanh)(row.extras);
     let (tanh_c, h_next) = (&row.extras[..hidden], &mut row.h_next[..hidden]);
     for unit in 0..hidden {
         h_next[unit] = o[unit] * tanh_c[unit];

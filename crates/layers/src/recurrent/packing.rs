@@ -134,8 +134,8 @@ impl Packing {
         padded
     }
 
-    /// The rows of a state `[B, H]`, longest first, in standard layout; the state itself when it is so
-    /// already.
+    /// The rows of a state `[B, H]`, longest first, in standard layout; the state itself when it is
+    /// so already.
     pub fn sort<'a, T: Real>(&self, state: ArrayView2<'a, T>) -> CowArray<'a, T, Ix2> {
         if self.is_sorted && state.is_standard_layout() {
             return state.into();

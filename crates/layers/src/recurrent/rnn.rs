@@ -1,6 +1,7 @@
 //! The plain recurrent network (Elman, 1990): `h' = tanh(W_ih·x + b_ih + W_hh·h + b_hh)`.
 
 use unspool_tensor::Real;
+use unspool_tensor::kernels::pointwise::Pointwise;
 
 use super::cell::{BackwardRow, Cell, CellKind, ForwardRow};
 
@@ -14,8 +15,8 @@ impl Cell for Rnn {
     const EXTRAS: usize = 0;
     const SUMS_GATES: bool = true;
 
-    fn forward<T: Real>(row: ForwardRow<'_, T>) {
-        rnn_forward(row);
+    fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
+        rnn_forward(pointwise, row);
     }
 
     fn backward<T: Real>(row: BackwardRow<'_, T>) {
@@ -30,8 +31,8 @@ impl Cell for Rnn {
 /// ```
 ///
 /// Kept for the backward pass: `h'`, in the place of the sum.
-pub fn rnn_forward<T: Real>(row: ForwardRow<'_, T>) {
-    T::tanh_slice(row.gates);
+pub fn rnn_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
+    (pointwise.tanh)(row.gates);
     row.h_next.copy_from_slice(row.gates);
 }
 

@@ -5,10 +5,9 @@
 //!
 //! The rows are packed, see [`Packing`]: `P` valid vectors, in one block of rows a step.
 
-use ndarray::{
-    ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Axis, Data, Dimension, Ix2, IxDyn, s,
-};
+use ndarray::{ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Axis, Data, Dimension, Ix2, s};
 use unspool_tensor::kernels::matmul::product;
+use unspool_tensor::shape::reshaped;
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
 
 use super::cell::{BackwardRow, Cell, ForwardRow};
@@ -126,6 +125,7 @@ pub(super) fn forward<C: Cell, T: Real>(
     let (gate_columns, extra_columns) = (C::GATES * hidden, C::EXTRAS * hidden);
     let hidden_gate_columns = if C::SUMS_GATES { 0 } else { gate_columns };
     let cell_columns = c.ncols();
+    let pointwise = context.kernels().pointwise();
     let mut hidden_gates = Array2::zeros((batch, hidden_gate_columns));
     let mut extras = Array2::zeros((packing.len(), extra_columns));
     for step in 0..time_steps {
@@ -147,7 +147,7 @@ pub(super) fn forward<C: Cell, T: Real>(
         let (gates, extras) = (elements(&mut gates), elements(&mut extras));
         let hidden_gates = elements(&mut hidden_gates);
         for k in 0..rows.len() {
-            C::forward(ForwardRow {
+            let row = ForwardRow {
                 gates: row_mut(gates, gate_columns, rows.start + k),
                 hidden_gates: row(hidden_gates, hidden_gate_columns, k),
                 h: row(h, hidden, previous.start + k),
@@ -155,7 +155,8 @@ pub(super) fn forward<C: Cell, T: Real>(
                 h_next: row_mut(h_next, hidden, k),
                 c_next: row_mut(c_next, cell_columns, k),
                 extras: row_mut(extras, extra_columns, rows.start + k),
-            });
+            };
+            C::forward(pointwise, row);
         }
     }
     Ok(Unrolled {
@@ -340,11 +341,8 @@ fn shaped<T: Real, From: Dimension, To: Dimension>(
     x: ArcArray<T, From>,
     shape: &[usize],
 ) -> Result<ArcArray<T, To>> {
-    let x =
-        if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned().into_shared() };
-    let found = x.shape().to_vec();
-    (x.into_shape_with_order(IxDyn(shape)).and_then(|x| x.into_dimensionality()))
-        .map_err(|_| Error::shapes("recurrent", &found, shape, "have different sizes"))
+    let x = reshaped("recurrent", &x.into_dyn(), shape)?;
+    x.into_dimensionality().map_err(|_| Error::shape("recurrent", shape, "has other axes"))
 }
 
 /// Checks every input's shape against the others.

@@ -7,4 +7,5 @@ pub mod dropout;
 pub mod matmul;
 pub mod pointwise;
 pub mod reduce;
+pub mod rows;
 pub mod softmax;

@@ -12,12 +12,7 @@ use super::reduce;
 use crate::Real;
 
 /// `x ← exp(x - top) / Σ exp(x - top)`, over the elements to keep; the others become 0.
-pub fn softmax<T: Real>(xs: &mut [T], keep: Option<&[bool]>) {
-    softmax_by(Pointwise::fast(), xs, keep);
-}
-
-/// `x ← exp(x - top) / Σ exp(x - top)`, over the elements to keep; the others become 0.
-pub fn softmax_by<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
+pub fn softmax<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
     if !shift(xs, keep) {
         return xs.fill(T::zero());
     }

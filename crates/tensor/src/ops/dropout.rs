@@ -1,5 +1,7 @@
 //! Dropout, keyed by place instead of drawn from a stream.
 
+use ndarray::{ArrayD, Dimension};
+
 use crate::kernels::dropout::drop_units;
 use crate::op::{Forward, inputs_of};
 use crate::random::Key;
@@ -35,10 +37,7 @@ impl<T: Real> Op<T> for Dropout {
 
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x] = inputs_of("dropout", inputs)?;
-        if !(0.0..1.0).contains(&self.rate) {
-            let problem = format!("a rate of {} is not in [0, 1)", self.rate);
-            return Err(Error::invalid("dropout", problem));
-        }
+        self.check()?;
         Ok((vec![self.masked(context, x)], ()))
     }
 
@@ -55,6 +54,13 @@ impl<T: Real> Op<T> for Dropout {
 }
 
 impl Dropout {
+    fn check(&self) -> Result<()> {
+        if (0.0..1.0).contains(&self.rate) {
+            return Ok(());
+        }
+        Err(Error::invalid("dropout", format!("a rate of {} is not in [0, 1)", self.rate)))
+    }
+
     fn masked<T: Real>(&self, context: &Context, x: &Tensor<T>) -> Tensor<T> {
         if self.rate == 0.0 {
             return x.clone();
@@ -69,6 +75,28 @@ impl Dropout {
         }
         y.into_shared()
     }
+}
+
+/// The composed twin of [`Dropout`]: `x·mask`, with the mask written out.
+///
+/// # Errors
+/// The rate is not in [0, 1).
+pub fn composed<T: Real>(op: Dropout, x: Var<'_, T>) -> Result<Var<'_, T>> {
+    op.check()?;
+    let first_example = x.tape().context().first_example();
+    let mask = ArrayD::from_shape_fn(x.shape(), |at| {
+        let axis = |from_last: usize| at.ndim().checked_sub(from_last).map_or(0, |axis| at[axis]);
+        let shape = x.shape();
+        let time = (0..at.ndim().saturating_sub(2)).fold(0, |t, axis| t * shape[axis] + at[axis]);
+        let (unit, example) = (axis(1), axis(2) + first_example);
+        let row = op.key.with((op.first_time + time) as u64).with(example as u64);
+        let word = f64::from(row.words(unit as u64 / 4)[unit % 4]);
+        match word < op.rate * 2f64.powi(32) {
+            true => T::zero(),
+            false => T::from_f64(1.0 / (1.0 - op.rate)),
+        }
+    });
+    x * x.tape().constant(mask)
 }
 
 impl<'t, T: Real> Var<'t, T> {

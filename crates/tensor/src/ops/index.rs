@@ -1,9 +1,8 @@
 //! Rows of a table by their numbers: the heart of an embedding.
 
-use ndarray::{ArrayD, Axis, IxDyn};
-
+use crate::kernels::rows;
 use crate::op::{Forward, inputs_of};
-use crate::shape::standard;
+use crate::shape::{from_elements, standard};
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// `y[i.., :] = table[indices[i..], :]`: one row of the table for each index.
@@ -27,26 +26,23 @@ impl<T: Real> Op<T> for GatherRows {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [table] = inputs_of("gather_rows", inputs)?;
-        let Some((&rows, row_shape)) = table.shape().split_first() else {
+        let Some((&count, row_shape)) = table.shape().split_first() else {
             return Err(Error::shape("gather_rows", &[], "has no rows"));
         };
-        if let Some(index) = self.indices.iter().find(|&&index| index >= rows) {
+        if let Some(index) = self.indices.iter().find(|&&index| index >= count) {
             let problem = format!("has no row {index}");
             return Err(Error::shape("gather_rows", table.shape(), problem));
         }
         let table = standard(table);
         let numbers = table.as_slice().unwrap_or_default();
-        let width = row_shape.iter().product::<usize>();
-        let mut gathered = Vec::with_capacity(self.indices.len() * width);
-        for &index in &self.indices {
-            gathered.extend_from_slice(&numbers[index * width..(index + 1) * width]);
-        }
+        let gathered =
+            rows::gather(numbers, row_shape.iter().product(), self.indices.iter().copied());
         let shape = [&self.shape, row_shape].concat();
-        let y = ArrayD::from_shape_vec(IxDyn(&shape), gathered).map_err(|_| {
+        if self.shape.iter().product::<usize>() != self.indices.len() {
             let problem = "of the indices and of their list do not fit";
-            Error::shapes("gather_rows", &self.shape, &[self.indices.len()], problem)
-        })?;
-        Ok((vec![y.into_shared()], ()))
+            return Err(Error::shapes("gather_rows", &self.shape, &[self.indices.len()], problem));
+        }
+        Ok((vec![from_elements("gather_rows", &shape, gathered)?], ()))
     }
 
     fn backward(
@@ -59,15 +55,8 @@ impl<T: Real> Op<T> for GatherRows {
         // y[i] = table[indices[i]]  ⇒  d_table[indices[i]] += d_y[i]; no other row is touched
         let d_y = standard(&d_outputs.dense(0));
         let numbers = d_y.as_slice().unwrap_or_default();
-        let width = (numbers.len() / self.indices.len().max(1)).max(1);
-        sink.add_in_place(0, |mut d_table| {
-            for (&index, d_row) in self.indices.iter().zip(numbers.chunks_exact(width)) {
-                let mut row = d_table.index_axis_mut(Axis(0), index);
-                match row.as_slice_mut() {
-                    Some(row) => row.iter_mut().zip(d_row).for_each(|(d, &new)| *d += new),
-                    None => row.iter_mut().zip(d_row).for_each(|(d, &new)| *d += new),
-                }
-            }
+        sink.add_in_place(0, |d_table| {
+            rows::scatter_add(d_table, self.indices.iter().copied(), None, numbers);
         })
     }
 }

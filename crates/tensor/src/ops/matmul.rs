@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::kernels::matmul::product;
 use crate::op::{Forward, inputs_of};
-use crate::shape::{standard, sum_to_shape};
+use crate::shape::{reshaped, sum_to_shape};
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// `c = a'·b'`, where `'` transposes the last two axes when asked to.
@@ -184,8 +184,7 @@ impl MatMul {
 /// `[B, M, K]` as one matrix `[B·M, K]`.
 fn flattened<T: Real>(x: &Tensor<T>) -> Result<Tensor<T>> {
     let rows = x.shape()[0] * x.shape()[1];
-    (standard(x).into_shape_with_order(IxDyn(&[rows, x.shape()[2]])))
-        .map_err(|_| Error::shape("matmul", x.shape(), "is not a stack of matrices"))
+    reshaped("matmul", x, &[rows, x.shape()[2]])
 }
 
 /// Each matrix of a stack transposed.

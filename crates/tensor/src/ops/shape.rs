@@ -6,7 +6,7 @@
 use ndarray::{ArrayD, Axis, IxDyn, Slice as AxisSlice};
 
 use crate::op::{Forward, inputs_of};
-use crate::shape::{check_axis, standard};
+use crate::shape::{check_axis, reshaped, standard};
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// The same elements, in order of the last axis first, in another shape.
@@ -26,7 +26,7 @@ impl<T: Real> Op<T> for Reshape {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x] = inputs_of("reshape", inputs)?;
-        Ok((vec![reshaped(x, &self.shape)?], x.shape().to_vec()))
+        Ok((vec![reshaped("reshape", x, &self.shape)?], x.shape().to_vec()))
     }
 
     fn backward(
@@ -37,14 +37,8 @@ impl<T: Real> Op<T> for Reshape {
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         // y = x in another shape  ⇒  d_x = d_y in the shape of x
-        sink.add(0, reshaped(&d_outputs.dense(0), shape)?)
+        sink.add(0, reshaped("reshape", &d_outputs.dense(0), shape)?)
     }
-}
-
-fn reshaped<T: Real>(x: &Tensor<T>, shape: &[usize]) -> Result<Tensor<T>> {
-    (standard(x).into_shape_with_order(IxDyn(shape))).map_err(|_| {
-        Error::shapes("reshape", x.shape(), shape, "do not have the same number of elements")
-    })
 }
 
 /// The same array with its axes in another order: axis k of y is axis `axes[k]` of x.

@@ -33,7 +33,7 @@ impl<T: Real> Op<T> for Softmax {
         let [x] = inputs_of("softmax", inputs)?;
         let pointwise = context.kernels().pointwise();
         let kernel = |row: &mut [T], keep: Option<&[bool]>| {
-            kernels::softmax_by(pointwise, row, keep);
+            kernels::softmax(pointwise, row, keep);
         };
         let y = masked_rows("softmax", x, self.axis, self.keep.as_ref(), kernel)?;
         Ok((vec![y.clone()], y))

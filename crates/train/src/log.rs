@@ -71,23 +71,35 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens a log, and cuts it back to `length` bytes: what came after belongs to updates that a
-    /// resumed training makes again.
+    /// Opens a log, or makes an empty one. What is in it stays.
+    ///
+    /// While it is open, no other process has it, nor the folder that it stands in: whoever writes
+    /// into a run's folder opens the log first.
     ///
     /// # Errors
-    /// Those of the file system, and [`io::ErrorKind::ResourceBusy`] when another process writes
-    /// it.
-    pub fn open(path: &Path, length: u64) -> io::Result<Self> {
+    /// Those of the file system, and [`io::ErrorKind::ResourceBusy`] when another process has it.
+    pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         // The lock ends with the process, however that ends. Not every file system has locks.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             let problem = "another process is training in this folder";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, problem));
         }
-        let length = length.min(file.metadata()?.len());
-        file.set_len(length)?;
-        file.seek(SeekFrom::End(0))?;
+        let length = file.seek(SeekFrom::End(0))?;
         Ok(Log { file, length })
+    }
+
+    /// Cuts it back to `length` bytes, if it is longer: what came after belongs to updates that a
+    /// resumed training makes again.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn cut_back(&mut self, length: u64) -> io::Result<()> {
+        if length < self.length {
+            self.file.set_len(length)?;
+            self.length = self.file.seek(SeekFrom::End(0))?;
+        }
+        Ok(())
     }
 
     /// Adds a line.

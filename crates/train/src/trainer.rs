@@ -76,6 +76,16 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder has a configuration, but no run.
+    #[error(
+        "{}: is already there, and the run would write its own; choose another folder, or replace \
+         it with --overwrite",
+        path.display()
+    )]
+    ConfigInTheWay {
+        /// The configuration.
+        path: PathBuf,
+    },
     /// The data is not what training began with.
     #[error(
         "{}: the training data has changed since this run began, so it cannot go on; restore the \
@@ -147,7 +157,8 @@ impl Trainer {
     /// Starts a training in a folder, which is made when it is not there.
     ///
     /// # Errors
-    /// The folder already holds a run (unless `overwrite`), or the data is not usable.
+    /// The folder already holds a run or a configuration (unless `overwrite`), another process is
+    /// training there, or the data is not usable. The folder is then as it was.
     pub fn start(
         config: Config,
         folder: &Path,
@@ -155,9 +166,8 @@ impl Trainer {
         overwrite: bool,
     ) -> Result<Self, TrainError> {
         config.validate()?;
-        let occupied = [LAST, BEST, LOG].iter().any(|name| folder.join(name).exists());
-        if occupied && !overwrite {
-            return Err(TrainError::Occupied { path: folder.into() });
+        if !overwrite {
+            check_free(folder)?;
         }
         // Everything that can be wrong with the input is found before the folder is touched.
         let data = Dataset::load(&config)?;
@@ -171,12 +181,17 @@ impl Trainer {
         )?;
         let text = config.to_toml()?;
         make_folder(folder)?;
+        let mut log = open_log(folder)?;
+        if !overwrite {
+            // Another process may have been here in the meantime.
+            check_free(folder)?;
+        }
         let optimiser = Optimiser::new(config.training.optimiser, model.params());
         let state = TrainerState { data_checksum: data.checksum(), ..TrainerState::default() };
         // The new checkpoint first: on a full disk, what a run before has left stays whole.
         checkpoint::save(&folder.join(LAST), &config, &model, &optimiser, &state)?;
         remove(&folder.join(BEST))?;
-        let log = open_log(folder, 0)?;
+        cut_back(&mut log, folder, 0)?;
         let path = folder.join(CONFIG);
         checkpoint::write_atomically(&path, text.as_bytes())
             .map_err(|error| TrainError::Io { path, error })?;
@@ -187,15 +202,21 @@ impl Trainer {
     /// Goes on with the training in a folder from its last checkpoint.
     ///
     /// # Errors
-    /// There is no such checkpoint, or it is damaged.
+    /// There is no such checkpoint, it is damaged, or another process is training there.
     pub fn resume(folder: &Path, context: Context) -> Result<Self, TrainError> {
-        let checkpoint = checkpoint::load(&folder.join(LAST), context.for_shard(0))?;
+        let path = folder.join(LAST);
+        // Where there is no run, no log is made.
+        if let Err(error) = fs::metadata(&path) {
+            return Err(CheckpointError::Io { path, error }.into());
+        }
+        let mut log = open_log(folder)?;
+        let checkpoint = checkpoint::load(&path, context.for_shard(0))?;
         let Checkpoint { config, model, optimiser, state, .. } = checkpoint;
         let mut data = Dataset::load_for(&config, model.source(), model.target())?;
         if data.checksum() != state.data_checksum {
             return Err(TrainError::DataChanged { path: folder.into() });
         }
-        let log = open_log(folder, state.log_length)?;
+        cut_back(&mut log, folder, state.log_length)?;
         if log.length() < state.log_length {
             let missing = state.log_length - log.length();
             data.notes
@@ -497,9 +518,29 @@ impl Shard {
     }
 }
 
-fn open_log(folder: &Path, length: u64) -> Result<Log, TrainError> {
+/// Checks that a folder has nothing that a new run would replace. An empty log is what a start
+/// leaves that came no further.
+fn check_free(folder: &Path) -> Result<(), TrainError> {
+    let there = |name: &str| folder.join(name).exists();
+    let logged = fs::metadata(folder.join(LOG)).is_ok_and(|log| log.len() > 0);
+    if there(LAST) || there(BEST) || logged {
+        return Err(TrainError::Occupied { path: folder.into() });
+    }
+    if there(CONFIG) {
+        return Err(TrainError::ConfigInTheWay { path: folder.join(CONFIG) });
+    }
+    Ok(())
+}
+
+/// Opens the log, and so keeps the folder for this process.
+fn open_log(folder: &Path) -> Result<Log, TrainError> {
     let path = folder.join(LOG);
-    Log::open(&path, length).map_err(|error| TrainError::Io { path, error })
+    Log::open(&path).map_err(|error| TrainError::Io { path, error })
+}
+
+fn cut_back(log: &mut Log, folder: &Path, length: u64) -> Result<(), TrainError> {
+    let path = || folder.join(LOG);
+    log.cut_back(length).map_err(|error| TrainError::Io { path: path(), error })
 }
 
 fn make_folder(folder: &Path) -> Result<(), TrainError> {

@@ -1,13 +1,16 @@
 //! The trainer's rules: when it ends, what it logs, what makes a best model, what it refuses.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::DirEntry;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use unspool_tensor::Context;
 use unspool_train::checkpoint;
 use unspool_train::config::Config;
-use unspool_train::log::{Record, Update, Validation, read_log};
-use unspool_train::trainer::{BEST, LAST, LOG, Outcome, TrainError, Trainer};
+use unspool_train::log::{Log, Record, Update, Validation, read_log};
+use unspool_train::trainer::{BEST, CONFIG, LAST, LOG, Outcome, TrainError, Trainer};
 
 const SMALL: &str = r#"
     [data]
@@ -177,4 +180,81 @@ fn a_log_that_was_cut_is_noted() {
     std::fs::write(folder.path().join(LOG), "").unwrap();
     let cut = Trainer::resume(folder.path(), Context::sequential()).unwrap();
     assert!(cut.data().notes.iter().any(|note| note.contains(LOG)), "{:?}", cut.data().notes);
+}
+
+/// The names and bytes of a folder's files.
+fn files(folder: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let file = |entry: std::io::Result<DirEntry>| {
+        let entry = entry.unwrap();
+        (entry.file_name(), std::fs::read(entry.path()).unwrap())
+    };
+    std::fs::read_dir(folder).unwrap().map(file).collect()
+}
+
+#[test]
+fn nothing_is_touched_where_another_process_is_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, other) = (config(&[]), config(&[("training.seed", "2")]));
+    run(&mut start(&config, folder.path()).unwrap()).unwrap();
+    // A checkpoint that is being replaced is not looked at either.
+    for damaged in [false, true] {
+        if damaged {
+            std::fs::write(folder.path().join(LAST), "x").unwrap();
+        }
+        let before = files(folder.path());
+        let training = Log::open(&folder.path().join(LOG)).unwrap();
+        let attempts = [
+            Trainer::start(other.clone(), folder.path(), Context::sequential(), true),
+            Trainer::resume(folder.path(), Context::sequential()),
+        ];
+        for attempt in attempts {
+            let error = attempt.unwrap_err().to_string();
+            assert!(error.ends_with("another process is training in this folder"), "{error}");
+            assert!(files(folder.path()) == before, "a file has changed");
+        }
+        drop(training);
+    }
+}
+
+#[test]
+fn files_of_others_are_replaced_only_when_asked() {
+    // What the folder has, and whether a run may begin there unasked.
+    let rows = [
+        (LAST, "x", false),
+        (BEST, "x", false),
+        (LOG, "x", false),
+        (CONFIG, "# mine", false),
+        (CONFIG, "", false),
+        // What a start leaves that found the disk full.
+        (LOG, "", true),
+        ("notes.txt", "x", true),
+    ];
+    for (name, content, free) in rows {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), content).unwrap();
+        let before = files(folder.path());
+        let started = start(&config(&[]), folder.path());
+        assert_eq!(started.is_ok(), free, "{name}: {:?}", started.err());
+        match started {
+            Ok(trainer) => drop(trainer),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("--overwrite"), "{error}");
+                assert!(files(folder.path()) == before, "{name}");
+                let named = folder.path().join(name).display().to_string();
+                assert_eq!(error.contains(&named), name == CONFIG, "{error}");
+            }
+        }
+        let again = Trainer::start(config(&[]), folder.path(), Context::sequential(), true);
+        let written = std::fs::read_to_string(folder.path().join(CONFIG)).unwrap();
+        assert_eq!(Config::parse(&written, &[]).unwrap(), *again.unwrap().config());
+    }
+}
+
+#[test]
+fn a_folder_without_a_run_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Trainer::resume(folder.path(), Context::sequential()).unwrap_err();
+    assert!(error.to_string().contains(LAST), "{error}");
+    assert!(files(folder.path()).is_empty());
 }

@@ -4,21 +4,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{ArrayD, IxDyn};
-use safetensors::SafeTensors;
+use ndarray::ArrayD;
 use unspool_tensor::cases::Case;
 use unspool_tensor::gradcheck::distance;
 use unspool_tensor::op::DynOp;
 use unspool_tensor::{BackwardMode, Context, Tape};
 
+#[path = "golden/files.rs"]
+mod files;
+
 /// The bound promised to users is 1e-9; this is what double precision really gives.
 const TOLERANCE: f64 = 1e-12;
 
-/// Rows with this prefix are whole layers, which have tests of their own in `crates/layers`.
-const LAYERS: &str = "layer/";
+/// Rows with these prefixes have tests of their own: whole layers in `crates/layers`, whole models
+/// in `tests/golden_models.rs`.
+const ELSEWHERE: [&str; 2] = ["layer/", "model/"];
 
 fn cases() -> Vec<Case> {
     let mut cases = unspool_tensor::cases::cases();
@@ -28,20 +30,19 @@ fn cases() -> Vec<Case> {
 
 /// All arrays of all files, by `case|array`.
 fn golden() -> BTreeMap<String, ArrayD<f64>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let version = include_str!("golden/requirements.txt").lines().find_map(|line| {
+        let version = line.strip_prefix("torch==")?;
+        Some(version.to_owned())
+    });
     let mut arrays = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(files::folder()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "safetensors") {
             continue;
         }
-        let bytes = fs::read(&path).unwrap();
-        for (name, array) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
-            assert_eq!(array.dtype(), safetensors::Dtype::F64, "{name}");
-            let (numbers, rest) = array.data().as_chunks::<8>();
-            assert!(rest.is_empty());
-            let numbers = numbers.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
-            let array = ArrayD::from_shape_vec(IxDyn(array.shape()), numbers).unwrap();
+        let (more, about) = files::read(&path);
+        assert_eq!(about.get("torch"), version.as_ref(), "{}", path.display());
+        for (name, array) in more {
             assert!(arrays.insert(name.clone(), array).is_none(), "{name} is in two files");
         }
     }
@@ -95,6 +96,7 @@ fn every_golden_row_belongs_to_a_case() {
     let cases: BTreeSet<String> = cases().into_iter().map(|case| case.name).collect();
     for name in golden().keys() {
         let row = name.split('|').next().unwrap_or_default();
-        assert!(row.starts_with(LAYERS) || cases.contains(row), "no case {row:?}");
+        let elsewhere = ELSEWHERE.iter().any(|prefix| row.starts_with(prefix));
+        assert!(elsewhere || cases.contains(row), "no case {row:?}");
     }
 }

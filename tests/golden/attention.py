@@ -103,18 +103,45 @@ def multi_head(name, queries, source, lengths, size, heads, kdim, vdim, causal=F
     return Case(f"layer/multi_head/{name}", inputs, function)
 
 
-S, B, Q, M, A = 4, 3, 5, 5, 6
+def projected(name, queries, source, lengths, sizes, heads):
+    """Multi-head attention between lengths that `nn.MultiheadAttention` does not have."""
+    query, key, value, size, output = sizes
+    batch = len(lengths)
+    inputs = {
+        "query": (queries, batch, query),
+        "key": (source, batch, key),
+        "value": (source, batch, value),
+        "q_proj_weight": (size, query),
+        "k_proj_weight": (size, key),
+        "v_proj_weight": (size, value),
+        "in_proj_bias": (3 * size,),
+        "out_proj.weight": (output, size),
+        "out_proj.bias": (output,),
+    }
+
+    def function(*tensors):
+        sequences, projections, (bias, weight, out_bias) = tensors[:3], tensors[3:6], tensors[6:]
+        parts = zip(sequences, projections, bias.chunk(3))
+        q, k, m = (F.linear(x, w, b).transpose(0, 1) for x, w, b in parts)
+        scale = math.sqrt(heads / size)
+        contexts, weights = dot_attention(q, k, m, lengths, scale, heads, False)
+        return F.linear(contexts.transpose(0, 1), weight, out_bias), weights
+
+    return Case(f"layer/multi_head/{name}", inputs, function)
+
+
+S, B, Q, A = 4, 3, 6, 4
 LENGTHS = [4, 1, 3]
 
 
-def decoder(kind, parameters, function):
+def decoder(name, memory, parameters, function):
     """One step of attention over an encoder's outputs `[S, B, M]`, queried by `[B, Q]`."""
-    inputs = {"memory": (S, B, M), "query": (B, Q)} | parameters
+    inputs = {"memory": (S, B, memory), "query": (B, Q)} | parameters
 
     def batch_major(memory, *rest):
         return function(memory.transpose(0, 1), *rest)
 
-    return Case(f"layer/attention/{kind}", inputs, batch_major)
+    return Case(f"layer/attention/{name}", inputs, batch_major)
 
 
 def one_query(keys, query, values, scale=1.0):
@@ -122,33 +149,52 @@ def one_query(keys, query, values, scale=1.0):
     return contexts[:, 0], weights[:, 0, 0]
 
 
-def decoders():
-    def bahdanau(m, q, w, u, v):
-        return additive_attention(q @ w.T, m @ u.T, v, m, LENGTHS)
+def bahdanau(m, q, w, u, v):
+    return additive_attention(q @ w.T, m @ u.T, v, m, LENGTHS)
 
-    def concat(m, q, w, v):
-        both = torch.cat([q[:, None].expand(-1, S, -1), m], dim=-1)
-        scores = torch.tanh(both @ w.T) @ v
-        weights = torch.stack([padded_softmax(e, n) for e, n in zip(scores, LENGTHS)])
-        return torch.einsum("bs,bsm->bm", weights, m), weights
 
-    def heads(m, q, *parameters):
+def concat(m, q, w, v):
+    both = torch.cat([q[:, None].expand(-1, S, -1), m], dim=-1)
+    scores = torch.tanh(both @ w.T) @ v
+    weights = torch.stack([padded_softmax(e, n) for e, n in zip(scores, LENGTHS)])
+    return torch.einsum("bs,bsm->bm", weights, m), weights
+
+
+def decoder_heads(name, memory, heads):
+    """PyTorch's layer, but that what comes out is as long as the memory."""
+    layer = torch.nn.MultiheadAttention(Q, heads, kdim=memory, vdim=memory)
+    layer.out_proj = torch.nn.Linear(Q, memory)
+    shapes = {key: tuple(value.shape) for key, value in layer.named_parameters()}
+
+    def function(m, q, *parameters):
         parameters = dict(zip(shapes, parameters))
-        memory = m.transpose(0, 1)
-        arguments = (q[None], memory, memory, padding_mask(LENGTHS, S))
+        m = m.transpose(0, 1)
+        arguments = (q[None], m, m, padding_mask(LENGTHS, S))
         y, weights = torch.func.functional_call(layer, parameters, arguments)
         return y[0], weights[:, 0]
 
-    layer = torch.nn.MultiheadAttention(M, 1)
-    shapes = {name: tuple(p.shape) for name, p in layer.named_parameters()}
-    return [
-        decoder("additive", {"query.weight": (A, Q), "key.weight": (A, M), "v": (A,)}, bahdanau),
-        decoder("dot", {}, lambda m, q: one_query(m, q, m)),
-        decoder("scaled_dot", {}, lambda m, q: one_query(m, q, m, 1 / math.sqrt(Q))),
-        decoder("general", {"weight": (Q, M)}, lambda m, q, w: one_query(m, q @ w, m)),
-        decoder("concat", {"weight": (A, Q + M), "v": (A,)}, concat),
-        decoder("multi_head", shapes, heads),
+    return decoder(name, memory, shapes, function)
+
+
+def decoders():
+    """Every kind, over a memory as long as the query, and over another where that can be."""
+    cases = [
+        decoder("dot", Q, {}, lambda m, q: one_query(m, q, m)),
+        decoder("scaled_dot", Q, {}, lambda m, q: one_query(m, q, m, 1 / math.sqrt(Q))),
     ]
+    for suffix, memory, heads in [("", Q, 2), ("/other_memory", 5, 3), ("/one_head", Q, 1)]:
+        cases.append(decoder_heads(f"multi_head{suffix}", memory, heads))
+        if "head" in suffix:
+            continue
+        weights = {"query.weight": (A, Q), "key.weight": (A, memory), "v": (A,)}
+        both = {"weight": (A, Q + memory), "v": (A,)}
+        general = {"weight": (Q, memory)}
+        cases += [
+            decoder(f"additive{suffix}", memory, weights, bahdanau),
+            decoder(f"general{suffix}", memory, general, lambda m, q, w: one_query(m, q @ w, m)),
+            decoder(f"concat{suffix}", memory, both, concat),
+        ]
+    return cases
 
 
 CASES = [
@@ -173,6 +219,9 @@ CASES = [
     multi_head("self", 4, None, [4, 2, 1], 6, 3, None, None),
     multi_head("causal", 4, None, [4, 2, 1], 6, 2, None, None, causal=True),
     multi_head("cross", 3, 4, [4, 1], 6, 2, 5, 3),
+    multi_head("causal_cross", 3, 4, [4, 2], 6, 2, 5, 3, causal=True),
+    multi_head("one_head", 4, None, [4, 2, 1], 6, 1, None, None),
+    projected("projected", 3, 4, [4, 1], (4, 5, 3, 6, 7), 3),
     *decoders(),
 ]
 

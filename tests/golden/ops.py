@@ -2,11 +2,10 @@
 import math
 from pathlib import Path
 
-import numpy
 import torch
 import torch.nn.functional as F
 
-from common import Case, away_from_zero, between, distinct, write
+from common import Case, away_from_zero, between, distinct, dropout_mask, write
 
 ANY, POSITIVE = between(-1, 1), between(0.2, 3)
 
@@ -210,29 +209,6 @@ def losses():
         # The mean of no tokens is NaN in PyTorch and 0 here, like the sum.
         case("/all_ignored", targets=torch.zeros(6, dtype=torch.int64), ignore_index=0, reduction="sum"),
     ]
-
-
-def philox(key, counter, domain):
-    """Philox4x32-10 as our keys use it: four words of 32 bits."""
-    low = 0xFFFFFFFF
-    words, keys = [counter & low, counter >> 32, 0, domain], [key & low, key >> 32]
-    for _ in range(10):
-        p0, p1 = 0xD2511F53 * words[0], 0xCD9E8D57 * words[2]
-        words = [(p1 >> 32) ^ words[1] ^ keys[0], p1 & low, (p0 >> 32) ^ words[3] ^ keys[1], p0 & low]
-        keys = [(keys[0] + 0x9E3779B9) & low, (keys[1] + 0xBB67AE85) & low]
-    return words
-
-
-def dropout_mask(key, rate, first_time, shape):
-    """The scaled mask [T, B, H]: keys are derived by time, then by example; four units a call."""
-    scaled = numpy.zeros(shape)
-    for t, b, h in numpy.ndindex(*shape):
-        row = key
-        for coordinate in (first_time + t, b):
-            words = philox(row, coordinate, 1)
-            row = words[0] | words[1] << 32
-        scaled[t, b, h] = 0.0 if philox(row, h // 4, 0)[h % 4] < rate * 2**32 else 1 / (1 - rate)
-    return torch.tensor(scaled)
 
 
 def others():

@@ -3,16 +3,19 @@
 The names and shapes are those of the cases in crates/layers/src/recurrent; rows whose name starts
 with "layer/" are whole layers, checked by crates/layers/tests/recurrent.rs.
 """
+import itertools
 import os
 
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from common import Case, write
+from common import Case, dropout_mask, named, write
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 CELLS = {"rnn": torch.nn.RNNCell, "lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell}
 LAYERS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+# What the layers' dropout is keyed with.
+KEY = 11
 STATES = {"rnn": ["h"], "lstm": ["h", "c"], "gru": ["h"]}
 
 
@@ -61,8 +64,10 @@ def step_case(kind, option, batch, columns, hidden, active=None):
 
 def run_packed(module, weights, x, states, lengths):
     """A module over a padded batch; rows of length 0, which PyTorch does not pack, keep their state."""
+    if lengths is None:
+        output, last = call(module, weights, x, as_torch(states))
+        return output, as_list(last)
     time, batch = x.shape[:2]
-    lengths = [time] * batch if lengths is None else lengths
     rows = [row for row, length in enumerate(lengths) if length > 0]
     packed = pack_padded_sequence(
         x[:, rows], torch.tensor([lengths[row] for row in rows]), enforce_sorted=False
@@ -95,27 +100,51 @@ def sequence_case(kind, option, time, batch, columns, hidden, lengths=None, reve
     return Case(f"{kind}{option}", inputs | weight_shapes(kind, columns, hidden), function)
 
 
-def layer_case(kind, time, batch, columns, hidden, layers, lengths):
-    """Layers in both directions, with our names of the parameters."""
+def layer_case(kind, layers, directions, lengths, initial, dropout=0.0):
+    """A whole layer with our names of the parameters; dropout is between layers, by our masks."""
+    time, batch, columns, hidden = 4, 4, 2, 3
+    x_shape, state_shape = (time, batch, columns), (layers * directions, batch, hidden)
     names = {}
     shapes = {}
     for layer in range(layers):
-        for ours, theirs in (("", ""), (".reverse", "_reverse")):
-            size = columns if layer == 0 else 2 * hidden
+        for ours, theirs in [("", ""), (".reverse", "_reverse")][:directions]:
+            size = columns if layer == 0 else directions * hidden
             for weight, shape in weight_shapes(kind, size, hidden).items():
                 name = f"l{layer}{ours}.{weight}"
                 names[name] = f"{weight}_l{layer}{theirs}"
                 shapes[name] = shape
 
-    def function(x, *rest):
-        count = len(STATES[kind])
-        states, weights = rest[:count], rest[count:]
-        module = LAYERS[kind](columns, hidden, num_layers=layers, bidirectional=True)
-        output, last = run_packed(module, dict(zip(names.values(), weights)), x, states, lengths)
-        return [output, *last]
+    def run(x, states, weights, layers):
+        module = LAYERS[kind](x.shape[2], hidden, layers, bidirectional=directions == 2)
+        return run_packed(module, weights, x, states, lengths)
 
-    states = {name: (2 * layers, batch, hidden) for name in STATES[kind]}
-    return Case(f"layer/{kind}", {"x": (time, batch, columns), **states, **shapes}, function)
+    def function(x, *rest):
+        count = len(STATES[kind]) if initial else 0
+        states, weights = rest[:count], dict(zip(names.values(), rest[count:]))
+        states = states or [torch.zeros(state_shape) for _ in STATES[kind]]
+        if not dropout:
+            output, last = run(x, states, weights, layers)
+            return [output, *last]
+        finals = []
+        for layer in range(layers):
+            own = {
+                name.replace(f"_l{layer}", "_l0"): value
+                for name, value in weights.items()
+                if f"_l{layer}" in name
+            }
+            first = layer * directions
+            x, last = run(x, [s[first : first + directions] for s in states], own, 1)
+            finals.append(last)
+            if layer + 1 < layers:
+                key = named(KEY, f".l{layer}.dropout")
+                x = x * dropout_mask(key, dropout, 0, tuple(x.shape))
+        return [x, *(torch.cat(parts) for parts in zip(*finals))]
+
+    name = f"layer/{kind}/l{layers}d{directions}"
+    for option, wanted in [("lengths", lengths), ("initial", initial), ("dropout", dropout)]:
+        name += f"/{option}" if wanted else ""
+    states = {name: state_shape for name in STATES[kind]} if initial else {}
+    return Case(name, {"x": x_shape, **states, **shapes}, function)
 
 
 def cases():
@@ -136,7 +165,10 @@ def cases():
         yield sequence_case(kind, "/one_step", 1, 3, 2, 3)
         yield sequence_case(kind, "/batch_1", 4, 1, 2, 3, reverse=True)
         yield sequence_case(kind, "/hidden_1", 4, 3, 2, 1, [4, 2, 3])
-        yield layer_case(kind, 5, 3, 2, 3, 2, [3, 5, 1])
+        options = itertools.product([1, 2], [1, 2], [None, [2, 4, 0, 1]], [False, True])
+        for layers, directions, lengths, initial in options:
+            yield layer_case(kind, layers, directions, lengths, initial)
+        yield layer_case(kind, 3, 2, [2, 4, 0, 1], True, dropout=0.4)
 
 
 if __name__ == "__main__":

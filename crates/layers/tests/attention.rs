@@ -67,16 +67,28 @@ fn check_layer<L>(
 const INIT: Init = Init::Uniform { bound: 1.0 };
 const KEY: Key = Key::new(3);
 
-#[test]
-fn multi_head_attention_agrees_with_pytorch() {
+/// Name of the golden row, inputs, sizes, lengths, whether it is causal.
+type MultiHeadRow =
+    (&'static str, &'static [&'static str], MultiHeadConfig, &'static [usize], bool);
+
+fn multi_head_rows() -> [MultiHeadRow; 6] {
     let uniform = |heads| MultiHeadConfig::uniform(6, heads);
     let cross = MultiHeadConfig { key: 5, value: 3, ..uniform(2) };
-    let rows: [(_, &[&str], _, &[usize], _); 3] = [
+    let projected = MultiHeadConfig { query: 4, heads: 3, output: 7, ..cross };
+    let all = &["query", "key", "value"];
+    [
         ("self", &["query"], uniform(3), &[4, 2, 1], false),
         ("causal", &["query"], uniform(2), &[4, 2, 1], true),
-        ("cross", &["query", "key", "value"], cross, &[4, 1], false),
-    ];
-    for (name, inputs, config, lengths, causal) in rows {
+        ("one_head", &["query"], uniform(1), &[4, 2, 1], false),
+        ("cross", all, cross, &[4, 1], false),
+        ("causal_cross", all, cross, &[4, 2], true),
+        ("projected", all, projected, &[4, 1], false),
+    ]
+}
+
+#[test]
+fn multi_head_attention_agrees_with_pytorch() {
+    for (name, inputs, config, lengths, causal) in multi_head_rows() {
         check_layer(
             &format!("layer/multi_head/{name}"),
             inputs,
@@ -90,17 +102,33 @@ fn multi_head_attention_agrees_with_pytorch() {
     }
 }
 
+/// Every kind, over a memory as long as the query, and over another where that can be.
+fn attention_rows() -> Vec<(String, AttentionConfig)> {
+    let mut rows = Vec::new();
+    for kind in AttentionKind::ALL {
+        let (size, heads) = if kind == AttentionKind::MultiHead { (6, 2) } else { (4, 0) };
+        let config = AttentionConfig { kind, query: 6, memory: 6, size, heads };
+        rows.push((format!("layer/attention/{kind}"), config));
+        if kind == AttentionKind::MultiHead {
+            let one = AttentionConfig { heads: 1, ..config };
+            rows.push((format!("layer/attention/{kind}/one_head"), one));
+        }
+        if !matches!(kind, AttentionKind::Dot | AttentionKind::ScaledDot) {
+            let heads = if kind == AttentionKind::MultiHead { 3 } else { 0 };
+            let other = AttentionConfig { memory: 5, heads, ..config };
+            rows.push((format!("layer/attention/{kind}/other_memory"), other));
+        }
+    }
+    rows
+}
+
 #[test]
 fn attention_of_every_kind_agrees_with_pytorch() {
-    for kind in AttentionKind::ALL {
+    for (name, config) in attention_rows() {
         check_layer(
-            &format!("layer/attention/{kind}"),
+            &name,
             &["memory", "query"],
-            |store| {
-                let size = if kind == AttentionKind::MultiHead { 5 } else { 6 };
-                let config = AttentionConfig { kind, query: 5, memory: 5, size, heads: 1 };
-                Attention::new(store, "layer", config, INIT, KEY)
-            },
+            |store| Attention::new(store, "layer", config, INIT, KEY),
             |attention, bound, x| {
                 let memory = attention.prepare(bound, x[0], &[4, 1, 3])?;
                 let (context, weights) = attention.attend(bound, &memory, x[1])?;
@@ -111,11 +139,22 @@ fn attention_of_every_kind_agrees_with_pytorch() {
 }
 
 #[test]
+fn every_golden_layer_is_compared() {
+    let attention = attention_rows().into_iter().map(|(name, _)| name);
+    let multi_head = multi_head_rows().map(|row| format!("layer/multi_head/{}", row.0));
+    let rows = attention.chain(multi_head).chain([PADDED_EMBEDDING.to_owned()]);
+    assert_eq!(Golden::open("attention").layers(), rows.collect());
+}
+
+/// The golden row of an embedding with a padding row.
+const PADDED_EMBEDDING: &str = "layer/embedding/padding";
+
+#[test]
 fn a_padding_row_is_looked_up_and_never_learns() {
     let indices = arr2(&[[0, 4], [0, 1], [4, 4]]);
     let tape = Tape::<f64>::new(Context::sequential());
     let golden = Golden::open("attention");
-    let case = "layer/embedding/padding";
+    let case = PADDED_EMBEDDING;
     let table = tape.input(golden.get(case, "in.table"));
     let op =
         embedding::EmbeddingOp { indices: Arc::new(indices.clone().into_dyn()), padding: Some(0) };

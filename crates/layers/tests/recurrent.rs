@@ -1,6 +1,8 @@
 //! Recurrent layers: PyTorch's numbers, errors, and what padding must not touch. Their ops are
 //! walked by `tests/gradcheck.rs` and `tests/golden.rs`.
 
+use std::collections::BTreeSet;
+
 use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice, s};
 use unspool_layers::Bound;
 use unspool_layers::init::Init;
@@ -57,30 +59,54 @@ fn states<'t>(tape: &'t Tape<f64>, array: &ArrayD<f64>) -> Vec<Var<'t, f64>> {
     array.outer_iter().map(|state| tape.input(state.to_owned())).collect()
 }
 
+/// The lengths of the golden rows that have some.
+const LENGTHS: [usize; 4] = [2, 4, 0, 1];
+
+/// Every option of a layer with the others, and the name of its golden row.
+fn layer_options() -> Vec<(String, RecurrentConfig, bool, bool)> {
+    let mut options = Vec::new();
+    for cell in CellKind::ALL {
+        for number in 0..16 {
+            let has = |bit: usize| number & (1 << bit) != 0;
+            let (layers, lengths, initial) = (1 + usize::from(has(0)), has(2), has(3));
+            let config = RecurrentConfig { layers, ..config(cell, has(1), 0.0) };
+            let name =
+                [if lengths { "/lengths" } else { "" }, if initial { "/initial" } else { "" }];
+            let name = format!("layer/{cell}/l{layers}d{}{}", config.directions(), name.concat());
+            options.push((name, config, lengths, initial));
+        }
+        let dropped = RecurrentConfig { layers: 3, ..config(cell, true, 0.4) };
+        options.push((format!("layer/{cell}/l3d2/lengths/initial/dropout"), dropped, true, true));
+    }
+    options
+}
+
 #[test]
 fn layers_agree_with_pytorch() {
     let golden = Golden::open("recurrent");
-    for cell in CellKind::ALL {
-        let case = format!("layer/{cell}");
+    let mut names = BTreeSet::new();
+    for (case, config, lengths, initial) in layer_options() {
+        names.insert(case.clone());
         let mut store = ParamStore::<f64>::new();
-        let init = RecurrentInit::default();
-        let layer = Recurrent::new(&mut store, "", config(cell, true, 0.0), &init, KEY).unwrap();
+        let layer = Recurrent::new(&mut store, "", config, &RecurrentInit::default(), KEY).unwrap();
         for id in store.ids() {
             let value = golden.get(&case, &format!("in{}", store.name(id)));
             store.set(id, value).unwrap();
         }
-        assert_eq!(store.len(), 16);
+        assert_eq!(store.len(), 4 * config.layers * config.directions());
 
-        let tape = Tape::new(Context::sequential());
+        let tape = Tape::new(Context::sequential().with_key(KEY));
         let bound = Bound::training(&tape, &store);
         let x = tape.input(golden.get(&case, "in.x"));
-        let h = states(&tape, &golden.get(&case, "in.h"));
-        let c = match cell.has_cell_state() {
-            true => states(&tape, &golden.get(&case, "in.c")),
-            false => Vec::new(),
-        };
-        let initial = State { h, c };
-        let (output, last) = layer.forward(bound, x, Some(&[3, 5, 1]), Some(&initial)).unwrap();
+        let initial = initial.then(|| State {
+            h: states(&tape, &golden.get(&case, "in.h")),
+            c: match config.cell.has_cell_state() {
+                true => states(&tape, &golden.get(&case, "in.c")),
+                false => Vec::new(),
+            },
+        });
+        let lengths = lengths.then_some(&LENGTHS[..]);
+        let (output, last) = layer.forward(bound, x, lengths, initial.as_ref()).unwrap();
 
         let mut seeds = vec![(output, golden.get(&case, "d_out.0"))];
         golden.check(&case, "out.0", &output.value());
@@ -96,7 +122,8 @@ fn layers_agree_with_pytorch() {
         }
         let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
         golden.check(&case, "d_in.x", grads.wrt(x).unwrap());
-        for (name, states) in [("h", initial.h), ("c", initial.c)] {
+        let initial = initial.map_or_else(Vec::new, |state| vec![("h", state.h), ("c", state.c)]);
+        for (name, states) in initial {
             for (number, state) in states.into_iter().enumerate() {
                 let wanted = golden.get(&case, &format!("d_in.{name}"));
                 let wanted = wanted.index_axis_move(Axis(0), number);
@@ -109,6 +136,7 @@ fn layers_agree_with_pytorch() {
             golden.check(&case, &name, grads.param(id).unwrap());
         }
     }
+    assert_eq!(golden.layers(), names);
 }
 
 #[test]

@@ -1,26 +1,39 @@
 //! What the tests of this crate share.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use unspool_tensor::gradcheck::distance;
 use unspool_tensor::random::Key;
 
 /// PyTorch's numbers; see `tests/golden/common.py` for the names.
-pub struct Golden(Vec<u8>);
+pub struct Golden(BTreeMap<String, ArrayD<f64>>);
 
 impl Golden {
     /// The file of this name.
     pub fn open(name: &str) -> Self {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
-        Golden(std::fs::read(format!("{folder}/{name}.safetensors")).unwrap())
+        let bytes = std::fs::read(format!("{folder}/{name}.safetensors")).unwrap();
+        let array = |(name, view): (String, TensorView<'_>)| {
+            let numbers = view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
+            (name, ArrayD::from_shape_vec(IxDyn(view.shape()), numbers.collect()).unwrap())
+        };
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        Golden(file.tensors().into_iter().map(array).collect())
     }
 
     /// An array of a case.
     pub fn get(&self, case: &str, array: &str) -> ArrayD<f64> {
-        let file = SafeTensors::deserialize(&self.0).unwrap();
-        let view = file.tensor(&format!("{case}|{array}")).unwrap();
-        let numbers = view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
-        ArrayD::from_shape_vec(IxDyn(view.shape()), numbers.collect()).unwrap()
+        let name = format!("{case}|{array}");
+        self.0.get(&name).unwrap_or_else(|| panic!("no golden {name}")).clone()
+    }
+
+    /// The names of the rows that are whole layers.
+    pub fn layers(&self) -> BTreeSet<String> {
+        let rows = self.0.keys().filter_map(|name| name.split('|').next());
+        rows.filter(|row| row.starts_with("layer/")).map(str::to_owned).collect()
     }
 
     /// Compares an array of a case with what was found.

@@ -88,7 +88,7 @@ fn a_trainer_cuts_its_rate_at_plateaus() {
         attention_size = 4
         [training]
         epochs = 30
-        learning_rate = 4.0
+        learning_rate = 6.0
         select_by = "loss"
         optimiser = { name = "sgd" }
         schedule = { name = "plateau", factor = 0.8, patience = 2 }
@@ -120,9 +120,11 @@ fn a_trainer_cuts_its_rate_at_plateaus() {
         .map(|&cuts| training.schedule.rate(training.learning_rate, 0, 0, cuts))
         .collect();
     assert_eq!(rates, wanted, "{scores:?}");
-    // A run that shows nothing proves nothing.
-    let worse = scores.windows(2).filter(|pair| pair[1] < pair[0]).count();
-    assert!(cuts.last() >= Some(&2) && (3..25).contains(&worse), "{scores:?}");
+    // A run that shows nothing proves nothing: some failures led to a cut, others were made up for.
+    let best = |k: usize| scores[..k].iter().all(|&before| before < scores[k]);
+    let failures = (0..scores.len()).filter(|&k| !best(k)).count() as u64;
+    let last = cuts[cuts.len() - 1];
+    assert!(last >= 2 && 2 * last < failures - 1, "{last} cuts, {failures} failures: {scores:?}");
 }
 
 /// The names that a configuration takes, out of the error that lists them.

@@ -25,7 +25,7 @@ mod files;
 /// Of each array, by the rule that holds everywhere.
 const TOLERANCE: f64 = 1e-10;
 /// Of a gradient, by its own largest element: the rule above sees nothing in small ones.
-const RELATIVE: f64 = 1e-9;
+const RELATIVE: f64 = 1e-11;
 
 /// A row of the metadata.
 #[derive(Deserialize)]

@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicBool;
 use ndarray::s;
 use unspool_decode::{StepModel, StepOutput};
 use unspool_seq2seq::batch::{Batch, Example, Source, SourceBatch};
-use unspool_seq2seq::vocabulary::Token;
-use unspool_seq2seq::{Limits, Seq2Seq, SourceSide, Strategy, Translator};
+use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
+use unspool_seq2seq::{Limits, ModelConfig, Seq2Seq, SourceSide, Strategy, Translator};
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, Tape};
+use unspool_tensor::{Context, Tape, Tensor};
 use unspool_train::checkpoint;
 use unspool_train::config::Config;
 use unspool_train::dataset::Dataset;
@@ -132,8 +132,11 @@ fn a_killed_training_resumes_from_an_older_checkpoint_to_the_same_bits() {
     }
 }
 
-/// One model of each kind that computes in its own way.
-fn models() -> Vec<(String, Seq2Seq<f32>, Vec<Example>)> {
+/// A model, what it is called, and 64 examples of mixed lengths.
+type Subject = (String, Seq2Seq<f32>, Vec<Example>);
+
+/// One model of each kind that computes in its own way, on so many threads.
+fn models(threads: usize) -> Vec<Subject> {
     let rows: [&[(&str, &str)]; 6] = [
         &[("model.attention", "additive")],
         &[("model.attention", "general"), ("model.query", "new"), ("model.cell", "gru")],
@@ -142,41 +145,69 @@ fn models() -> Vec<(String, Seq2Seq<f32>, Vec<Example>)> {
         &[("model.attention", "multi_head"), ("model.bridge", "mean")],
         &[("model.attention", "none"), ("model.readout", "linear")],
     ];
-    rows.iter()
-        .map(|row| {
-            let config = config(row);
-            let data = Dataset::load(&config).unwrap();
-            let (model, context) = (config.model.clone(), Context::sequential());
-            let model = Seq2Seq::new(model, data.source, data.target, context, Key::new(5));
-            (format!("{row:?}"), model.unwrap(), data.train[..64].to_vec())
-        })
-        .collect()
+    let small = rows.iter().map(|row| {
+        let config = config(row);
+        let data = Dataset::load(&config).unwrap();
+        let context = Context::with_threads(threads).unwrap();
+        let model = Seq2Seq::new(config.model, data.source, data.target, context, Key::new(5));
+        (format!("{row:?}, {threads} threads"), model.unwrap(), data.train[..64].to_vec())
+    });
+    small.chain([large(threads)]).collect()
+}
+
+/// A model of a size that is really used: its products are cut into blocks, and shared by threads.
+fn large(threads: usize) -> Subject {
+    const WORDS: u64 = 2100;
+    let ordinary = (0..WORDS).map(|number| format!("w{number}"));
+    let tokens = SPECIALS.into_iter().map(String::from).chain(ordinary).collect();
+    let words = Vocabulary::from_tokens(Segmentation::Word, tokens).unwrap();
+    // Both directions, hidden states of 256 numbers, additive attention.
+    let config = ModelConfig::default();
+    assert!(config.bidirectional && config.hidden == 256);
+    let key = Key::new(6);
+    let sentence = |key: Key, most: u64| -> Vec<Token> {
+        let length = 1 + key.named("length").below(0, most);
+        (0..length).map(|at| (SPECIALS.len() as u64 + key.below(at, WORDS)) as Token).collect()
+    };
+    let examples = (0..64).map(|number| Example {
+        source: Source::Tokens(sentence(key.with(number).named("source"), 20)),
+        target: sentence(key.with(number).named("target"), 8),
+    });
+    let (source, context) =
+        (SourceSide::Tokens(words.clone()), Context::with_threads(threads).unwrap());
+    let model = Seq2Seq::new(config, source, words, context, Key::new(5)).unwrap();
+    (format!("large, {threads} threads"), model, examples.collect())
+}
+
+/// The scores of a batch under teacher forcing, with the model's own threads.
+fn logits(model: &Seq2Seq<f32>, batch: &Batch) -> Tensor<f32> {
+    let tape = Tape::inference(model.context().clone());
+    model.evaluation_loss(&tape, batch).unwrap().logits.value()
 }
 
 #[test]
 fn a_sentence_gives_the_same_bits_alone_in_a_batch_and_padded() {
-    for (name, model, examples) in models() {
+    for ((name, model, examples), (_, sequential, _)) in
+        [1, 2].into_iter().flat_map(|threads| models(threads).into_iter().zip(models(1)))
+    {
         let all: Vec<&Example> = examples.iter().collect();
-        let logits = |batch: &Batch| {
-            let tape = Tape::inference(Context::sequential());
-            model.evaluation_loss(&tape, batch).unwrap().logits.value()
-        };
-        let together = logits(&Batch::new(&all).unwrap());
+        let together = logits(&sequential, &Batch::new(&all).unwrap());
+        assert_eq!(logits(&model, &Batch::new(&all).unwrap()), together, "{name}");
         for row in [0, 13, 63] {
             let one = [all[row]];
             let mut alone = Batch::new(&one).unwrap();
             let steps = alone.target_output.nrows();
             let expected = together.slice(s![..steps, row..=row, ..]);
-            assert_eq!(logits(&alone), expected.into_dyn(), "{name}: sentence {row} alone");
+            assert_eq!(logits(&model, &alone), expected.into_dyn(), "{name}: {row} alone");
             alone.source = SourceBatch::new([&all[row].source], 100).unwrap();
-            assert_eq!(logits(&alone), expected.into_dyn(), "{name}: sentence {row} padded");
+            assert_eq!(logits(&model, &alone), expected.into_dyn(), "{name}: {row} padded");
         }
     }
 }
 
 #[test]
 fn inference_gives_the_bits_of_training() {
-    for (name, model, examples) in models() {
+    for (name, model, examples) in [1, 2].into_iter().flat_map(models) {
         let all: Vec<&Example> = examples.iter().take(8).collect();
         let batch = Batch::new(&all).unwrap();
         let tape = Tape::inference(Context::sequential());
@@ -204,11 +235,15 @@ fn every_search_gives_a_sentence_the_same_tokens_in_any_batch() {
         Strategy::Sample(unspool_decode::Sampling::default(), Key::new(3)),
     ];
     let limits = Limits { min_length: 0, max_length: Some(30), attention: true };
-    for (name, model, examples) in models() {
+    // The large model takes a while to a step.
+    let short = Limits { max_length: Some(6), ..limits };
+    for ((name, parallel, examples), (_, model, _)) in models(2).into_iter().zip(models(1)) {
+        let limits = if name.starts_with("large") { short } else { limits };
         let translator = Translator::new(&[&model]).unwrap();
+        let parallel = Translator::new(&[&parallel]).unwrap();
         let sources: Vec<&Source> = examples.iter().map(|example| &example.source).collect();
         for strategy in &strategies {
-            let together = translator.translate(&sources, strategy, limits, &[]).unwrap();
+            let together = parallel.translate(&sources, strategy, limits, &[]).unwrap();
             for row in [0, 31, 63] {
                 let alone =
                     translator.translate(&[sources[row]], strategy, limits, &[row]).unwrap();

@@ -10,7 +10,7 @@ use unspool_tensor::Context;
 use unspool_train::checkpoint;
 use unspool_train::config::Config;
 use unspool_train::data::read::Pair;
-use unspool_train::dataset::task_splits;
+use unspool_train::dataset::{task_splits, text_examples};
 use unspool_train::evaluate::{Evaluation, evaluate};
 use unspool_train::metrics::bleu::{Bleu, Tokenization};
 use unspool_train::trainer::{BEST, Event, Trainer};
@@ -36,12 +36,8 @@ fn train(text: &str, sets: &[(&str, &str)], folder: &Path) -> (Seq2Seq<f32>, Con
 
 fn examples(model: &Seq2Seq<f32>, pairs: &[Pair]) -> (Vec<Example>, Vec<String>) {
     let SourceSide::Tokens(source) = model.source() else { panic!("a task's sources are text") };
-    let example = |pair: &Pair| Example {
-        source: Source::Tokens(source.encode(&pair.source)),
-        target: model.target().encode(&pair.target),
-    };
     let references = pairs.iter().map(|pair| pair.target.clone());
-    (pairs.iter().map(example).collect(), references.collect())
+    (text_examples(pairs, source, model.target()), references.collect())
 }
 
 fn score(model: &Seq2Seq<f32>, pairs: &[Pair]) -> Evaluation {
@@ -83,6 +79,8 @@ fn reverse_is_learned_by_every_attention_and_cell() {
                 ("model.attention", attention),
                 // A dot product needs queries and keys of one length.
                 ("model.bidirectional", if attention == "dot" { "false" } else { "true" }),
+                // Most are there after half of the epochs.
+                ("training.early_stopping", "2"),
             ];
             let name = format!("{cell}-{attention}");
             let (model, config) = train(REVERSE, &sets, &folder.path().join(&name));
@@ -94,6 +92,30 @@ fn reverse_is_learned_by_every_attention_and_cell() {
             assert!(mirrored >= 0.9, "{name}: {mirrored}");
         }
     }
+}
+
+/// A state of fixed size forgets what attention can look up again.
+#[test]
+fn without_attention_long_sequences_are_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let accuracy = |attention: &str, query: &str| {
+        // Shorter than the trainings above: enough to tell the two apart.
+        let sets = [
+            ("model.attention", attention),
+            ("model.query", query),
+            ("training.epochs", "3"),
+            ("data.task_size", "30000"),
+        ];
+        let (model, config) = train(REVERSE, &sets, &folder.path().join(attention));
+        let mut pairs = task_splits(&config).unwrap().test;
+        pairs.retain(|pair| (20..=25).contains(&pair.source.split(' ').count()));
+        assert!(pairs.len() > 100);
+        score(&model, &pairs).sequence_accuracy
+    };
+    let (attending, plain) = (accuracy("additive", "new"), accuracy("none", "previous"));
+    eprintln!("20 to 25 digits: {attending:.4} right with attention, {plain:.4} without");
+    assert!(attending >= 0.95, "{attending}");
+    assert!(plain <= 0.5 * attending, "{plain}, {attending} with attention");
 }
 
 #[test]

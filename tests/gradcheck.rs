@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, Axis};
 use unspool_tensor::cases::Case;
-use unspool_tensor::gradcheck::{Oracle, check_case, check_twin, distance};
+use unspool_tensor::gradcheck::{Settings, check_case, check_single, check_twin, distance};
 use unspool_tensor::op::DynOp;
 use unspool_tensor::random::Key;
 use unspool_tensor::{BackwardMode, Context, Kernels, Real, Tape, Tensor};
@@ -69,14 +69,13 @@ fn names_are_unique() {
     }
 }
 
+/// No element of any case is wrong, and none is undecided: all are at places where the op is smooth.
 #[test]
 fn gradients_agree_with_differences_and_with_dual_numbers() {
     for case in cases() {
-        for (oracle, tolerance) in [(Oracle::Differences, 1e-9), (Oracle::DualNumbers, 1e-12)] {
-            for worst in check_case(&case, oracle, Key::new(3)).unwrap() {
-                assert!(worst.error <= tolerance, "{} by {oracle:?}: {worst:?}", case.name);
-            }
-        }
+        let report = check_case(&case, &Settings { seed: 3, ..Settings::default() });
+        assert!(report.passes(), "{report}");
+        assert!(report.bound() <= 1e-9, "{report}");
     }
 }
 
@@ -89,26 +88,13 @@ fn fused_ops_agree_with_their_composed_twins() {
     }
 }
 
-/// The same inputs, which `f32` holds exactly, in both precisions. No case adds more than a few
-/// dozen rounded terms of size 1, each with a relative error of 2⁻²⁴ = 6e-8 or, after an
-/// exponential, 2.5e-7.
+/// The `f32` code against the `f64` code, as far apart as rounding allows and no farther.
 #[test]
-fn single_precision_agrees_with_double() {
+fn single_precision_agrees_with_double_within_a_derived_bound() {
     for case in cases() {
-        let inputs: Vec<ArrayD<f32>> =
-            case.sample(Key::new(5)).iter().map(|x| x.mapv(|x| x as f32)).collect();
-        let wide: Vec<_> = inputs.iter().map(|x| x.mapv(f64::from).into_shared()).collect();
-        let narrow: Vec<_> = inputs.into_iter().map(|x| x.into_shared()).collect();
-        let context = Context::sequential();
-        let op: Arc<dyn DynOp<f64>> = case.op.clone();
-        let (y, d) = run(context.clone(), op, &wide, &seed);
-        let op: Arc<dyn DynOp<f32>> = case.op.clone();
-        let (y_narrow, d_narrow) =
-            run(context, op, &narrow, &|k, y| seed(k, &double(y).into_shared()).mapv(|w| w as f32));
-        let all = |xs: &[Tensor<f32>]| xs.iter().map(double).collect::<Vec<_>>();
-        let wide = |xs: &[Tensor<f64>]| xs.iter().map(double).collect::<Vec<_>>();
-        assert_near(&case.name, "output", &all(&y_narrow), &wide(&y), 2e-6);
-        assert_near(&case.name, "gradient", &all(&d_narrow), &wide(&d), 5e-6);
+        let report = check_single(&case, &Context::sequential(), &Settings::default());
+        assert!(report.passes(), "{report}");
+        assert!(report.bound() < 2e-2, "{report}");
     }
 }
 
@@ -128,8 +114,12 @@ fn memory_layout_kernels_and_threads_do_not_matter() {
     };
     let wide = |xs: &[Tensor<f64>]| xs.iter().map(double).collect::<Vec<_>>();
     let sequential = Context::sequential;
-    let (threads, naive) =
-        (Context::with_threads(2).unwrap(), sequential().with_kernels(Kernels::Naive));
+    let (threads, naive) = (
+        // Parallel from the first multiply-add on: the cases are small.
+        Context::with_threads(2).unwrap().with_parallel_from(0),
+        sequential().with_kernels(Kernels::Naive),
+    );
+    assert!(threads.parallel(0));
     for case in cases() {
         let inputs = case.sample(Key::new(6));
         let run = |context: &Context, layout: &dyn Fn(&ArrayD<f64>) -> ArrayD<f64>| {

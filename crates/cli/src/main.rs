@@ -55,6 +55,7 @@ enum Command {
     Tasks(commands::tasks::Tasks),
     Plot(commands::plot::Plot),
     Inspect(commands::inspect::Inspect),
+    Gradcheck(commands::gradcheck::Gradcheck),
     Completions(commands::completions::Completions),
 }
 
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         Command::Tasks(command) => command.run(&console),
         Command::Plot(command) => command.run(&console, context),
         Command::Inspect(command) => command.run(&console, context),
+        Command::Gradcheck(command) => command.run(&console, context),
         Command::Completions(command) => command.run(),
     };
     match result {

@@ -177,7 +177,9 @@ pub fn cases() -> Vec<Case> {
             indices[flat % indices.len()]
         });
         let op = EmbeddingOp { indices: Arc::new(indices.clone()), padding };
-        let table = vec![Input::new("table", "V E", &[5, 3])];
+        let used = indices.clone();
+        let table = Input::new("table", "V E", &[5, 3]);
+        let table = vec![table.with_unseen(|at| !used.iter().any(|&row| row == at[0]))];
         Case::new(format!("embedding/{name}"), op, table)
             .twin(move |_, inputs| Ok(vec![composed(inputs[0], &indices, padding)?]))
     };

@@ -13,6 +13,7 @@ pub mod config;
 pub mod decoder;
 pub mod encoder;
 pub mod error;
+pub mod gradcheck;
 pub mod inference;
 pub mod model;
 pub mod statistics;

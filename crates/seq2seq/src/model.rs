@@ -179,7 +179,8 @@ impl<T: Real> Seq2Seq<T> {
         self.loss(Bound::evaluation(tape, &self.params), batch, options)
     }
 
-    fn loss<'t>(
+    /// The loss with the parameters that are bound.
+    pub(crate) fn loss<'t>(
         &'t self,
         bound: Bound<'t, T>,
         batch: &Batch,

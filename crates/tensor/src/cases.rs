@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn};
 
 use crate::op::UniversalOp;
 use crate::random::Key;
@@ -30,10 +30,14 @@ pub struct Input {
     pub name: &'static str,
     /// The names of its axes, such as `["T", "B", "H"]`; none when any axes will do.
     pub axes: Vec<&'static str>,
+    /// The names of the equal parts of its first axis, such as the gates of an LSTM; maybe none.
+    pub blocks: Vec<&'static str>,
     /// Its shape.
     pub shape: Vec<usize>,
     /// Where its numbers lie.
     pub domain: Domain,
+    /// Which elements nobody may look at, such as padding.
+    pub unseen: Option<ArrayD<bool>>,
 }
 
 impl Input {
@@ -42,9 +46,22 @@ impl Input {
         Input {
             name,
             axes: axes.split_whitespace().collect(),
+            blocks: Vec::new(),
             shape: shape.into(),
             domain: Domain::Between(-1.0, 1.0),
+            unseen: None,
         }
+    }
+
+    /// The same with names for the equal parts of its first axis.
+    pub fn with_blocks(self, blocks: &[&'static str]) -> Self {
+        Input { blocks: blocks.into(), ..self }
+    }
+
+    /// The same with elements that nobody may look at: where `unseen` of the index is true.
+    pub fn with_unseen(self, unseen: impl Fn(&[usize]) -> bool) -> Self {
+        let mask = ArrayD::from_shape_fn(IxDyn(&self.shape), |index| unseen(index.slice()));
+        Input { unseen: Some(mask), ..self }
     }
 
     /// The same with other numbers.

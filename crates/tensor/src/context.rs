@@ -1,6 +1,6 @@
 //! What a computation runs with: which kernels, which threads, which random numbers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -33,6 +33,9 @@ impl Kernels {
     }
 }
 
+/// Below this many multiply-adds, a second thread costs more than it brings.
+const PARALLEL_FROM: usize = 1 << 18;
+
 /// Kernels, threads and randomness, given to tapes and models when they are made. There is no
 /// global state.
 ///
@@ -41,6 +44,9 @@ impl Kernels {
 pub struct Context {
     kernels: Kernels,
     pool: Option<Arc<ThreadPool>>,
+    /// A pool of one thread, made when it is first asked for.
+    single: Arc<OnceLock<ThreadPool>>,
+    parallel_from: usize,
     key: Key,
     first_example: usize,
 }
@@ -54,7 +60,14 @@ impl Default for Context {
 impl Context {
     /// One thread, the fast kernels, seed 0.
     pub fn sequential() -> Self {
-        Context { kernels: Kernels::default(), pool: None, key: Key::new(0), first_example: 0 }
+        Context {
+            kernels: Kernels::default(),
+            pool: None,
+            single: Arc::default(),
+            parallel_from: PARALLEL_FROM,
+            key: Key::new(0),
+            first_example: 0,
+        }
     }
 
     /// A pool of its own with this many threads; 0 means one for each core.
@@ -72,6 +85,12 @@ impl Context {
     /// The same with other kernels.
     pub fn with_kernels(self, kernels: Kernels) -> Self {
         Context { kernels, ..self }
+    }
+
+    /// The same, but kernels use more than one thread from so many multiply-adds on. The default is
+    /// where a second thread begins to pay; 0 makes all of them parallel, for tests.
+    pub fn with_parallel_from(self, multiply_adds: usize) -> Self {
+        Context { parallel_from: multiply_adds, ..self }
     }
 
     /// The same with another random key: a new step of training has a new key.
@@ -102,9 +121,7 @@ impl Context {
 
     /// Whether `multiply_adds` of work are enough for more than one thread.
     pub fn parallel(&self, multiply_adds: usize) -> bool {
-        // Below this, a second thread costs more than it brings.
-        const PARALLEL_FROM: usize = 1 << 18;
-        self.threads() > 1 && multiply_adds >= PARALLEL_FROM
+        self.threads() > 1 && multiply_adds >= self.parallel_from
     }
 
     /// The random key of a named site, such as `"encoder.l0.dropout"`.
@@ -118,12 +135,16 @@ impl Context {
     }
 
     /// Runs `work` inside the context's thread pool, so that rayon's parallel iterators use it.
-    /// Without a pool, they run in one of a single thread, never in rayon's own.
+    /// Without a pool, they run in one of a single thread: in rayon's own only when the operating
+    /// system gives no thread.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
+        if let Some(pool) = &self.pool {
+            return pool.install(work);
+        }
+        match self.single.get() {
             Some(pool) => pool.install(work),
             None => match ThreadPoolBuilder::new().num_threads(1).build() {
-                Ok(pool) => pool.install(work),
+                Ok(pool) => self.single.get_or_init(|| pool).install(work),
                 Err(_) => work(),
             },
         }

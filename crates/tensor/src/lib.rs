@@ -25,6 +25,7 @@ pub mod ops;
 pub mod params;
 pub mod random;
 pub mod real;
+pub mod rounded;
 pub mod shape;
 pub mod tape;
 
@@ -34,6 +35,7 @@ pub use grads::{Contribution, GradSink, Grads, OutputGrads};
 pub use op::Op;
 pub use params::{ParamId, ParamStore};
 pub use real::{Dual, Real};
+pub use rounded::Rounded;
 pub use tape::{BackwardMode, Tape, Var};
 
 /// An array on a tape: dynamic dimension, shared ownership, copied when written to while shared.

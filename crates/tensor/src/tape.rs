@@ -252,7 +252,8 @@ impl<T: Real> Tape<T> {
     /// The gradients of a scalar (an array of one element).
     ///
     /// # Errors
-    /// `loss` has more than one element, or a backward pass gave a gradient of a wrong shape.
+    /// `loss` has more than one element, a backward pass gave a gradient of a wrong shape, or the
+    /// tape is one for inference.
     pub fn backward(&self, loss: Var<'_, T>) -> Result<Grads<T>> {
         let shape = loss.shape();
         if shape.iter().product::<usize>() != 1 {
@@ -264,12 +265,17 @@ impl<T: Real> Tape<T> {
     /// The vector-Jacobian product: the gradients, given those of some outputs.
     ///
     /// # Errors
-    /// A gradient does not have its output's shape.
+    /// A gradient does not have its output's shape, a variable is another tape's, or the tape is one
+    /// for inference.
     pub fn vector_jacobian(
         &self,
         outputs: &[(Var<'_, T>, ArrayD<T>)],
         mode: BackwardMode,
     ) -> Result<Grads<T>> {
+        if !self.records {
+            let problem = "is called on a tape for inference, which records nothing";
+            return Err(Error::invalid("backward", problem));
+        }
         let recording = mode == BackwardMode::Recording;
         let (slots, nodes) = (self.inner.borrow().values.len(), self.len());
         let mut grads: Vec<Option<Tensor<T>>> = vec![None; slots];
@@ -374,14 +380,20 @@ impl<T: Real> Tape<T> {
         }))
     }
 
+    /// A node's op.
+    pub(crate) fn op(&self, index: usize) -> Option<Arc<dyn DynOp<T>>> {
+        self.inner.borrow().nodes.get(index).map(|node| node.op.clone())
+    }
+
     /// Runs a node's op again at other inputs, with the same decisions (masks, indices, random
     /// keys), and gives its outputs. Nothing on the tape changes.
     ///
     /// # Errors
     /// There is no such node, or the inputs do not fit its op.
     pub fn rerun(&self, index: usize, inputs: &[Tensor<T>]) -> Result<Vec<Tensor<T>>> {
-        let op = self.inner.borrow().nodes.get(index).map(|node| node.op.clone());
-        let op = op.ok_or_else(|| Error::invalid("rerun", format!("there is no node {index}")))?;
+        let op = self
+            .op(index)
+            .ok_or_else(|| Error::invalid("rerun", format!("there is no node {index}")))?;
         Ok(op.run_forward(&self.context, inputs)?.0)
     }
 

@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod demo;
 pub mod eval;
+pub mod gradcheck;
 pub mod inspect;
 pub mod plot;
 pub mod tasks;

@@ -338,11 +338,12 @@ fn add_v<T: Real>(
 pub fn cases() -> Vec<Case> {
     let additive = |name: &str, source: usize, lengths: &[usize], size: usize, memory: usize| {
         let (batch, lengths): (_, Arc<[usize]>) = (lengths.len(), lengths.into());
+        let padding = |at: &[usize]| at[1] >= lengths[at[0]];
         let inputs = vec![
             Input::new("query", "B A", &[batch, size]),
-            Input::new("keys", "B S A", &[batch, source, size]),
+            Input::new("keys", "B S A", &[batch, source, size]).with_unseen(padding),
             Input::new("v", "A", &[size]),
-            Input::new("values", "B S M", &[batch, source, memory]),
+            Input::new("values", "B S M", &[batch, source, memory]).with_unseen(padding),
         ];
         let op = AdditiveAttention { lengths: lengths.clone() };
         Case::new(format!("additive_attention/{name}"), op, inputs).twin(move |_, inputs| {
@@ -358,10 +359,11 @@ pub fn cases() -> Vec<Case> {
                heads: usize,
                causal: bool| {
         let (batch, scale) = (lengths.len(), (heads as f64 / size as f64).sqrt());
+        let padding = |at: &[usize]| at[1] >= lengths[at[0]];
         let inputs = vec![
             Input::new("query", "B T D", &[batch, queries, size]),
-            Input::new("keys", "B S D", &[batch, source, size]),
-            Input::new("values", "B S M", &[batch, source, memory]),
+            Input::new("keys", "B S D", &[batch, source, size]).with_unseen(padding),
+            Input::new("values", "B S M", &[batch, source, memory]).with_unseen(padding),
         ];
         let op = DotAttention { scale, heads, causal, lengths: lengths.into() };
         let twin = op.clone();

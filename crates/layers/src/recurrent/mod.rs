@@ -42,7 +42,12 @@ fn cases_of<C: Cell>(cell: C) -> Vec<Case> {
 
     let mut step = |option: &str, [batch, columns, hidden]: [usize; 3], active: Option<&[bool]>| {
         let active = active.map(<[bool]>::to_vec);
-        let inputs = inputs(kind, Input::new("x", "B I", &[batch, columns]), batch, hidden);
+        let x = Input::new("x", "B I", &[batch, columns]);
+        let x = match &active {
+            Some(active) => x.with_unseen(|at| !active[at[0]]),
+            None => x,
+        };
+        let inputs = inputs(kind, x, batch, hidden);
         let op = CellStep { cell, active: active.clone() };
         cases.push(
             Case::new(format!("{}{option}", C::STEP), op, inputs)
@@ -60,6 +65,10 @@ fn cases_of<C: Cell>(cell: C) -> Vec<Case> {
                         reverse: bool| {
         let lengths = lengths.map(<[usize]>::to_vec);
         let x = Input::new("x", "T B I", &[time_steps, batch, columns]);
+        let x = match &lengths {
+            Some(lengths) => x.with_unseen(|at| at[0] >= lengths[at[1]]),
+            None => x,
+        };
         let op = Sequence { cell, lengths: lengths.clone(), reverse };
         cases.push(
             Case::new(format!("{}{option}", kind.name()), op, inputs(kind, x, batch, hidden)).twin(
@@ -91,10 +100,10 @@ fn inputs(kind: CellKind, x: Input, batch: usize, hidden: usize) -> Vec<Input> {
         inputs.push(Input::new("c", "B H", &[batch, hidden]));
     }
     inputs.extend([
-        Input::new("weight_ih", "G·H I", &[gates, columns]),
-        Input::new("weight_hh", "G·H H", &[gates, hidden]),
-        Input::new("bias_ih", "G·H", &[gates]),
-        Input::new("bias_hh", "G·H", &[gates]),
+        Input::new("weight_ih", "H I", &[gates, columns]).with_blocks(kind.gates()),
+        Input::new("weight_hh", "H H", &[gates, hidden]).with_blocks(kind.gates()),
+        Input::new("bias_ih", "H", &[gates]).with_blocks(kind.gates()),
+        Input::new("bias_hh", "H", &[gates]).with_blocks(kind.gates()),
     ]);
     inputs
 }

@@ -1,7 +1,9 @@
 //! Kernels: pure functions on arrays and slices, without a tape in sight.
 //!
-//! Each has a naive variant, which is its specification and runs over every [`Real`](crate::Real),
-//! and maybe fast ones. Which is used is the [`Context`](crate::Context)'s choice.
+//! The matrix product, and `exp`, `tanh` and the logistic function, have a naive variant, which is
+//! the specification and runs over every [`Real`](crate::Real), and a fast one: the
+//! [`Context`](crate::Context) chooses. The others have one variant, written so that compilers
+//! vectorise it.
 
 pub mod dropout;
 pub mod matmul;

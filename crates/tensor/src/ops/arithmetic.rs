@@ -232,7 +232,7 @@ impl<T: Real> Op<T> for PowNumber {
     }
 }
 
-/// `z = scale · x + offset` with two numbers: what `x + 1.0`, `2.0 - x`, `x / 3.0` and `-x` run.
+/// `z = scale · x + offset` with two numbers: what `x + 1.0`, `2.0 - x`, `x * 3.0` and `-x` run.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine {
     /// What x is multiplied by.
@@ -282,18 +282,32 @@ macro_rules! operator {
             type Output = Result<Var<'t, T>>;
 
             fn $method(self, number: T) -> Self::Output {
-                let (scale, offset) = $scale_and_offset(number.to_f64());
-                let [z] = self.tape().apply(Affine { scale, offset }, &[self])?;
-                Ok(z)
+                match $scale_and_offset(number.to_f64()) {
+                    Some((scale, offset)) if is_plain(number) => {
+                        let [z] = self.tape().apply(Affine { scale, offset }, &[self])?;
+                        Ok(z)
+                    }
+                    _ => {
+                        let number = self.tape().constant(arr0(number));
+                        let [z] = self.tape().apply($op, &[self, number])?;
+                        Ok(z)
+                    }
+                }
             }
         }
     };
 }
 
-operator!(Add, add, Add, |number| (1.0, number));
-operator!(Sub, sub, Sub, |number: f64| (1.0, -number));
-operator!(Mul, mul, Mul, |number| (number, 0.0));
-operator!(Div, div, Div, |number: f64| (1.0 / number, 0.0));
+operator!(Add, add, Add, |number: f64| Some((1.0, number)));
+operator!(Sub, sub, Sub, |number: f64| Some((1.0, -number)));
+operator!(Mul, mul, Mul, |number: f64| Some((number, 0.0)));
+// x·(1/number) is not x/number: it is rounded twice, and overflows for the smallest numbers.
+operator!(Div, div, Div, |_: f64| None);
+
+/// Whether a number is all that its value says: a dual number may have a slope beside it.
+fn is_plain<T: Real>(number: T) -> bool {
+    T::from_f64(number.to_f64()) == number
+}
 
 /// The operators with the number on the left; Rust wants them for each type of number.
 macro_rules! number_first {
@@ -310,8 +324,7 @@ macro_rules! number_first {
             type Output = Result<Var<'t, $t>>;
 
             fn sub(self, x: Var<'t, $t>) -> Self::Output {
-                let [z] = x.tape().apply(Affine { scale: -1.0, offset: self.to_f64() }, &[x])?;
-                Ok(z)
+                (-x)? + self
             }
         }
 
@@ -358,6 +371,9 @@ impl<'t, T: Real> Var<'t, T> {
     /// # Errors
     /// None in practice: any shape will do.
     pub fn powf(self, exponent: T) -> Result<Self> {
+        if !is_plain(exponent) {
+            return self.pow(self.tape().constant(arr0(exponent)));
+        }
         let [z] = self.tape().apply(PowNumber { exponent: exponent.to_f64() }, &[self])?;
         Ok(z)
     }

@@ -237,6 +237,37 @@ impl<'t, T: Real> Var<'t, T> {
         Ok(y)
     }
 
+    /// The maximum over several axes, which disappear, or stay with length 1 when asked to; see
+    /// [`Max`].
+    ///
+    /// # Errors
+    /// There is no such axis, it has length 0, or one is named twice.
+    pub fn max_axes(self, axes: &[usize], keep: bool) -> Result<Self> {
+        let (mut axes, mut shape) = (axes.to_vec(), self.shape());
+        axes.sort_unstable();
+        if let Some(pair) = axes.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::shape(
+                "max",
+                &shape,
+                format!("is asked for axis {} twice", pair[0]),
+            ));
+        }
+        let mut y = self;
+        for &axis in axes.iter().rev() {
+            y = y.max(axis)?;
+            shape[axis] = 1;
+        }
+        if keep { y.reshape(&shape) } else { Ok(y) }
+    }
+
+    /// The largest of all elements, an array without axes; see [`Max`].
+    ///
+    /// # Errors
+    /// There are no elements.
+    pub fn max_all(self) -> Result<Self> {
+        self.reshape(&[self.shape().iter().product()])?.max(0)
+    }
+
     /// The maximum along one axis, which disappears; see [`Max`].
     ///
     /// # Errors

@@ -1,0 +1,516 @@
+//! The check: numeric derivatives of every element, or of random directions, against a backward
+//! pass, and the faults that comparing numbers does not show.
+
+use ndarray::{ArrayD, IxDyn};
+
+use super::numeric::{Derivative, Doubt, Precision, Sample, differentiate, noise};
+use super::report::{ArrayReport, Element, Fault, Report, Verdict};
+use super::subject::{Argument, Subject, same_count};
+use crate::random::Key;
+use crate::{Result, Tensor};
+
+/// How much is checked, and how strictly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// How far a gradient may be off, as a share of its array's largest.
+    pub tolerance: f64,
+    /// How far it may be off dual numbers, as a share of its array's largest.
+    pub dual_tolerance: f64,
+    /// How many elements of an array are checked. One costs about ten forward passes. An array that
+    /// has more is sampled.
+    pub elements: usize,
+    /// Along how many random directions an array that has more elements is checked as a whole. One
+    /// costs as much as an element.
+    pub directions: usize,
+    /// What all random numbers come from.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { tolerance: 1e-9, dual_tolerance: 1e-12, elements: 200, directions: 3, seed: 1 }
+    }
+}
+
+/// Checks the gradients of all inputs of a subject, where its arguments are.
+///
+/// The outputs are weighted with random numbers, and the gradient is that of their sum. Outputs that
+/// are not finite, such as the log-probabilities of masked elements, are constants and take no part.
+pub fn check(subject: &(impl Subject + ?Sized), settings: &Settings) -> Report {
+    check_at(subject, subject.arguments(), settings)
+}
+
+/// As [`check`], at other arguments.
+pub fn check_at(
+    subject: &(impl Subject + ?Sized),
+    arguments: &[Argument],
+    settings: &Settings,
+) -> Report {
+    let mut report = Report {
+        subject: subject.name().into(),
+        tolerance: settings.tolerance,
+        seed: settings.seed,
+        arrays: Vec::new(),
+        faults: Vec::new(),
+    };
+    let mut check =
+        Check { subject, arguments, settings, weights: Vec::new(), outputs: Vec::new() };
+    if let Err(fault) = check.run(&mut report) {
+        report.faults.push(fault);
+    }
+    report
+}
+
+/// A check under way.
+struct Check<'a, S: Subject + ?Sized> {
+    subject: &'a S,
+    arguments: &'a [Argument],
+    settings: &'a Settings,
+    /// The random weights of the outputs.
+    weights: Vec<Tensor<f64>>,
+    /// The outputs where the arguments are.
+    outputs: Vec<Tensor<f64>>,
+}
+
+/// An error of a pass as a fault.
+fn failed(pass: &'static str) -> impl Fn(crate::Error) -> Fault {
+    move |error| Fault::Failed { pass, problem: error.to_string() }
+}
+
+impl<S: Subject + ?Sized> Check<'_, S> {
+    fn run(&mut self, report: &mut Report) -> Result<(), Fault> {
+        let inputs: Vec<Tensor<f64>> =
+            self.arguments.iter().map(|argument| argument.value.clone().into_shared()).collect();
+        self.outputs = self.subject.forward(&inputs).map_err(failed("forward"))?;
+        self.weights = self.random_weights();
+        report.faults.extend(self.faults_of_forward(&inputs).map_err(failed("forward"))?);
+
+        let mut gradients = vec![None; inputs.len()];
+        self.backward(&inputs, &mut gradients)?;
+        for (argument, (input, gradient)) in
+            self.arguments.iter().zip(inputs.iter().zip(&gradients))
+        {
+            if let Some(d) = gradient.as_ref().filter(|d| d.shape() != input.shape()) {
+                let (name, shape, wanted) = (&argument.name, d.shape(), input.shape());
+                let problem = format!("gives a gradient of {name} {wanted:?} the shape {shape:?}");
+                return Err(Fault::Failed { pass: "backward", problem });
+            }
+        }
+        report.faults.extend(self.assigned(&inputs, &gradients)?);
+        report.faults.extend(self.changed(&inputs));
+        report.faults.extend(self.leaks(&inputs, &gradients).map_err(failed("forward"))?);
+
+        let noise = self.noise(&inputs).map_err(failed("forward"))?;
+        for (input, gradient) in gradients.iter().enumerate() {
+            let (array, faults) =
+                self.array(&inputs, input, gradient.as_ref(), noise).map_err(failed("forward"))?;
+            report.arrays.push(array);
+            report.faults.extend(faults);
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> Key {
+        Key::new(self.settings.seed).named("gradcheck")
+    }
+
+    /// Numbers in -1 to 1, none near 0; 0 for outputs that are not finite.
+    fn random_weights(&self) -> Vec<Tensor<f64>> {
+        let key = self.key().named("weights");
+        (self.outputs.iter().enumerate())
+            .map(|(k, y)| {
+                let key = key.with(k as u64);
+                // In logical order, whatever the layout of y.
+                let weights = y.iter().enumerate().map(|(i, y)| {
+                    let signed = 2.0 * key.uniform(i as u64) - 1.0;
+                    if y.is_finite() { signed.signum() * (0.25 + 0.75 * signed.abs()) } else { 0.0 }
+                });
+                array(y.shape(), weights.collect()).into_shared()
+            })
+            .collect()
+    }
+
+    fn backward(
+        &self,
+        inputs: &[Tensor<f64>],
+        gradients: &mut [Option<Tensor<f64>>],
+    ) -> Result<(), Fault> {
+        self.subject.backward(inputs, &self.weights, gradients).map_err(failed("backward"))
+    }
+
+    /// The name of an element of an output.
+    fn output_place(&self, output: usize, element: usize) -> String {
+        let index = self.outputs.get(output).map(|y| index_of(y.shape(), element));
+        format!("output {output}{:?}", index.unwrap_or_default())
+    }
+
+    fn faults_of_forward(&self, inputs: &[Tensor<f64>]) -> Result<Vec<Fault>> {
+        let mut faults = Vec::new();
+        let again = self.subject.forward(inputs)?;
+        same_count(self.subject.name(), self.outputs.len(), again.len())?;
+        for (k, (first, again)) in self.outputs.iter().zip(&again).enumerate() {
+            let differs = first.shape() != again.shape();
+            let place = first.iter().zip(again).position(|(a, b)| a.to_bits() != b.to_bits());
+            if let Some(element) = place.or(differs.then_some(0)) {
+                faults.push(Fault::NotDeterministic { place: self.output_place(k, element) });
+            }
+        }
+        if let Some((output, element)) = self.subject.unwritten(inputs)? {
+            faults.push(Fault::NeverWritten { place: self.output_place(output, element) });
+        }
+        Ok(faults)
+    }
+
+    /// Runs the backward pass on gradients that already hold something, which must stay in the sum.
+    fn assigned(
+        &self,
+        inputs: &[Tensor<f64>],
+        gradients: &[Option<Tensor<f64>>],
+    ) -> Result<Option<Fault>, Fault> {
+        let key = self.key().named("before");
+        let before: Vec<Tensor<f64>> = (inputs.iter().enumerate())
+            .map(|(input, x)| {
+                let key = key.with(input as u64);
+                let numbers = (0..x.len() as u64).map(|i| 1.0 + key.uniform(i));
+                array(x.shape(), numbers.collect()).into_shared()
+            })
+            .collect();
+        let mut after: Vec<_> = before.iter().cloned().map(Some).collect();
+        self.backward(inputs, &mut after)?;
+        for (input, (before, after)) in before.iter().zip(&after).enumerate() {
+            let Some(after) = after else { continue };
+            for (element, (&before, &after)) in before.iter().zip(after).enumerate() {
+                let added = gradients[input].as_ref().and_then(|d| d.iter().nth(element));
+                let added = added.copied().unwrap_or(0.0);
+                let off = (after - before - added).abs();
+                if off > 1e-12 * (before.abs() + added.abs()) {
+                    return Ok(Some(Fault::Assigned { place: self.place(input, element) }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn changed(&self, inputs: &[Tensor<f64>]) -> Option<Fault> {
+        for (input, (argument, x)) in self.arguments.iter().zip(inputs).enumerate() {
+            let mut pairs = argument.value.iter().zip(x);
+            if let Some(element) = pairs.position(|(a, b)| a.to_bits() != b.to_bits()) {
+                return Some(Fault::InputChanged { place: self.place(input, element) });
+            }
+        }
+        None
+    }
+
+    /// Puts other numbers where nothing may look: the outputs must have the same bits, and the
+    /// gradient must be zero there.
+    fn leaks(
+        &self,
+        inputs: &[Tensor<f64>],
+        gradients: &[Option<Tensor<f64>>],
+    ) -> Result<Option<Fault>> {
+        for (input, argument) in self.arguments.iter().enumerate() {
+            let Some(unseen) = &argument.unseen else { continue };
+            let hidden: Vec<usize> =
+                (0..unseen.len()).filter(|&i| unseen.iter().nth(i) == Some(&true)).collect();
+            if let Some(d) = &gradients[input]
+                && let Some(&element) = hidden.iter().find(|&&i| d.iter().nth(i) != Some(&0.0))
+            {
+                return Ok(Some(Fault::Leak { place: self.place(input, element) }));
+            }
+            for garbage in [f64::NAN, f64::INFINITY, -1e300] {
+                for &element in &hidden {
+                    let mut moved = inputs.to_vec();
+                    if let Some(x) = moved[input].iter_mut().nth(element) {
+                        *x = garbage;
+                    }
+                    let outputs = self.subject.forward(&moved)?;
+                    let same = outputs.len() == self.outputs.len()
+                        && (outputs.iter().zip(&self.outputs)).all(|(a, b)| same_bits(a, b));
+                    if !same {
+                        return Ok(Some(Fault::Leak { place: self.place(input, element) }));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&self, input: usize, element: usize) -> String {
+        let argument = &self.arguments[input];
+        argument.place(&index_of(argument.value.shape(), element))
+    }
+
+    /// The weighted sum of the outputs when inputs have moved, less that where they were.
+    fn sample(&self, inputs: &[Tensor<f64>]) -> Result<Option<Sample>> {
+        let outputs = self.subject.forward(inputs)?;
+        same_count(self.subject.name(), self.outputs.len(), outputs.len())?;
+        let mut sample = Sample::default();
+        for ((y, before), weights) in outputs.iter().zip(&self.outputs).zip(&self.weights) {
+            for ((&y, &before), &weight) in y.iter().zip(before).zip(weights) {
+                if weight == 0.0 {
+                    continue;
+                }
+                if !y.is_finite() {
+                    return Ok(None);
+                }
+                sample.value += weight * (y - before);
+                sample.size += (weight * y).abs();
+            }
+        }
+        Ok(Some(sample))
+    }
+
+    /// How far values of the sum are off, beside the rounding of their size.
+    fn noise(&self, inputs: &[Tensor<f64>]) -> Result<f64> {
+        let key = self.key().named("noise");
+        let directions: Vec<ArrayD<f64>> =
+            (inputs.iter().enumerate()).map(|(i, x)| direction(key.with(i as u64), x)).collect();
+        noise(|t| {
+            let moved: Vec<_> =
+                inputs.iter().zip(&directions).map(|(x, u)| along(x, u, t)).collect();
+            self.sample(&moved)
+        })
+    }
+
+    /// Compares the gradient of one input.
+    fn array(
+        &self,
+        inputs: &[Tensor<f64>],
+        input: usize,
+        gradient: Option<&Tensor<f64>>,
+        noise: f64,
+    ) -> Result<(ArrayReport, Vec<Fault>)> {
+        let (argument, x) = (&self.arguments[input], &inputs[input]);
+        let analytic =
+            |element: usize| gradient.and_then(|d| d.iter().nth(element)).copied().unwrap_or(0.0);
+        // A wrong gradient may be of any size; what it claims is a first guess.
+        let claimed = (gradient.into_iter().flatten())
+            .fold(0.0_f64, |top, d| if d.is_finite() { top.max(d.abs()) } else { top });
+        let mut found: Vec<(Element, Derivative)> = Vec::new();
+        let key = self.key().named("elements").named(&argument.name);
+        for element in chosen(key, x.len(), self.settings.elements) {
+            let index = index_of(x.shape(), element);
+            let position = x.iter().nth(element).map_or(0.0, |x| x.abs());
+            let precision =
+                Precision { tolerance: self.settings.tolerance, scale: claimed, noise, position };
+            let mut moved = inputs.to_vec();
+            let derivative = differentiate(precision, |t| {
+                moved[input] = x.clone();
+                if let Some(x) = moved[input].iter_mut().nth(element) {
+                    *x += t;
+                }
+                self.sample(&moved)
+            })?;
+            let dual = self.slope(inputs, input, &one_hot(x, element))?;
+            let name = argument.place(&index);
+            found
+                .push((new_element(name, index, analytic(element), dual, &derivative), derivative));
+        }
+        let directions =
+            if x.len() > self.settings.elements { self.settings.directions } else { 0 };
+        for number in 0..directions {
+            let u = direction(self.key().named("directions").with(number as u64), x);
+            let position = x.iter().fold(0.0_f64, |top, x| top.max(x.abs()));
+            // A sum of many: as large as a random walk through the elements.
+            let scale = claimed * (x.len() as f64).sqrt();
+            let precision =
+                Precision { tolerance: self.settings.tolerance, scale, noise, position };
+            let mut moved = inputs.to_vec();
+            let derivative = differentiate(precision, |t| {
+                moved[input] = along(x, &u, t);
+                self.sample(&moved)
+            })?;
+            let dual = self.slope(inputs, input, &u)?;
+            let sum = gradient.map_or(0.0, |d| d.iter().zip(&u).map(|(d, u)| d * u).sum());
+            let name = format!("{} along direction {number}", argument.name);
+            found.push((new_element(name, Vec::new(), sum, dual, &derivative), derivative));
+        }
+        let has_gradient = gradient.is_some();
+        Ok(self.judge(argument, x, has_gradient, found))
+    }
+
+    fn slope(&self, inputs: &[Tensor<f64>], input: usize, u: &ArrayD<f64>) -> Result<Option<f64>> {
+        let Some(slopes) = self.subject.slopes(inputs, input, u) else { return Ok(None) };
+        let slopes = slopes?;
+        same_count(self.subject.name(), self.weights.len(), slopes.len())?;
+        let terms = slopes.iter().zip(&self.weights).flat_map(|(y, w)| y.iter().zip(w));
+        Ok(Some(terms.map(|(y, w)| if *w == 0.0 { 0.0 } else { y * w }).sum()))
+    }
+
+    /// Gives each element its verdict, now that the array's largest gradient is known.
+    fn judge(
+        &self,
+        argument: &Argument,
+        x: &Tensor<f64>,
+        has_gradient: bool,
+        found: Vec<(Element, Derivative)>,
+    ) -> (ArrayReport, Vec<Fault>) {
+        let single = |element: &Element| !element.index.is_empty() || x.ndim() == 0;
+        let sound = |derivative: &Derivative| derivative.value.is_finite();
+        let largest = |directions: bool| {
+            (found.iter())
+                .filter(|(element, derivative)| single(element) != directions && sound(derivative))
+                .fold(0.0_f64, |top, (_, derivative)| top.max(derivative.value.abs()))
+        };
+        let (scale, scale_of_directions) = (largest(false), largest(true).max(largest(false)));
+        // Where all derivatives are rounding, the gradient is zero.
+        let zero = found.iter().all(|(_, d)| d.value.abs() <= d.bound && d.bound.is_finite());
+        let mut array = ArrayReport {
+            name: argument.name.clone(),
+            shape: x.shape().to_vec(),
+            scale,
+            checked: found.len(),
+            undecided: 0,
+            failed: 0,
+            error: 0.0,
+            bound: 0.0,
+            dual_error: None,
+            elements: Vec::new(),
+        };
+        let mut faults = Vec::new();
+        let (mut not_finite, mut disagree) = (None, None);
+        for (mut element, derivative) in found {
+            let scale = if single(&element) { scale } else { scale_of_directions };
+            let allowed = self.settings.tolerance * scale;
+            let off = (element.analytic - element.numeric).abs();
+            let share = |x: f64| if x == 0.0 { 0.0 } else { x / scale };
+            element.error = share(off);
+            element.verdict = match derivative.doubt {
+                _ if !element.analytic.is_finite() => {
+                    not_finite.get_or_insert_with(|| element.name.clone());
+                    Verdict::Fail
+                }
+                // Whatever the gradient at a kink is, it lies between the slopes.
+                Some(Doubt::Kink { left, right }) => {
+                    let margin = allowed + derivative.bound;
+                    let between = left.min(right) - margin..=left.max(right) + margin;
+                    match between.contains(&element.analytic) {
+                        true => Verdict::Undecided,
+                        false => Verdict::Fail,
+                    }
+                }
+                Some(Doubt::NotFinite | Doubt::Jump) => Verdict::Undecided,
+                Some(Doubt::Noise) | None if zero => {
+                    element.error = 0.0;
+                    match element.analytic.abs() <= 2.0 * derivative.bound {
+                        true => Verdict::Pass,
+                        false => Verdict::Fail,
+                    }
+                }
+                Some(Doubt::Noise) | None => match (off > allowed + derivative.bound, off) {
+                    (true, _) => Verdict::Fail,
+                    (_, off) if off <= allowed && derivative.bound <= allowed => Verdict::Pass,
+                    _ => Verdict::Undecided,
+                },
+            };
+            let decided = element.verdict != Verdict::Undecided;
+            if decided {
+                array.error = array.error.max(element.error);
+                let bound = if zero { 0.0 } else { share(derivative.bound) };
+                if bound.is_finite() {
+                    array.bound = array.bound.max(bound);
+                }
+            }
+            if let Some(dual) = element.dual.filter(|_| decided && derivative.doubt.is_none()) {
+                // Rounding is all that a gradient of zero and the terms of a long sum have.
+                let error = if zero { 0.0 } else { share((dual - element.analytic).abs()) };
+                let apart = (dual - element.numeric).abs();
+                if apart > allowed + 2.0 * derivative.bound {
+                    disagree.get_or_insert_with(|| element.name.clone());
+                }
+                array.dual_error = Some(array.dual_error.unwrap_or(0.0).max(error));
+                if error > self.settings.dual_tolerance && element.verdict == Verdict::Pass {
+                    element.verdict = Verdict::Fail;
+                }
+            }
+            match element.verdict {
+                Verdict::Pass => continue,
+                Verdict::Undecided => array.undecided += 1,
+                Verdict::Fail => array.failed += 1,
+            }
+            array.elements.push(element);
+        }
+        if !has_gradient && array.failed > 0 {
+            faults.push(Fault::Missing { input: argument.name.clone() });
+        }
+        faults.extend(not_finite.map(|place| Fault::NotFinite { place }));
+        faults.extend(disagree.map(|place| Fault::OraclesDisagree { place }));
+        (array.elements)
+            .sort_by(|a, b| b.verdict.cmp(&a.verdict).then(b.error.total_cmp(&a.error)));
+        array.elements.truncate(ArrayReport::SHOWN);
+        (array, faults)
+    }
+}
+
+fn new_element(
+    name: String,
+    index: Vec<usize>,
+    analytic: f64,
+    dual: Option<f64>,
+    derivative: &Derivative,
+) -> Element {
+    Element {
+        name,
+        index,
+        analytic,
+        numeric: derivative.value,
+        bound: derivative.bound,
+        dual,
+        error: 0.0,
+        verdict: Verdict::Pass,
+        doubt: derivative.doubt,
+    }
+}
+
+/// The numbers of the elements to check: all of them, or so many drawn at random, in order.
+fn chosen(key: Key, len: usize, most: usize) -> Vec<usize> {
+    if len <= most {
+        return (0..len).collect();
+    }
+    let mut numbers: Vec<usize> = (0..len).collect();
+    key.shuffle(&mut numbers);
+    numbers.truncate(most);
+    numbers.sort_unstable();
+    numbers
+}
+
+/// A random direction through all elements of `x`, each coordinate in -1 to 1.
+fn direction(key: Key, x: &Tensor<f64>) -> ArrayD<f64> {
+    let numbers = (0..x.len() as u64).map(|i| 2.0 * key.uniform(i) - 1.0);
+    array(x.shape(), numbers.collect())
+}
+
+fn one_hot(x: &Tensor<f64>, element: usize) -> ArrayD<f64> {
+    let mut u = ArrayD::zeros(x.raw_dim());
+    if let Some(u) = u.iter_mut().nth(element) {
+        *u = 1.0;
+    }
+    u
+}
+
+/// `x + t·u`.
+fn along(x: &Tensor<f64>, u: &ArrayD<f64>, t: f64) -> Tensor<f64> {
+    let moved = x.iter().zip(u).map(|(x, u)| x + t * u);
+    array(x.shape(), moved.collect()).into_shared()
+}
+
+/// An array of this shape out of as many numbers, in standard order.
+fn array(shape: &[usize], numbers: Vec<f64>) -> ArrayD<f64> {
+    ArrayD::from_shape_vec(IxDyn(shape), numbers).unwrap_or_else(|_| ArrayD::zeros(IxDyn(shape)))
+}
+
+/// Whether two arrays have one shape and the same numbers, bit by bit.
+fn same_bits(a: &Tensor<f64>, b: &Tensor<f64>) -> bool {
+    a.shape() == b.shape() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+/// The index of an element by its number in standard order.
+pub(super) fn index_of(shape: &[usize], element: usize) -> Vec<usize> {
+    let mut rest = element;
+    let mut index = vec![0; shape.len()];
+    for (i, &length) in index.iter_mut().zip(shape).rev() {
+        *i = rest % length.max(1);
+        rest /= length.max(1);
+    }
+    index
+}

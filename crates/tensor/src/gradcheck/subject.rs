@@ -1,0 +1,230 @@
+//! What can be checked: anything with a forward and a backward pass over named arrays.
+
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+
+use crate::cases::Case;
+use crate::grads::{GradSink, OutputGrads};
+use crate::op::DynOp;
+use crate::{Context, Dual, Error, Result, Tensor};
+
+/// An input of a [`Subject`]: its value, and how its elements are called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Argument {
+    /// Its name, such as `weight_hh`.
+    pub name: String,
+    /// The names of its axes, such as `T`, `B`, `H`; none when they have no names.
+    ///
+    /// Indices of `T`, `B` and `S` are written with the letter: `x[t=2, b=0, 5]`.
+    pub axes: Vec<String>,
+    /// The names of the equal parts of the first axis, such as the gates of an LSTM; maybe none.
+    pub blocks: Vec<String>,
+    /// Which elements must not be looked at, such as padding.
+    pub unseen: Option<ArrayD<bool>>,
+    /// Where it stands.
+    pub value: ArrayD<f64>,
+}
+
+impl Argument {
+    /// An argument without names for its axes.
+    pub fn new(name: impl Into<String>, value: ArrayD<f64>) -> Self {
+        let (axes, blocks) = (Vec::new(), Vec::new());
+        Argument { name: name.into(), axes, blocks, unseen: None, value }
+    }
+
+    /// The name of an element: `weight_hh[forget, 3, 17]`.
+    pub fn place(&self, index: &[usize]) -> String {
+        if index.is_empty() {
+            return self.name.clone();
+        }
+        let block = match self.blocks.len() {
+            0 => None,
+            blocks => Some((self.value.shape()[0] / blocks).max(1)),
+        };
+        let places: Vec<String> = (index.iter().enumerate())
+            .map(|(axis, &i)| match (axis, block) {
+                (0, Some(size)) => match self.blocks.get(i / size) {
+                    Some(gate) if index.len() == 1 && size == 1 => gate.clone(),
+                    Some(gate) => format!("{gate}, {}", i % size),
+                    None => i.to_string(),
+                },
+                _ => match self.axes.get(axis).map(String::as_str) {
+                    Some("T") => format!("t={i}"),
+                    Some("B") => format!("b={i}"),
+                    Some("S") => format!("s={i}"),
+                    _ => i.to_string(),
+                },
+            })
+            .collect();
+        format!("{}[{}]", self.name, places.join(", "))
+    }
+}
+
+/// A function of arrays with a hand-written backward pass, as the checker sees it.
+///
+/// Implemented for ops ([`OpSubject`]) and for closures over slices
+/// ([`Function`](super::Function)); a model or a node of a tape is one too.
+pub trait Subject {
+    /// What it is called.
+    fn name(&self) -> &str;
+
+    /// Its inputs, and where they are checked.
+    fn arguments(&self) -> &[Argument];
+
+    /// The outputs. The function must depend on nothing but the inputs.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    fn forward(&self, inputs: &[Tensor<f64>]) -> Result<Vec<Tensor<f64>>>;
+
+    /// Adds the gradients of the inputs to `d_inputs`, given those of the outputs. Where nothing is
+    /// there yet, and nothing comes, `None` stays.
+    ///
+    /// # Errors
+    /// The backward pass fails, or gives a gradient of a wrong shape.
+    fn backward(
+        &self,
+        inputs: &[Tensor<f64>],
+        d_outputs: &[Tensor<f64>],
+        d_inputs: &mut [Option<Tensor<f64>>],
+    ) -> Result<()>;
+
+    /// The derivatives of the outputs when one input moves along `direction`, by forward-mode
+    /// differentiation, where there is such a thing.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    fn slopes(
+        &self,
+        inputs: &[Tensor<f64>],
+        input: usize,
+        direction: &ArrayD<f64>,
+    ) -> Option<Result<Vec<ArrayD<f64>>>> {
+        let _ = (inputs, input, direction);
+        None
+    }
+
+    /// An output and an element of it that the forward pass leaves unwritten, where that can be
+    /// found out.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    fn unwritten(&self, inputs: &[Tensor<f64>]) -> Result<Option<(usize, usize)>> {
+        let _ = inputs;
+        Ok(None)
+    }
+
+    /// The lines of Rust that run this subject at the variables `inputs`, for a regression test.
+    fn source(&self) -> String {
+        format!("let subject = todo!(\"{}\");", self.name())
+    }
+}
+
+/// An op at some inputs.
+#[derive(Clone, Debug)]
+pub struct OpSubject {
+    name: String,
+    op: Arc<dyn DynOp<f64>>,
+    dual: Option<Arc<dyn DynOp<Dual>>>,
+    context: Context,
+    arguments: Vec<Argument>,
+}
+
+impl OpSubject {
+    /// An op at these inputs.
+    pub fn new(
+        name: impl Into<String>,
+        op: Arc<dyn DynOp<f64>>,
+        context: Context,
+        arguments: Vec<Argument>,
+    ) -> Self {
+        OpSubject { name: name.into(), op, dual: None, context, arguments }
+    }
+
+    /// The same, with the op over dual numbers as a second oracle.
+    pub fn with_dual(self, op: Arc<dyn DynOp<Dual>>) -> Self {
+        OpSubject { dual: Some(op), ..self }
+    }
+
+    /// A case of the table at its random inputs, a function of the key.
+    pub fn of_case(case: &Case, key: crate::random::Key) -> Self {
+        let values = case.sample(key);
+        let arguments = (case.inputs.iter().zip(values))
+            .map(|(input, value)| Argument {
+                axes: input.axes.iter().map(|&axis| axis.into()).collect(),
+                blocks: input.blocks.iter().map(|&block| block.into()).collect(),
+                unseen: input.unseen.clone(),
+                ..Argument::new(input.name, value)
+            })
+            .collect();
+        let context = Context::sequential().with_key(key);
+        let op: Arc<dyn DynOp<f64>> = case.op.clone();
+        OpSubject::new(&case.name, op, context, arguments).with_dual(case.op.clone())
+    }
+}
+
+impl Subject for OpSubject {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn arguments(&self) -> &[Argument] {
+        &self.arguments
+    }
+
+    fn forward(&self, inputs: &[Tensor<f64>]) -> Result<Vec<Tensor<f64>>> {
+        Ok(self.op.run_forward(&self.context, inputs)?.0)
+    }
+
+    fn backward(
+        &self,
+        inputs: &[Tensor<f64>],
+        d_outputs: &[Tensor<f64>],
+        d_inputs: &mut [Option<Tensor<f64>>],
+    ) -> Result<()> {
+        let (outputs, saved) = self.op.run_forward(&self.context, inputs)?;
+        let shapes = |arrays: &[Tensor<f64>]| -> Vec<Vec<usize>> {
+            arrays.iter().map(|array| array.shape().to_vec()).collect()
+        };
+        let (input_shapes, output_shapes) = (shapes(inputs), shapes(&outputs));
+        let slots: Vec<_> = (0..inputs.len()).map(Some).collect();
+        let d_outputs: Vec<_> = d_outputs.iter().cloned().map(Some).collect();
+        let at = (self.op.op_name(), 0, None);
+        let mut sink = GradSink::new(&self.context, at, &slots, &input_shapes, d_inputs, None);
+        let d_outputs = OutputGrads::new(&d_outputs, &output_shapes);
+        self.op.run_backward(&self.context, saved.as_ref(), &d_outputs, &mut sink)
+    }
+
+    fn slopes(
+        &self,
+        inputs: &[Tensor<f64>],
+        input: usize,
+        direction: &ArrayD<f64>,
+    ) -> Option<Result<Vec<ArrayD<f64>>>> {
+        let op = self.dual.as_ref()?;
+        let mut duals: Vec<_> =
+            inputs.iter().map(|x| x.map(|&x| Dual::new(x, 0.0)).into_shared()).collect();
+        for (x, &slope) in duals.get_mut(input)?.iter_mut().zip(direction) {
+            x.slope = slope;
+        }
+        let run = op.run_forward(&self.context, &duals);
+        Some(run.map(|(outputs, _)| outputs.into_iter().map(|y| y.map(|y| y.slope)).collect()))
+    }
+
+    fn source(&self) -> String {
+        format!(
+            "let op: std::sync::Arc<dyn DynOp<f64>> = std::sync::Arc::new({:?});\n    \
+             let subject = OpSubject::new({:?}, op, Context::sequential(), inputs);",
+            self.op, self.name
+        )
+    }
+}
+
+/// The number of outputs that two runs must share.
+pub(super) fn same_count(op: &str, expected: usize, found: usize) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::Count { op: op.into(), what: "outputs", expected, found })
+}

@@ -7,14 +7,15 @@ use unspool_layers::attention::AttentionKind;
 use unspool_layers::init::Init;
 use unspool_layers::recurrent::{CellKind, RecurrentInit};
 
+use crate::encoder::SourceSize;
+use crate::vocabulary::SPECIALS;
 use crate::{ModelError, Result};
 
 /// The greatest length of a vector.
 const MAX_SIZE: usize = 1 << 16;
 /// The most layers of a side.
 const MAX_LAYERS: usize = 64;
-/// A model that has more parameters at least is a slip of the hand, and would only exhaust the
-/// memory.
+/// A model that has more parameters is a slip of the hand, and would only exhaust the memory.
 const MAX_PARAMETERS: u64 = 1 << 28;
 
 /// How an encoder-decoder is built. Each field is a key of the table `[model]`.
@@ -267,21 +268,14 @@ impl ModelConfig {
         for (key, size, most) in sizes {
             // A readout of 0 is as long as an embedding.
             if size == 0 && key != "readout_size" {
-                return fail(key, "must be at least 1");
+                return fail(key, "must be at least 1, not 0");
             }
             if size > most {
-                return fail(key, format!("is {size}; at most {most} is possible"));
+                return fail(key, format!("must be at most {most}, not {size}"));
             }
         }
-        let least = self.least_parameters();
-        if least > MAX_PARAMETERS {
-            let (key, size) = match self.hidden >= self.embedding {
-                true => ("hidden", self.hidden),
-                false => ("embedding", self.embedding),
-            };
-            let problem = format!("is {size}; the model would have over {least} parameters");
-            return fail(key, problem);
-        }
+        // Sides as small as they can be: more is known when the data is.
+        self.check_parameters(SourceSize::Vectors(1), SPECIALS.len(), "without its vocabularies")?;
         let rates = [
             ("dropout.embedding", self.dropout.embedding),
             ("dropout.layers", self.dropout.layers),
@@ -290,7 +284,7 @@ impl ModelConfig {
         ];
         for (key, rate) in rates {
             if !(0.0..1.0).contains(&rate) {
-                return fail(key, format!("is {rate}; a rate is at least 0 and below 1"));
+                return fail(key, format!("must be at least 0 and below 1, not {rate}"));
             }
         }
         for (key, deviation) in [
@@ -298,11 +292,12 @@ impl ModelConfig {
             ("init.embedding_deviation", self.init.embedding_deviation),
         ] {
             if !(deviation.is_finite() && deviation >= 0.0) {
-                return fail(key, format!("is {deviation}; a deviation is at least 0"));
+                return fail(key, format!("must be at least 0, not {deviation}"));
             }
         }
-        if !self.init.forget_bias.is_finite() {
-            return fail("init.forget_bias", "must be finite");
+        let bias = self.init.forget_bias;
+        if !bias.is_finite() {
+            return fail("init.forget_bias", format!("must be a finite number, not {bias}"));
         }
         let memory = self.memory();
         if self.bridge == Bridge::Last && memory != self.hidden {
@@ -322,7 +317,10 @@ impl ModelConfig {
             Some(AttentionKind::MultiHead)
                 if !self.attention_size.is_multiple_of(self.attention_heads) =>
             {
-                let problem = format!("does not divide attention_size = {}", self.attention_size);
+                let problem = format!(
+                    "must divide attention_size = {}, which {} does not",
+                    self.attention_size, self.attention_heads
+                );
                 return fail("attention_heads", problem);
             }
             None if self.query != Query::Previous => {
@@ -341,18 +339,114 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// How many parameters such a model has at least, whatever its vocabularies are: the weights of
-    /// a gate, `[H, H]` in each layer, and what an embedding is multiplied by, in the decoder's
-    /// cell `[H, E]` and in the readout `[R, E]`.
-    pub fn least_parameters(&self) -> u64 {
-        let [hidden, embedding] = [self.hidden, self.embedding].map(|size| size as u64);
-        let layers = (self.encoder_layers as u64).saturating_add(self.decoder_layers as u64);
-        let readout = match self.readout {
-            Readout::Tanh => self.readout_length() as u64,
-            Readout::State | Readout::Linear => 0,
+    /// Checks that a model with these sides is not impossibly large, before anything is drawn.
+    ///
+    /// # Errors
+    /// The key without whose value the model would have the fewest parameters.
+    pub fn validate_size(&self, source: SourceSize, target: usize) -> Result<()> {
+        let sides = match source {
+            SourceSize::Tokens(size) => format!("source vocabulary of {size}"),
+            SourceSize::Vectors(length) => format!("source of frames of {length}"),
         };
-        (layers.saturating_mul(hidden).saturating_mul(hidden))
-            .saturating_add(hidden.saturating_add(readout).saturating_mul(embedding))
+        let sides = format!("with a target vocabulary of {target} and a {sides}");
+        self.check_parameters(source, target, &sides)
+    }
+
+    /// Checks the number of parameters that the model has, `sides` in words.
+    fn check_parameters(&self, source: SourceSize, target: usize, sides: &str) -> Result<()> {
+        let count = self.parameters(source, target);
+        if count <= MAX_PARAMETERS {
+            return Ok(());
+        }
+        let same = || self.clone();
+        // Each key with its value, and the model in which it is 1.
+        let keys = [
+            ("hidden", self.hidden, ModelConfig { hidden: 1, ..same() }),
+            ("embedding", self.embedding, ModelConfig { embedding: 1, ..same() }),
+            ("attention_size", self.attention_size, ModelConfig { attention_size: 1, ..same() }),
+            ("readout_size", self.readout_size, ModelConfig { readout_size: 1, ..same() }),
+            ("encoder_layers", self.encoder_layers, ModelConfig { encoder_layers: 1, ..same() }),
+            ("decoder_layers", self.decoder_layers, ModelConfig { decoder_layers: 1, ..same() }),
+        ];
+        let (key, value) = (keys.iter())
+            .min_by_key(|(_, _, smaller)| smaller.parameters(source, target))
+            .map_or(("hidden", self.hidden), |&(key, value, _)| (key, value));
+        let problem = format!(
+            "is {value}; the model {sides} would have {count} parameters, and at most \
+             {MAX_PARAMETERS} are possible"
+        );
+        fail(key, problem)
+    }
+
+    /// How many parameters a model has with these sides: a source, and a target vocabulary of
+    /// `target` tokens. Exact for a configuration that is possible.
+    pub fn parameters(&self, source: SourceSize, target: usize) -> u64 {
+        // An impossible size counts as 2³², so that no product passes what 128 bits hold.
+        let size = |x: usize| (x as u128).min(1 << 32);
+        let linear = |inputs: u128, outputs: u128| inputs * outputs + outputs;
+        let (hidden, embedding) = (size(self.hidden), size(self.embedding));
+        let gates = self.cell.gates().len() as u128;
+        // The weights `[G·H, I]` and `[G·H, H]` of each layer and direction, and their biases.
+        let recurrent = |layers: usize, input: u128, directions: u128| {
+            let layer = |input: u128| directions * gates * hidden * (input + hidden + 2);
+            layer(input) + size(layers).saturating_sub(1) * layer(directions * hidden)
+        };
+        let directions = if self.bidirectional { 2 } else { 1 };
+        let memory = directions * hidden;
+        let (attention, query) = match self.attention.0 {
+            Some(kind) => (Some(kind), self.query),
+            None => (None, Query::Previous),
+        };
+        let context = if attention.is_some() { memory } else { 0 };
+        let all = hidden + context + embedding;
+
+        let (source_embedding, input) = match source {
+            SourceSize::Tokens(vocabulary) => (size(vocabulary) * embedding, embedding),
+            SourceSize::Vectors(length) => (0, size(length)),
+        };
+        let encoder = source_embedding + recurrent(self.encoder_layers, input, directions);
+        let projections = match self.bridge {
+            Bridge::Zero | Bridge::Last => 0,
+            Bridge::Mean => 1,
+            Bridge::Tanh if self.cell == CellKind::Lstm => 2,
+            Bridge::Tanh => 1,
+        };
+        let bridge = projections * size(self.decoder_layers) * linear(memory, hidden);
+        let decoder = match query {
+            Query::Previous => recurrent(self.decoder_layers, embedding + context, 1),
+            // And the attentional vector, which has no bias.
+            Query::New => {
+                recurrent(self.decoder_layers, embedding + hidden, 1) + (context + hidden) * hidden
+            }
+            Query::Between => {
+                recurrent(self.decoder_layers, embedding, 1) + recurrent(1, context, 1)
+            }
+        };
+        let projected = size(self.attention_size);
+        let attention = match attention {
+            None | Some(AttentionKind::Dot | AttentionKind::ScaledDot) => 0,
+            Some(AttentionKind::General) => memory * hidden,
+            // The projections of query and key, and v.
+            Some(AttentionKind::Additive | AttentionKind::Concat) => {
+                projected * (hidden + memory + 1)
+            }
+            // The projections of query, key and value with their biases, and of the result.
+            Some(AttentionKind::MultiHead) => {
+                projected * (hidden + 2 * memory + 3) + linear(projected, memory)
+            }
+        };
+        let (readout, read) = match self.readout {
+            Readout::State => (0, hidden),
+            Readout::Linear => (0, all),
+            Readout::Tanh => {
+                let read = if self.readout_size == 0 { embedding } else { size(self.readout_size) };
+                (linear(all, read), read)
+            }
+        };
+        let target = size(target);
+        let output = target + if self.tied_embeddings { 0 } else { target * read };
+        let sides = encoder + bridge + target * embedding + decoder;
+        u64::try_from(sides + attention + readout + output).unwrap_or(u64::MAX)
     }
 
     /// The length of an encoder output, M.

@@ -10,7 +10,7 @@ use unspool_layers::linear::{Linear, linear};
 use unspool_layers::recurrent::{Recurrent, RecurrentConfig, State};
 use unspool_layers::{Bound, ParamId, ParamStore};
 use unspool_tensor::random::Key;
-use unspool_tensor::{Real, Tensor, Var};
+use unspool_tensor::{Real, Tape, Tensor, Var};
 
 use crate::config::{Query, Readout};
 use crate::vocabulary::{PAD, Token};
@@ -237,7 +237,7 @@ impl Decoder {
         time: usize,
     ) -> Result<DecoderStep<'t, T>> {
         let _scope = bound.tape().scope("decoder");
-        bound.tape().at_time(Some(time));
+        let _time = AtTime::new(bound.tape(), time);
         let rows: Array1<usize> = tokens.iter().map(|&token| token as usize).collect();
         let embedded = self.embedding.forward(bound, &rows)?;
         let embedded = self.embedding_dropout.forward_at(bound, embedded, time)?;
@@ -285,7 +285,6 @@ impl Decoder {
                 }
             }
         }
-        bound.tape().at_time(None);
         let features = Features {
             output: fed.unwrap_or(recurrent.top()),
             context: attended.map(|(context, _)| context),
@@ -295,7 +294,8 @@ impl Decoder {
         Ok(DecoderStep { state: DecoderState { recurrent, fed }, features, weights })
     }
 
-    /// The scores `[.., V]` of the next token; `time` is that of the (first) step.
+    /// The scores `[.., V]` of the next token, from the features of one step or of all; `time` is
+    /// that of the (first) step.
     ///
     /// # Errors
     /// Those of the ops.
@@ -307,6 +307,8 @@ impl Decoder {
     ) -> Result<Var<'t, T>> {
         let _scope = bound.tape().scope("decoder");
         let axis = features.output.shape().len() - 1;
+        // Of all steps, the op itself says which row belongs to which.
+        let _time = (axis == 1).then(|| AtTime::new(bound.tape(), time));
         let all = || {
             let parts = [Some(features.output), features.context, Some(features.embedded)];
             Var::concat(&parts.into_iter().flatten().collect::<Vec<_>>(), axis)
@@ -377,6 +379,23 @@ impl Decoder {
         let embedded = Var::stack(&features.iter().map(|f| f.embedded).collect::<Vec<_>>(), 0)?;
         let all = Features { output, context: stack(&|f| f.context)?, embedded };
         self.logits(bound, all, 0)
+    }
+}
+
+/// While it lives, the nodes of a tape belong to a time step; then to none, also when an error ends
+/// it early.
+struct AtTime<'t, T: Real>(&'t Tape<T>);
+
+impl<'t, T: Real> AtTime<'t, T> {
+    fn new(tape: &'t Tape<T>, time: usize) -> Self {
+        tape.at_time(Some(time));
+        AtTime(tape)
+    }
+}
+
+impl<T: Real> Drop for AtTime<'_, T> {
+    fn drop(&mut self) {
+        self.0.at_time(None);
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Encoded<'t, T: Real> {
     pub state: State<'t, T>,
 }
 
-/// How large the two sides of a model are.
+/// How large the source side of a model is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceSize {
     /// The size of the source vocabulary.

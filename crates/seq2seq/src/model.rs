@@ -25,7 +25,8 @@ pub enum SourceSide {
 }
 
 impl SourceSide {
-    fn size(&self) -> SourceSize {
+    /// How large it is.
+    pub fn size(&self) -> SourceSize {
         match self {
             SourceSide::Tokens(vocabulary) => SourceSize::Tokens(vocabulary.size()),
             SourceSide::Vectors(statistics) => SourceSize::Vectors(statistics.mean.len()),
@@ -78,7 +79,7 @@ impl<T: Real> Seq2Seq<T> {
     /// A model with fresh weights, drawn with `key`.
     ///
     /// # Errors
-    /// The configuration is impossible.
+    /// The configuration is impossible, alone or with these vocabularies.
     pub fn new(
         config: ModelConfig,
         source: SourceSide,
@@ -87,6 +88,7 @@ impl<T: Real> Seq2Seq<T> {
         key: Key,
     ) -> Result<Self> {
         config.validate()?;
+        config.validate_size(source.size(), target.size())?;
         let mut params = ParamStore::new();
         let encoder = Encoder::new(&mut params, &config, source.size(), key)?;
         let bridge = BridgeLayers::new(&mut params, &config, key)?;

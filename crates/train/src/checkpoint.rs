@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, IxDyn};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use unspool_seq2seq::vocabulary::Vocabulary;
 use unspool_seq2seq::{ModelError, Seq2Seq, SourceSide};
@@ -21,10 +21,16 @@ use unspool_tensor::Context;
 use crate::config::Config;
 use crate::optimiser::Optimiser;
 
+/// The checkpoint of the best validation, in a run's folder.
+pub const BEST: &str = "best.safetensors";
+/// The checkpoint that training goes on from.
+pub const LAST: &str = "last.safetensors";
 /// The version of the layout that this crate writes and reads.
 const FORMAT: u32 = 1;
 /// The metadata's only key: with one, the bytes of a file depend on its content alone.
 const METADATA_KEY: &str = "unspool";
+/// What a file begins with, after the eight bytes of its header's length.
+const SIGNATURE: &[u8] = b"{\"__metadata__\":{\"unspool\":";
 
 /// Where a training stands, between two updates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -87,7 +93,7 @@ pub enum CheckpointError {
         problem: String,
     },
     /// The file was one, but has been cut off or changed.
-    #[error("{}: damaged checkpoint: {problem}", path.display())]
+    #[error("{}: damaged checkpoint: {problem}; {}", path.display(), remedy(path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -216,8 +222,21 @@ pub fn load(path: &Path, context: Context) -> Result<Checkpoint, CheckpointError
     let foreign = |problem: String| CheckpointError::Foreign { path: path.into(), problem };
     let damaged = |problem: String| CheckpointError::Damaged { path: path.into(), problem };
 
-    let (_, metadata) = SafeTensors::read_metadata(&bytes)
-        .map_err(|error| foreign(format!("not a whole safetensors file ({error})")))?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
+        let ours = bytes.get(8..).is_some_and(|header| header.starts_with(SIGNATURE));
+        let cut = |error| {
+            use SafeTensorError::{InvalidHeaderLength, MetadataIncompleteBuffer};
+            matches!(error, InvalidHeaderLength | MetadataIncompleteBuffer)
+        };
+        match bytes.len() {
+            0 => foreign("the file is empty".into()),
+            _ if !ours => foreign("it does not begin as one does".into()),
+            length if cut(error) => {
+                damaged(format!("it has been cut short, or added to: {length} bytes are there"))
+            }
+            _ => damaged("its header cannot be read".into()),
+        }
+    })?;
     let header = (metadata.metadata().as_ref())
         .and_then(|metadata| metadata.get(METADATA_KEY))
         .ok_or_else(|| foreign("a safetensors file of another program".into()))?;
@@ -244,7 +263,7 @@ pub fn load(path: &Path, context: Context) -> Result<Checkpoint, CheckpointError
     }
     let Header { config, source, target, state, kernels, .. } = header;
     let numbers: usize = views.iter().map(|(_, view)| view.data().len() / size_of::<f32>()).sum();
-    if config.model.least_parameters() > numbers as u64 {
+    if config.model.parameters(source.size(), target.size()) > numbers as u64 {
         // Found before memory is taken for a model of any size that the file may name.
         return Err(damaged("it has fewer numbers than the model that it describes".into()));
     }
@@ -280,6 +299,16 @@ pub fn load(path: &Path, context: Context) -> Result<Checkpoint, CheckpointError
         model.params_mut().set(id, value).map_err(|error| damaged(error.to_string()))?;
     }
     Ok(Checkpoint { config, model, optimiser, state, kernels })
+}
+
+/// What to do about a checkpoint that is damaged.
+fn remedy(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    let other = [(LAST, BEST), (BEST, LAST)].into_iter().find(|(this, _)| name == *this);
+    match other {
+        Some((_, other)) => format!("use {other} beside it, or start the training again"),
+        None => "take another copy of it, or train again".into(),
+    }
 }
 
 fn to_bytes<'a>(numbers: impl ExactSizeIterator<Item = &'a f32>) -> Vec<u8> {

@@ -1,16 +1,21 @@
 //! The whole configuration of a training: one TOML file, every key of which can be set on its own.
 
+mod messages;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use unspool_seq2seq::vocabulary::Segmentation;
+use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation};
 use unspool_seq2seq::{ModelConfig, ModelError};
 
+use self::messages::{did_you_mean, plain};
 use crate::data::batches::BatchSize;
 use crate::metrics::bleu::Tokenization;
 use crate::optimiser::OptimiserConfig;
 use crate::schedule::{ForcingConfig, ScheduleConfig};
+
+pub(crate) use self::messages::must_be;
 
 /// Model, data and training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -300,7 +305,7 @@ impl Config {
         let problem = |problem: &str| ConfigError::Override {
             key: key.clone(),
             value: value.lines().collect::<Vec<_>>().join(" "),
-            problem: problem.lines().collect::<Vec<_>>().join(" "),
+            problem: plain(problem),
         };
         let mut root = toml::Table::try_from(self).map_err(|error| problem(&error.to_string()))?;
         for (key, value) in overrides {
@@ -328,8 +333,9 @@ impl Config {
         if data.task.is_empty() {
             for (key, files) in [("train", &data.train), ("validation", &data.validation)] {
                 if files.is_empty() || files.len() > 2 {
-                    let key = format!("data.{key}");
-                    return fail(&key, "takes two parallel files, or one TSV (or set data.task)");
+                    let rule = "two parallel files, or one TSV (or set data.task)";
+                    let problem = must_be(rule, format_args!("{} files", files.len()));
+                    return fail(&format!("data.{key}"), &problem);
                 }
             }
         } else if !data.train.is_empty() || !data.validation.is_empty() {
@@ -339,35 +345,48 @@ impl Config {
             return fail("data.source_kind", "a built-in task has sources of tokens");
         }
         if data.task_size > MOST_PAIRS {
-            return fail("data.task_size", &format!("is at most {MOST_PAIRS}"));
+            let problem = must_be(&format!("at most {MOST_PAIRS}"), data.task_size);
+            return fail("data.task_size", &problem);
+        }
+        for (key, size) in [
+            ("data.source_vocabulary", data.source_vocabulary),
+            ("data.target_vocabulary", data.target_vocabulary),
+        ] {
+            let special = SPECIALS.len();
+            if (1..=special).contains(&size) {
+                let rule = format!("above {special}, which special tokens take (0 for no limit)");
+                return fail(key, &must_be(&rule, size));
+            }
         }
         if !(data.max_ratio == 0.0 || (data.max_ratio.is_finite() && data.max_ratio >= 1.0)) {
-            return fail("data.max_ratio", "is at least 1; 0 for no limit");
-        }
-        if data.batch_size == 0 {
-            return fail("data.batch_size", "is at least 1");
+            let problem = must_be("at least 1 (0 for no limit)", data.max_ratio);
+            return fail("data.max_ratio", &problem);
         }
         let training = &self.training;
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        if !positive(training.learning_rate) {
-            return fail("training.learning_rate", "is above 0");
+        let (rate, norm) = (training.learning_rate, training.clip_norm);
+        if !(rate.is_finite() && rate > 0.0) {
+            return fail("training.learning_rate", &must_be("above 0", rate));
         }
-        if !(training.clip_norm.is_finite() && training.clip_norm >= 0.0) {
-            return fail("training.clip_norm", "is at least 0; 0 for no limit");
+        if !(norm.is_finite() && norm >= 0.0) {
+            let problem = must_be("at least 0 (0 for no limit)", norm);
+            return fail("training.clip_norm", &problem);
         }
         if !(0.0..1.0).contains(&training.label_smoothing) {
-            return fail("training.label_smoothing", "is at least 0 and below 1");
+            let problem = must_be("at least 0 and below 1", training.label_smoothing);
+            return fail("training.label_smoothing", &problem);
         }
         for (key, count) in [
+            ("data.batch_size", data.batch_size),
             ("training.accumulate", training.accumulate),
             ("training.shard_size", training.shard_size),
         ] {
             if count == 0 {
-                return fail(key, "is at least 1");
+                return fail(key, &must_be("at least 1", count));
             }
         }
         if training.epochs == 0 && training.max_updates == 0 {
-            return fail("training.epochs", "is at least 1, unless training.max_updates is set");
+            let problem = must_be("at least 1 (or set training.max_updates)", training.epochs);
+            return fail("training.epochs", &problem);
         }
         let tables = [
             ("optimiser", training.optimiser.problem()),
@@ -376,7 +395,7 @@ impl Config {
         ];
         for (table, problem) in tables {
             if let Some((key, problem)) = problem {
-                return fail(&format!("training.{table}.{key}"), problem);
+                return fail(&format!("training.{table}.{key}"), &problem);
             }
         }
         Ok(())
@@ -409,6 +428,11 @@ fn set(root: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
+        if !table.get(part).is_some_and(toml::Value::is_table) {
+            let tables = table.iter().filter(|(_, value)| value.is_table());
+            let near = did_you_mean(part, tables.map(|(name, _)| name.as_str()));
+            return Err(format!("there is no table {part:?}{near}"));
+        }
         table = match table.get_mut(part) {
             Some(toml::Value::Table(inner)) => inner,
             _ => return Err(format!("there is no table {part:?}")),
@@ -442,7 +466,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> ConfigError {
         line,
         column: at - start + 1,
         key: key.join("."),
-        problem: error.message().lines().collect::<Vec<_>>().join(" "),
+        problem: plain(error.message()),
     }
 }
 
@@ -479,20 +503,40 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let rows = [
-            ("model.hiden", "64", "hiden"),
-            ("model.hidden", "many", "model.hidden = many"),
-            ("model.hidden", "-1", "model.hidden = -1"),
+            ("model.hiden", "64", "unknown field `hiden` (did you mean \"hidden\"?), expected one"),
+            ("model.hidden", "many", "model.hidden = many: must be a whole number of at least 0"),
+            (
+                "model.hidden",
+                "-1",
+                "model.hidden = -1: must be a whole number of at least 0, not -1",
+            ),
             ("model.hidden", "8\nmodel = 3", "model.hidden = 8 model = 3"),
+            ("model", "3", "model = 3: must be a table, not 3"),
+            ("model.bidirectional", "1", "must be true or false, not 1"),
+            ("model.dropout.embedding", "x", "must be a number, not \"x\""),
+            ("training.optimiser", "3", "training.optimiser = 3: must be a table, not 3"),
+            ("data.train", "3", "must be a list, not 3"),
             ("training.seed", "9223372036854775808", "at most 9223372036854775807"),
             ("model.hidden", "0", "model.hidden: must be at least 1"),
-            ("modell.hidden", "64", "there is no table \"modell\""),
-            ("training.optimiser.name", "adm", "adm"),
+            ("model.dropout.layers", "1", "must be at least 0 and below 1, not 1"),
+            ("modell.hidden", "64", "there is no table \"modell\" (did you mean \"model\"?)"),
+            ("x.y", "64", "there is no table \"x\""),
+            ("training.optimiser.name", "adm", "(did you mean \"adam\"?)"),
             ("training.schedule.name", "exponential", "missing field `factor`"),
-            ("training.schedule.factor", "0.5", "unknown field `factor`"),
+            ("training.schedule.factor", "0.5", "unknown field `factor`, no key but `name`"),
+            (
+                "training.schedule",
+                "{ name = 'plateau', factor = 2, patience = 1 }",
+                "at most 1, not 2",
+            ),
+            ("training.teacher_forcing.start", "1.5", "start: must be between 0 and 1, not 1.5"),
             ("data.source_kind", "vectors", "data.source_kind: "),
-            ("training.optimiser.beta1", "1.5", "training.optimiser.beta1: "),
-            ("training.learning_rate", "0", "training.learning_rate"),
-            ("training.learning_rate", "nan", "training.learning_rate"),
+            ("data.target_vocabulary", "4", "data.target_vocabulary: must be above 4, which"),
+            ("data.source_vocabulary", "1", "data.source_vocabulary: must be above 4, which"),
+            ("data.batch_size", "0", "data.batch_size: must be at least 1, not 0"),
+            ("training.optimiser.beta1", "1.5", "beta1: must be at least 0 and below 1, not 1.5"),
+            ("training.learning_rate", "0", "training.learning_rate: must be above 0, not 0"),
+            ("training.learning_rate", "nan", "training.learning_rate: must be above 0, not NaN"),
             ("data.train", "a.txt,b.txt", "data.task"),
         ];
         for (key, value, part) in rows {
@@ -510,7 +554,10 @@ mod tests {
         assert!(error.starts_with("model.cell = lsm: "), "{error}");
         let rows = [
             ("[model]\nhiden = 3\n", "line 2, column 1: model.hiden: unknown field"),
-            ("[model]\n\nhidden = \"x\"\n", "line 3, column 10: model.hidden: invalid type"),
+            (
+                "[model]\n\nhidden = \"x\"\n",
+                "line 3, column 10: model.hidden: must be a whole number",
+            ),
             ("[training.optimiser]\nname = \"adm\"\n", "training.optimiser"),
             ("[model\n", "line 1, column 7: "),
         ];

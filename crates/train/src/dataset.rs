@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use ndarray::Array2;
 use unspool_seq2seq::batch::{Example, Source};
-use unspool_seq2seq::vocabulary::{Vocabulary, VocabularyLimits};
+use unspool_seq2seq::vocabulary::{SPECIALS, Vocabulary, VocabularyLimits};
 use unspool_seq2seq::{SourceSide, Statistics};
 
 use crate::config::{Config, ConfigError, DataConfig, SourceKind};
 use crate::data::Lengths;
-use crate::data::filter::LengthFilter;
+use crate::data::filter::{Filtered, LengthFilter};
 use crate::data::read::{Corpus, DataError, Pair, read_parallel, read_tsv};
 use crate::data::vectors::read_vectors;
 use crate::tasks::{Splits, Task, TaskError};
@@ -66,7 +66,7 @@ impl Dataset {
         let (source, targets) = match &pairs {
             Pairs::Text { train, .. } => {
                 let sources = train.iter().map(|pair| pair.source.as_str());
-                let source = vocabulary(data, sources, data.source_vocabulary);
+                let source = vocabulary(data, "source", sources, data.source_vocabulary)?;
                 (SourceSide::Tokens(source), texts(train))
             }
             Pairs::Vectors { train, .. } => {
@@ -78,7 +78,8 @@ impl Dataset {
                 (SourceSide::Vectors(statistics), texts(train))
             }
         };
-        let target = vocabulary(data, targets.iter().map(String::as_str), data.target_vocabulary);
+        let target = targets.iter().map(String::as_str);
+        let target = vocabulary(data, "target", target, data.target_vocabulary)?;
         Self::encode(source, target, pairs, notes)
     }
 
@@ -200,14 +201,26 @@ fn texts<S>(pairs: &[Pair<S>]) -> Vec<String> {
     pairs.iter().map(|pair| pair.target.clone()).collect()
 }
 
+/// The vocabulary of one side. With special tokens alone there is nothing to learn: an error.
 fn vocabulary<'t>(
     data: &DataConfig,
+    side: &str,
     texts: impl IntoIterator<Item = &'t str>,
     most: usize,
-) -> Vocabulary {
+) -> Result<Vocabulary, DatasetError> {
     let max_size = Some(most).filter(|&most| most > 0);
     let limits = VocabularyLimits { min_frequency: data.min_frequency, max_size };
-    Vocabulary::build(data.segmentation, texts, limits)
+    let vocabulary = Vocabulary::build(data.segmentation, texts, limits);
+    if vocabulary.size() > SPECIALS.len() {
+        return Ok(vocabulary);
+    }
+    let frequency = data.min_frequency;
+    Err(if frequency > 1 {
+        let problem = format!("is {frequency}; no {side} token occurs so often");
+        value("data.min_frequency", &problem)
+    } else {
+        value("data.train", &format!("has no {side} token but the special ones"))
+    })
 }
 
 /// The training and validation pairs, without training pairs that are too long.
@@ -269,14 +282,18 @@ fn short_enough<S>(
     let most = Some(data.max_length).filter(|&most| most > 0);
     let max_ratio = Some(data.max_ratio).filter(|&ratio| ratio > 0.0);
     let filter = LengthFilter { max_source: most, max_target: most, max_ratio };
-    let kept = filter.apply(&lengths).kept;
-    let dropped = pairs.len() - kept.len();
+    let Filtered { kept, long_source, long_target, uneven } = filter.apply(&lengths);
     if kept.is_empty() {
-        let problem = format!("data.max_length and data.max_ratio leave out all {dropped}");
+        let problem = format!("data.max_length and data.max_ratio leave out all {}", pairs.len());
         return Err(DatasetError::Empty(problem));
     }
-    if dropped > 0 {
-        notes.push(format!("{dropped} training pairs too long or too uneven left out"));
+    let reasons = [
+        (long_source, "a source longer than data.max_length"),
+        (long_target, "a target longer than data.max_length"),
+        (uneven, "lengths further apart than data.max_ratio"),
+    ];
+    for (count, reason) in reasons.into_iter().filter(|&(count, _)| count > 0) {
+        notes.push(format!("{count} training pairs with {reason} left out"));
     }
     let mut kept = kept.into_iter().peekable();
     let mut keep = |(index, _): &(usize, Pair<S>)| kept.next_if_eq(index).is_some();
@@ -294,4 +311,53 @@ pub fn task_splits(config: &Config) -> Result<Splits, DatasetError> {
         sizes.train = config.data.task_size;
     }
     Ok(task.generate(config.training.seed, sizes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(sources: &str, targets: &str, sets: &[(&str, &str)]) -> Result<Dataset, DatasetError> {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+        std::fs::write(&source, sources).unwrap();
+        std::fs::write(&target, targets).unwrap();
+        let files = format!("[{source:?}, {target:?}]");
+        let files = [("data.train", files.as_str()), ("data.validation", &files)];
+        let sets = files.iter().chain(sets).map(|&(key, value)| (key.into(), value.into()));
+        Dataset::load(&Config::parse("", &sets.collect::<Vec<_>>()).unwrap())
+    }
+
+    #[test]
+    fn a_vocabulary_without_ordinary_tokens_names_the_key() {
+        let frequency = [("data.min_frequency", "3")];
+        let vectors = [("data.source_kind", "vectors"), frequency[0]];
+        type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+        let rows: [Row<'_>; 6] = [
+            ("a a b", "c c c", &frequency, "data.min_frequency: is 3; no source token"),
+            ("a a a", "b c c", &frequency, "data.min_frequency: is 3; no target token"),
+            ("1,2 3,4", "b c c", &vectors, "data.min_frequency: is 3; no target token"),
+            ("<pad>", "a", &[], "data.train: has no source token"),
+            ("a", "<eos> <unk>", &[], "data.train: has no target token"),
+            ("a a a", "b b b", &frequency, ""),
+        ];
+        for (sources, targets, sets, start) in rows {
+            let found =
+                load(sources, targets, sets).map_or_else(|error| error.to_string(), |_| "".into());
+            assert_eq!(found.is_empty(), start.is_empty(), "{sources:?} {targets:?}: {found}");
+            assert!(found.starts_with(start), "{sources:?} {targets:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_with_its_reason() {
+        let sets = [("data.max_length", "3"), ("data.max_ratio", "2")];
+        let data = load("a\na b c d\na b c d\na\na b c\n", "a\na\na b c\na b c d\na\n", &sets);
+        let expected = [
+            "2 training pairs with a source longer than data.max_length left out",
+            "1 training pairs with a target longer than data.max_length left out",
+            "1 training pairs with lengths further apart than data.max_ratio left out",
+        ];
+        assert_eq!(data.unwrap().notes, expected);
+    }
 }

@@ -154,3 +154,27 @@ fn in_batches<R: Send, E: Send>(
     }
     context.install(|| batches.par_iter().map(work).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_is_right_when_all_of_it_is_and_all_is_known() {
+        let rows: [(&[Token], &[Token], u64); 7] = [
+            (&[4, 5], &[4, 5], 1),
+            (&[], &[], 1),
+            (&[4], &[4, 5], 0),
+            (&[4, 5, 6], &[4, 5], 0),
+            (&[5, 4], &[4, 5], 0),
+            (&[], &[4], 0),
+            (&[4, UNK], &[4, UNK], 0),
+        ];
+        for (output, target, correct) in rows {
+            let mut found = Accuracy { correct: 2, total: 3 };
+            add_sequence(&mut found, output, target);
+            let expected = Accuracy { correct: 2 + correct, total: 4 };
+            assert_eq!(found, expected, "{output:?} for {target:?}");
+        }
+    }
+}

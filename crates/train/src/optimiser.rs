@@ -7,6 +7,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use unspool_tensor::{Context, ParamId, ParamStore, Real, Tensor};
 
+use crate::config::must_be;
+
 /// Which optimiser, with its numbers. The table `[training.optimiser]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
@@ -71,24 +73,26 @@ impl Default for OptimiserConfig {
 
 impl OptimiserConfig {
     /// The key, below `training.optimiser`, of a number that is impossible, and why.
-    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
-        let share = |x: f64| (0.0..1.0).contains(&x);
-        let (betas, epsilon, weight_decay) = match *self {
-            OptimiserConfig::Sgd { momentum } => {
-                return (!share(momentum)).then_some(("momentum", "is at least 0 and below 1"));
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        let (shares, epsilon, weight_decay) = match *self {
+            OptimiserConfig::Sgd { momentum } => (vec![("momentum", momentum)], 1.0, 0.0),
+            OptimiserConfig::Adam { beta1, beta2, epsilon } => {
+                (vec![("beta1", beta1), ("beta2", beta2)], epsilon, 0.0)
             }
-            OptimiserConfig::Adam { beta1, beta2, epsilon } => ([beta1, beta2], epsilon, 0.0),
             OptimiserConfig::AdamW { beta1, beta2, epsilon, weight_decay } => {
-                ([beta1, beta2], epsilon, weight_decay)
+                (vec![("beta1", beta1), ("beta2", beta2)], epsilon, weight_decay)
             }
         };
-        let checks = [
-            (share(betas[0]), "beta1", "is at least 0 and below 1"),
-            (share(betas[1]), "beta2", "is at least 0 and below 1"),
-            (epsilon.is_finite() && epsilon > 0.0, "epsilon", "is above 0"),
-            (weight_decay.is_finite() && weight_decay >= 0.0, "weight_decay", "is at least 0"),
-        ];
-        checks.into_iter().find(|check| !check.0).map(|(_, key, problem)| (key, problem))
+        for (key, share) in shares {
+            if !(0.0..1.0).contains(&share) {
+                return Some((key, must_be("at least 0 and below 1", share)));
+            }
+        }
+        if !(epsilon.is_finite() && epsilon > 0.0) {
+            return Some(("epsilon", must_be("above 0", epsilon)));
+        }
+        let possible = weight_decay.is_finite() && weight_decay >= 0.0;
+        (!possible).then(|| ("weight_decay", must_be("at least 0", weight_decay)))
     }
 
     /// The names of the running averages that it keeps of every parameter.

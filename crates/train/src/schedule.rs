@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::must_be;
+
 /// How the learning rate changes. The table `[training.schedule]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
@@ -48,23 +50,23 @@ impl Default for ScheduleConfig {
 
 impl ScheduleConfig {
     /// The key, below `training.schedule`, of a number that is impossible, and why.
-    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
-        let falls = |factor: f64| factor > 0.0 && factor <= 1.0;
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        let at_least_1 = |key, number: u64| (number == 0).then(|| (key, must_be("at least 1", 0)));
+        let falls = |factor: f64| {
+            let possible = factor > 0.0 && factor <= 1.0;
+            (!possible).then(|| ("factor", must_be("above 0 and at most 1", factor)))
+        };
         match *self {
-            ScheduleConfig::InverseSquareRoot { warmup: 0 } => Some(("warmup", "is at least 1")),
-            ScheduleConfig::Exponential { factor, .. } | ScheduleConfig::Plateau { factor, .. }
-                if !falls(factor) =>
-            {
-                Some(("factor", "is above 0 and at most 1"))
+            ScheduleConfig::Constant {} => None,
+            ScheduleConfig::InverseSquareRoot { warmup } => at_least_1("warmup", warmup),
+            ScheduleConfig::Exponential { factor, from_epoch } => {
+                falls(factor).or(at_least_1("from_epoch", from_epoch))
             }
-            ScheduleConfig::Exponential { from_epoch: 0, .. } => {
-                Some(("from_epoch", "is at least 1"))
+            ScheduleConfig::Plateau { factor, patience, minimum } => {
+                let possible = minimum.is_finite() && minimum >= 0.0;
+                let minimum = (!possible).then(|| ("minimum", must_be("at least 0", minimum)));
+                falls(factor).or(at_least_1("patience", patience)).or(minimum)
             }
-            ScheduleConfig::Plateau { patience: 0, .. } => Some(("patience", "is at least 1")),
-            ScheduleConfig::Plateau { minimum, .. } if !(minimum.is_finite() && minimum >= 0.0) => {
-                Some(("minimum", "is at least 0"))
-            }
-            _ => None,
         }
     }
 
@@ -132,14 +134,13 @@ impl Default for ForcingConfig {
 
 impl ForcingConfig {
     /// The key, below `training.teacher_forcing`, of a number that is impossible, and why.
-    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
-        let share = |x: f64| (0.0..=1.0).contains(&x);
-        let checks = [
-            (share(self.start), "start", "is between 0 and 1"),
-            (share(self.end), "end", "is between 0 and 1"),
-            (self.updates > 0, "updates", "is at least 1"),
-        ];
-        checks.into_iter().find(|check| !check.0).map(|(_, key, problem)| (key, problem))
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        for (key, share) in [("start", self.start), ("end", self.end)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Some((key, must_be("between 0 and 1", share)));
+            }
+        }
+        (self.updates == 0).then(|| ("updates", must_be("at least 1", 0)))
     }
 
     /// The share at an update, from 0.

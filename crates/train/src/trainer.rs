@@ -31,10 +31,8 @@ use crate::log::{Log, Record, Update, Validation};
 use crate::metrics::bleu::Bleu;
 use crate::optimiser::{Optimiser, clip_by_global_norm};
 
-/// The checkpoint of the best validation, in a run's folder.
-pub const BEST: &str = "best.safetensors";
-/// The checkpoint that training goes on from.
-pub const LAST: &str = "last.safetensors";
+pub use crate::checkpoint::{BEST, LAST};
+
 /// The log.
 pub const LOG: &str = "log.jsonl";
 /// The configuration, every key written out.
@@ -68,8 +66,8 @@ pub enum TrainError {
     },
     /// The folder already holds a run.
     #[error(
-        "{}: already holds a training run; resume it with --resume, start over with --overwrite, or \
-         choose another folder",
+        "{}: already holds a training run; resume it with --resume, start over with --overwrite, \
+         or choose another folder",
         path.display()
     )]
     Occupied {

@@ -6,6 +6,7 @@ use std::fs::DirEntry;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use safetensors::tensor::TensorView;
 use unspool_tensor::Context;
 use unspool_train::checkpoint;
 use unspool_train::config::Config;
@@ -257,4 +258,44 @@ fn a_folder_without_a_run_stays_as_it_is() {
     let error = Trainer::resume(folder.path(), Context::sequential()).unwrap_err();
     assert!(error.to_string().contains(LAST), "{error}");
     assert!(files(folder.path()).is_empty());
+}
+
+#[test]
+fn a_checkpoint_that_is_cut_short_is_told_from_a_foreign_file() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(start(&config(&[]), folder.path()).unwrap());
+    let whole = std::fs::read(folder.path().join(LAST)).unwrap();
+    let (end, cut) = (whole.len(), "damaged checkpoint: it has been cut short");
+    let foreign = "not an Unspool checkpoint";
+    let mut garbled = whole.clone();
+    garbled[100] = b'\n';
+    let none: [(&str, TensorView<'_>); 0] = [];
+    let others = safetensors::serialize(none, None).unwrap();
+    // What is in the file, and what is said about it.
+    let rows: [(&[u8], &str); 10] = [
+        (&whole[..end - 1], cut),
+        (&whole[..end / 2], cut),
+        (&whole[..1000], cut),
+        (&whole[..40], cut),
+        (&[&whole[..], b"x"].concat(), cut),
+        (&garbled, "damaged checkpoint: "),
+        (&whole[..6], foreign),
+        (b"", "not an Unspool checkpoint: the file is empty"),
+        (b"a text of some length, such as a list of words", foreign),
+        (&others, "not an Unspool checkpoint: a safetensors file of another program"),
+    ];
+    for (bytes, said) in rows {
+        for (name, remedy) in [
+            (LAST, "use best.safetensors beside it, or start the training again"),
+            (BEST, "use last.safetensors beside it, or start the training again"),
+            ("copy", "take another copy of it, or train again"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let error = checkpoint::load(&path, Context::sequential()).unwrap_err().to_string();
+            assert!(error.contains(said), "{} bytes: {error}", bytes.len());
+            assert_eq!(error.ends_with(remedy), said.starts_with("damaged"), "{error}");
+            assert!(!error.contains("header length"), "{error}");
+        }
+    }
 }

@@ -10,6 +10,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// What a subcommand returns: how the process ends, or why it failed.
 pub type Outcome = Result<ExitCode, Box<dyn Error>>;
 
+/// The exit code when nobody reads what is printed, as with `| head -1`: that of a program which
+/// the signal SIGPIPE (13) ends, as the shell tells it.
+pub const CLOSED_PIPE: u8 = 128 + 13;
+
 /// How much is said, and whether in colour.
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
@@ -54,8 +58,13 @@ impl Console {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 
-    /// Reports a failure in one line, with its causes.
+    /// Reports a failure in one line, with its causes. A reader that has gone away is none worth a
+    /// word.
     pub fn fail(&self, error: &(dyn Error + 'static)) -> ExitCode {
+        let io_error = error.downcast_ref::<io::Error>();
+        if io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return CLOSED_PIPE.into();
+        }
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -87,10 +96,18 @@ impl Console {
 
 /// Writes a line of results to standard output.
 pub fn print(text: impl Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{text}").map_err(naming_stdout)
+    print_whole(&format!("{text}\n"))
 }
 
-/// Says which file an error of standard output is about.
-pub fn naming_stdout(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("standard output: {error}"))
+/// Writes a text to standard output as it is, all of it or with an error.
+pub fn print_whole(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| naming("standard output", error))
+}
+
+/// Says which file an error is about.
+pub fn naming(file: impl Display, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{file}: {error}"))
 }

@@ -2,14 +2,16 @@
 
 mod commands;
 mod console;
+mod paths;
 mod plot;
 mod runs;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::console::Console;
+use crate::console::{CLOSED_PIPE, Console};
 
 /// Train, translate and look: sequence-to-sequence models with hand-written backward passes.
 #[derive(Debug, Parser)]
@@ -65,7 +67,11 @@ fn main() -> ExitCode {
         Err(message) => {
             // Help and version too are results that may not fit on a disk.
             let code = u8::try_from(message.exit_code()).unwrap_or(1);
-            return if message.print().is_ok() { code.into() } else { ExitCode::FAILURE };
+            return match message.print() {
+                Ok(()) => code.into(),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => CLOSED_PIPE.into(),
+                Err(_) => ExitCode::FAILURE,
+            };
         }
     };
     let console = Console::new(cli.global.quiet, cli.global.verbose);

@@ -1,36 +1,29 @@
-//! Runs on disk: finding a checkpoint, watching a training, reading its log back.
+//! Runs: loading a checkpoint, watching a training, reading its log back.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::ProgressBar;
 use unspool_tensor::Context;
-use unspool_train::checkpoint::{self, Checkpoint, CheckpointError};
+use unspool_train::checkpoint::{self, Checkpoint};
+use unspool_train::config::TrainingConfig;
 use unspool_train::log::{Record, Validation, read_log};
-use unspool_train::trainer::{BEST, Event, LAST, LOG, Outcome, TrainError, Trainer};
+use unspool_train::trainer::{Event, Outcome, TrainError, Trainer};
 
 use crate::console::Console;
+use crate::paths;
 use crate::plot::{RunHistory, Scale, training_curves};
-
-/// The checkpoint that a path stands for: a file, or the best (else the last) of a run's folder.
-pub fn checkpoint_path(path: &Path) -> PathBuf {
-    if !path.is_dir() {
-        return path.into();
-    }
-    let best = path.join(BEST);
-    if best.exists() { best } else { path.join(LAST) }
-}
 
 /// Loads the checkpoint that a path stands for.
 pub fn load(
     path: &Path,
     context: &Context,
     console: &Console,
-) -> Result<Checkpoint, CheckpointError> {
-    let file = checkpoint_path(path);
+) -> Result<Checkpoint, Box<dyn Error>> {
+    let file = paths::checkpoint(path)?;
     let checkpoint = checkpoint::load(&file, context.clone())?;
     console.detail(format!(
         "{}: {} parameters, {} updates",
@@ -59,7 +52,7 @@ pub fn watch(
     console: &Console,
     stop: &AtomicBool,
 ) -> Result<Outcome, TrainError> {
-    let epochs = trainer.config().training.epochs;
+    let training = trainer.config().training.clone();
     let mut bar: Option<ProgressBar> = None;
     let mut smooth: Option<(f64, f64)> = None;
     let started = Instant::now();
@@ -79,11 +72,9 @@ pub fn watch(
                 bar.reset_eta();
                 bar
             });
-            bar.set_length(epochs.max(update.epoch).saturating_mul(batches));
-            bar.set_prefix(match epochs {
-                0 => format!("epoch {}", update.epoch),
-                _ => format!("epoch {}/{epochs}", update.epoch),
-            });
+            let all = batches_in_all(&training, batches).max(done);
+            bar.set_length(all);
+            bar.set_prefix(format!("epoch {}/{}", update.epoch, all.div_ceil(batches)));
             bar.set_position(done);
             bar.set_message(format!("loss {loss:.3}  {} tokens/s", thousands(rate)));
         }
@@ -104,6 +95,25 @@ pub fn watch(
         bar.finish_and_clear();
     }
     outcome
+}
+
+/// How many batches a training computes if nothing stops it early; `batches` are those of an epoch.
+fn batches_in_all(training: &TrainingConfig, batches: u64) -> u64 {
+    let epochs = match training.epochs {
+        0 => u64::MAX,
+        epochs => epochs.saturating_mul(batches),
+    };
+    let updates = match training.max_updates {
+        0 => u64::MAX,
+        most => {
+            // The last update of an epoch makes do with the batches that are left.
+            let each = training.accumulate.max(1) as u64;
+            let of_an_epoch = batches.div_ceil(each).max(1);
+            let rest = (most % of_an_epoch).saturating_mul(each).min(batches);
+            (most / of_an_epoch).saturating_mul(batches).saturating_add(rest)
+        }
+    };
+    epochs.min(updates)
 }
 
 fn validation_line(validation: &Validation, console: &Console, seconds: f64) -> String {
@@ -148,7 +158,7 @@ pub fn name(run: &Path) -> String {
 
 /// What a run's log tells, as curves over the update.
 pub fn history(folder: &Path) -> Result<RunHistory, Box<dyn Error>> {
-    let path = if folder.is_dir() { folder.join(LOG) } else { folder.into() };
+    let path = paths::log(folder)?;
     let records = read_log(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut run = RunHistory { name: name(folder), ..RunHistory::default() };
     for record in records {
@@ -178,4 +188,31 @@ pub fn plot(
 ) -> Result<(), Box<dyn Error>> {
     let picture = training_curves(title, "update", runs, loss).draw();
     Ok(picture.save(out)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_training_is_what_ends_it_first() {
+        // epochs, updates, batches of an update, batches of an epoch, batches in all
+        let rows = [
+            (3, 0, 1, 10, 30),
+            (3, 7, 1, 10, 7),
+            (3, 70, 1, 10, 30),
+            (0, 25, 1, 10, 25),
+            (5, 7, 4, 10, 24), // 3 updates an epoch: 4, 4 and 2 batches
+            (5, 3, 4, 10, 10),
+            (5, 2, 4, 10, 8),
+            (5, 2, 100, 10, 20),
+            (u64::MAX, 0, 1, 10, u64::MAX),
+            (0, u64::MAX, usize::MAX, 10, u64::MAX),
+        ];
+        for (epochs, max_updates, accumulate, batches, expected) in rows {
+            let training =
+                TrainingConfig { epochs, max_updates, accumulate, ..TrainingConfig::default() };
+            assert_eq!(batches_in_all(&training, batches), expected, "{training:?}");
+        }
+    }
 }

@@ -1,12 +1,11 @@
 //! `unspool completions`: shell completions.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::console::{Outcome, naming_stdout};
+use crate::console::{Outcome, print_whole};
 
 /// Print completions for a shell
 #[derive(Debug, clap::Args)]
@@ -23,7 +22,7 @@ impl Completions {
     pub fn run(self) -> Outcome {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut crate::Cli::command(), "unspool", &mut text);
-        io::Write::write_all(&mut io::stdout().lock(), &text).map_err(naming_stdout)?;
+        print_whole(&String::from_utf8(text)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

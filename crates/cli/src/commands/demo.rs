@@ -1,5 +1,8 @@
 //! `unspool demo`: the whole of it in a minute: train, translate, look.
 
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,9 +14,10 @@ use unspool_train::config::Config;
 use unspool_train::dataset::task_splits;
 use unspool_train::trainer::{BEST, CONFIG, LAST, LOG, Outcome as Training, Trainer};
 
-use super::train::describe;
+use super::train::{configure, describe};
 use super::translate::{draw_attention, source_of};
-use crate::console::{Console, Outcome, print};
+use crate::console::{Console, Outcome, naming, print};
+use crate::paths;
 use crate::plot::Scale;
 use crate::runs;
 
@@ -46,15 +50,18 @@ pub struct Demo {
 impl Demo {
     /// Runs the subcommand.
     pub fn run(self, console: &Console, context: Context) -> Outcome {
-        let mut overrides = self.set.clone();
-        overrides.extend(self.seed.map(|seed| ("training.seed".into(), seed.to_string())));
-        let config = Config::parse(include_str!("demo.toml"), &overrides)?;
+        let seed = self.seed.map(|seed| ("training.seed".to_string(), seed.to_string()));
+        let config = configure(include_str!("demo.toml"), None, &self.set, seed.as_slice())?;
+        paths::check_out(&self.out)?;
         let stop = runs::stop_on_ctrl_c()?;
         if config.data.task.is_empty() {
             return Err("the demo shows a built-in task; train on files with: unspool train".into());
         }
         let overwrite = self.overwrite || self.out == Path::new(DEFAULT);
         let mut trainer = Trainer::start(config, &self.out, context.clone(), overwrite)?;
+        if overwrite {
+            remove_pictures(&self.out)?;
+        }
         describe(&trainer, console);
         let outcome = runs::watch(&mut trainer, console, &stop)?;
         let out = trainer.folder().to_path_buf();
@@ -66,7 +73,7 @@ impl Demo {
         }
 
         let checkpoint = runs::load(&out, &context, console)?;
-        let drawn = show(&checkpoint.model, &checkpoint.config, &out)?;
+        let (translations, drawn) = show(&checkpoint.model, &checkpoint.config, &out)?;
         let run = [runs::history(&out)?];
         for extension in ["svg", "png"] {
             let path = out.join(format!("curves.{extension}"));
@@ -80,8 +87,9 @@ impl Demo {
                 "attention-1.svg, .png, …"
             ),
         };
+        // Printed when all is written: nobody may be reading.
         print(format!(
-            "\nwritten to {folder}:
+            "{translations}\nwritten to {folder}:
   curves.svg, .png         loss, BLEU, accuracy and learning rate{looked}
   {BEST:<24} the model
   {LAST:<24} what training resumes from
@@ -90,7 +98,7 @@ impl Demo {
 
 try next:
   unspool translate --model {folder}
-  echo \"the little cat does not eat the red apple\" | unspool translate --model {folder} --beam 5 --n-best 3
+  echo \"the small cat does not eat the red apple\" | unspool translate --model {folder} --beam 5 --n-best 3
   unspool eval --model {folder} --beam 5
   unspool train --task reverse --out runs/reverse"
         ))?;
@@ -98,12 +106,28 @@ try next:
     }
 }
 
-/// Translates some test sentences in two ways, and draws where the model looked.
+/// Removes the pictures of a demo before, by their names: they do not show the new model.
+fn remove_pictures(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let failed = |error| naming(folder.display(), error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let stem = name.strip_suffix(".svg").or_else(|| name.strip_suffix(".png"));
+        let number = stem.and_then(|stem| stem.strip_prefix("attention-"));
+        if stem == Some("curves") || number.is_some_and(|number| number.parse::<u32>().is_ok()) {
+            fs::remove_file(&path).map_err(|error| naming(path.display(), error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Translates some test sentences in two ways, and draws where the model looked: the translations
+/// as text, and how many were drawn.
 fn show(
     model: &Seq2Seq<f32>,
     config: &Config,
     out: &Path,
-) -> Result<usize, Box<dyn std::error::Error>> {
+) -> Result<(String, usize), Box<dyn Error>> {
     let test = task_splits(config)?.test;
     // The longest of the first ones show the most.
     let mut shown: Vec<_> = test.iter().take(40).collect();
@@ -119,7 +143,8 @@ fn show(
     let average = LengthPenalty::Average { alpha: 1.0 };
     let beam = Strategy::Beam(Beam { size: 5, n_best: 1, length_penalty: average });
     let beam = translator.translate(&sources, &beam, limits, &[])?;
-    print("\nsentences whose combinations of words were never seen in training:")?;
+    let mut shown_text =
+        "\nsentences whose combinations of words were never seen in training:\n".to_string();
     let mut drawn = 0;
     for (index, pair) in shown.iter().enumerate() {
         let (Some(by_greedy), Some(by_beam)) = (greedy[index].first(), beam[index].first()) else {
@@ -130,13 +155,12 @@ fn show(
             let mark = if text == pair.target { "✓" } else { "✗" };
             format!("{text}  {mark}")
         };
-        print(format!(
-            "\n  source     {}\n  reference  {}\n  greedy     {}\n  beam 5     {}",
-            pair.source,
-            pair.target,
-            text(by_greedy),
-            text(by_beam)
-        ))?;
+        let (greedy, beam) = (text(by_greedy), text(by_beam));
+        write!(
+            shown_text,
+            "\n  source     {}\n  reference  {}\n  greedy     {greedy}\n  beam 5     {beam}\n",
+            pair.source, pair.target,
+        )?;
         if by_greedy.attention.is_empty() {
             continue;
         }
@@ -146,5 +170,5 @@ fn show(
             draw_attention(model, &pair.source, sources[index], by_greedy, &path)?;
         }
     }
-    Ok(drawn)
+    Ok((shown_text, drawn))
 }

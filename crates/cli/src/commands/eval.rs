@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use unspool_seq2seq::batch::Example;
 use unspool_seq2seq::{Seq2Seq, SourceSide};
 use unspool_tensor::Context;
-use unspool_train::data::read::{Pair, read_lines, read_parallel};
+use unspool_train::data::read::{Pair, read_lines, read_parallel, read_tsv};
 use unspool_train::data::vectors::read_vectors;
 use unspool_train::dataset::{task_splits, text_examples, vector_examples};
 use unspool_train::evaluate::evaluate;
 use unspool_train::metrics::bleu::{Bleu, BleuScore, Tokenization};
 
-use super::translate::SearchOptions;
+use super::search::SearchOptions;
 use crate::console::{Console, Outcome, print};
 use crate::runs;
 
@@ -28,8 +28,8 @@ pub struct Eval {
     /// A run's folder or a checkpoint
     #[arg(long, value_name = "RUN", required_unless_present = "hypotheses")]
     model: Option<PathBuf>,
-    /// The pairs to score it on: source and target file
-    #[arg(long, num_args = 2, value_names = ["SOURCE", "TARGET"], requires = "model")]
+    /// The pairs to score it on: source and target file, or one TSV; plain or gzip
+    #[arg(long, num_args = 1..=2, value_name = "FILE", requires = "model")]
     data: Vec<PathBuf>,
     /// The part of its built-in task to score it on: train, validation, test or long
     #[arg(long, default_value = "test", conflicts_with = "data", value_name = "PART")]
@@ -100,8 +100,8 @@ impl Eval {
         // Sentences are shared out over the threads, so each is computed on one.
         let checkpoint = runs::load(path, &context.for_shard(0), console)?;
         let model = &checkpoint.model;
-        let (examples, references) = match self.data.as_slice() {
-            [source, target] => read_examples(model, source, target)?,
+        let ((examples, references), left_out) = match self.data.as_slice() {
+            files if !files.is_empty() => read_examples(model, files)?,
             _ => {
                 if checkpoint.config.data.task.is_empty() {
                     return Err("--data: which files shall the model be scored on?".into());
@@ -112,10 +112,13 @@ impl Eval {
                     let names: Vec<_> = splits.named().map(|(name, _)| name).collect();
                     format!("--split {}: the task has {}", self.split, names.join(", "))
                 })?;
-                encode(model, pairs)?
+                (encode(model, pairs)?, 0)
             }
         };
         let bleu = self.bleu(checkpoint.config.training.bleu_tokenisation.into());
+        if left_out > 0 {
+            console.say(format!("{left_out} pairs with a blank side left out"));
+        }
         console.say(format!("scoring {} sentences", examples.len()));
         let search = (&strategy, self.search.limits(false));
         let found = evaluate(model, context, &examples, &references, bleu, search)?;
@@ -126,6 +129,7 @@ impl Eval {
             json["token_accuracy"] = found.token_accuracy.into();
             json["sequence_accuracy"] = found.sequence_accuracy.into();
             json["sentences"] = examples.len().into();
+            json["left_out"] = left_out.into();
             return Ok(print(json)?);
         }
         print(format!(
@@ -151,22 +155,33 @@ pub fn encode(model: &Seq2Seq<f32>, pairs: &[Pair]) -> Result<Examples, Box<dyn 
     Ok((text_examples(pairs, source, model.target()), references))
 }
 
+/// The examples of two parallel files or one TSV, and how many pairs with a blank side are left out.
 fn read_examples(
     model: &Seq2Seq<f32>,
-    source: &Path,
-    target: &Path,
-) -> Result<Examples, Box<dyn Error>> {
-    match model.source() {
-        SourceSide::Tokens(_) => encode(model, &read_parallel(source, target)?.pairs),
-        SourceSide::Vectors(statistics) => {
-            let pairs = read_vectors(source, target)?.pairs;
-            let references = pairs.iter().map(|pair| pair.target.clone()).collect();
+    files: &[PathBuf],
+) -> Result<(Examples, usize), Box<dyn Error>> {
+    match (model.source(), files) {
+        (SourceSide::Tokens(_), files) => {
+            let corpus = match files {
+                [source, target] => read_parallel(source, target)?,
+                [both] => read_tsv(both)?,
+                _ => return Err("--data: takes two parallel files, or one TSV".into()),
+            };
+            Ok((encode(model, &corpus.pairs)?, corpus.skipped_blank))
+        }
+        (SourceSide::Vectors(statistics), [source, target]) => {
+            let corpus = read_vectors(source, target)?;
+            let references = corpus.pairs.iter().map(|pair| pair.target.clone()).collect();
             let length = statistics.mean.len();
-            let examples = vector_examples(pairs, length, model.target()).map_err(|found| {
+            let examples = vector_examples(corpus.pairs, length, model.target());
+            let examples = examples.map_err(|found| {
                 let source = source.display();
                 format!("{source}: frames of {found} numbers, but the model reads {length}")
             })?;
-            Ok((examples, references))
+            Ok(((examples, references), corpus.skipped_blank))
+        }
+        (SourceSide::Vectors(_), _) => {
+            Err("--data: takes two parallel files when the model reads vectors".into())
         }
     }
 }

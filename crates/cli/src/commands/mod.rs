@@ -1,4 +1,4 @@
-//! The subcommands, one file each.
+//! The subcommands, one file each, and in `search` the options that two of them share.
 
 pub mod completions;
 pub mod demo;
@@ -6,6 +6,7 @@ pub mod eval;
 pub mod gradcheck;
 pub mod inspect;
 pub mod plot;
+pub mod search;
 pub mod tasks;
 pub mod train;
 pub mod translate;

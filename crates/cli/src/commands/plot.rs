@@ -13,7 +13,7 @@ use unspool_train::metrics::accuracy::Accuracy;
 
 use crate::console::{Console, Outcome, print};
 use crate::plot::{Curves, Panel, PictureFormat, Scale, Series};
-use crate::runs;
+use crate::{paths, runs};
 
 /// Draw how training went, or how accurate models are over the length of the source
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,7 @@ impl Plot {
     /// Runs the subcommand.
     pub fn run(self, console: &Console, context: Context) -> Outcome {
         PictureFormat::from_path(&self.out)?;
+        paths::check_writable(&self.out)?;
         let names: Vec<String> = self.runs.iter().map(|run| runs::name(run)).collect();
         let title = self.title.clone().unwrap_or_else(|| names.join(", "));
         if self.by_length {

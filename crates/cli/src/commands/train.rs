@@ -1,15 +1,17 @@
 //! `unspool train`: train a model in a folder, or go on with it.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use unspool_tensor::Context;
-use unspool_train::config::Config;
+use unspool_train::config::{Config, ConfigError};
 use unspool_train::metrics::bleu::Bleu;
 use unspool_train::tasks::Task;
 use unspool_train::trainer::{Outcome as Training, Trainer};
 
 use crate::console::{Console, Outcome, print};
+use crate::paths;
 use crate::runs::{self, thousands};
 
 /// Train a model, or go on with a training
@@ -35,10 +37,10 @@ pub struct Train {
     #[arg(long)]
     task: Option<Task>,
     /// Training pairs: two parallel files, or one TSV; plain or gzip: data.train
-    #[arg(long, num_args = 1..=2, value_name = "FILE")]
+    #[arg(long, num_args = 1.., value_name = "FILE")]
     train: Vec<PathBuf>,
     /// Validation pairs, in the same form: data.validation
-    #[arg(long, num_args = 1..=2, value_name = "FILE")]
+    #[arg(long, num_args = 1.., value_name = "FILE")]
     validation: Vec<PathBuf>,
     /// Set a key of the configuration
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
@@ -65,10 +67,14 @@ impl Train {
     pub fn run(self, console: &Console, context: Context) -> Outcome {
         let stop = runs::stop_on_ctrl_c()?;
         let mut trainer = match &self.resume {
-            Some(folder) => Trainer::resume(folder, context)?,
+            Some(folder) => {
+                paths::check_resumable(folder)?;
+                Trainer::resume(folder, context)?
+            }
             None => {
                 let config = self.config()?;
                 let out = self.out.clone().unwrap_or_default();
+                paths::check_out(&out)?;
                 Trainer::start(config, &out, context, self.overwrite)?
             }
         };
@@ -101,7 +107,7 @@ impl Train {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn config(&self) -> Result<Config, Box<dyn std::error::Error>> {
+    fn config(&self) -> Result<Config, Box<dyn Error>> {
         let files = [("train", &self.train), ("validation", &self.validation)];
         for (option, files) in files {
             let swallowed = files.iter().find(|file| file.extension().is_some_and(|e| e == "toml"));
@@ -113,14 +119,20 @@ impl Train {
                 )
                 .into());
             }
+            if files.len() > 2 {
+                let found = files.len();
+                return Err(format!(
+                    "--{option}: takes two parallel files, or one TSV, but {found} were given"
+                )
+                .into());
+            }
         }
         let text = match &self.config {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| format!("{}: {error}", path.display()))?,
+            Some(path) => paths::read_text(path)?,
             None => String::new(),
         };
-        let mut overrides = self.set.clone();
-        let mut set = |key: &str, value: String| overrides.push((key.into(), value));
+        let mut options = Vec::new();
+        let mut set = |key: &str, value: String| options.push((key.into(), value));
         let list = |files: &[PathBuf]| {
             let files = files.iter().map(|file| toml::Value::String(file.display().to_string()));
             toml::Value::Array(files.collect()).to_string()
@@ -134,11 +146,39 @@ impl Train {
         if let Some(seed) = self.seed {
             set("training.seed", seed.to_string());
         }
-        let parsed = Config::parse(&text, &overrides);
-        Ok(match &self.config {
-            Some(path) => parsed.map_err(|error| format!("{}: {error}", path.display()))?,
-            None => parsed?,
-        })
+        configure(&text, self.config.as_deref(), &self.set, &options)
+    }
+}
+
+/// Reads a configuration: the text (of a file, if it is one), then what `--set` says, then what
+/// other options say. An error tells which of them it is about.
+pub fn configure(
+    text: &str,
+    file: Option<&Path>,
+    set: &[(String, String)],
+    options: &[(String, String)],
+) -> Result<Config, Box<dyn Error>> {
+    let error = match Config::parse(text, &[set, options].concat()) {
+        Ok(config) => return Ok(config),
+        Err(error) => error,
+    };
+    if let ConfigError::Override { key, value, problem } = &error {
+        return Err(format!("--set {key}={value}: {problem}").into());
+    }
+    if let ConfigError::Value { key, problem } = &error {
+        let holds = |set: &str| key.strip_prefix(set).is_some_and(|rest| rest.starts_with('.'));
+        let by_option = options.iter().any(|(option, _)| option == key);
+        let setting = set.iter().rev().find(|(set, _)| set == key || holds(set));
+        if let (false, Some((set, value))) = (by_option, setting) {
+            let part = if set == key { String::new() } else { format!("{key}: ") };
+            return Err(format!("--set {set}={value}: {part}{problem}").into());
+        }
+    }
+    match file {
+        Some(file) if Config::parse(text, options).as_ref() == Err(&error) => {
+            Err(format!("{}: {error}", file.display()).into())
+        }
+        _ => Err(error.into()),
     }
 }
 

@@ -1,24 +1,29 @@
 //! `unspool translate`: standard input to standard output, or a prompt.
 
 use std::error::Error;
-use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::RangedI64ValueParser;
+use indicatif::ProgressBar;
 use ndarray::Array2;
-use unspool_decode::{Beam, Hypothesis, LengthPenalty, Sampling};
+use unspool_decode::Hypothesis;
 use unspool_seq2seq::batch::Source;
 use unspool_seq2seq::vocabulary::{EOS, UNK};
-use unspool_seq2seq::{Limits, Seq2Seq, SourceSide, Strategy, Translator};
+use unspool_seq2seq::{Seq2Seq, SourceSide, Strategy, Translator};
 use unspool_tensor::Context;
-use unspool_tensor::random::Key;
 use unspool_train::data::read::read_lines;
 use unspool_train::data::vectors::parse_vectors;
 
-use crate::console::{Console, Outcome, naming_stdout};
+use super::search::SearchOptions;
+use crate::console::{Console, Outcome, naming, print_whole};
 use crate::plot::{Heatmap, PictureFormat};
-use crate::runs;
+use crate::{paths, runs};
+
+/// So many lines with unknown words are told one by one; the rest are counted.
+const LINES_NOTED: usize = 10;
 
 /// Translate lines of standard input, a file, or what you type
 #[derive(Debug, clap::Args)]
@@ -52,98 +57,8 @@ pub struct Translate {
     batch: u16,
 }
 
-/// How translations are searched for.
-#[derive(Clone, Debug, clap::Args)]
-pub struct SearchOptions {
-    /// The likeliest translations of a beam of this size; 1 is greedy
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = beam_size())]
-    beam: u16,
-    /// Give so many translations, the best first
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = beam_size())]
-    n_best: u16,
-    /// Compare translations by score / length^ALPHA
-    #[arg(long, default_value_t = 1.0, value_name = "ALPHA", allow_negative_numbers = true)]
-    length_penalty: f64,
-    /// Draw at random from the likeliest tokens that have this probability together
-    #[arg(long, value_name = "P", conflicts_with = "beam", allow_negative_numbers = true)]
-    top_p: Option<f64>,
-    /// Draw at random from so many tokens
-    #[arg(long, value_name = "K", conflicts_with = "beam")]
-    top_k: Option<usize>,
-    /// Draw at random; below 1 sharpens, above 1 flattens
-    #[arg(long, value_name = "T", conflicts_with = "beam", allow_negative_numbers = true)]
-    temperature: Option<f64>,
-    /// What random draws come from
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u64,
-    /// The fewest tokens of a translation
-    #[arg(long, default_value_t = 0, value_name = "N", value_parser = length())]
-    min_length: u32,
-    /// The most tokens of a translation, its end included; else twice the source's and 20
-    #[arg(long, value_name = "N", value_parser = length())]
-    max_length: Option<u32>,
-}
-
 fn batch_size() -> RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..)
-}
-
-/// More would only exhaust the memory.
-fn beam_size() -> RangedI64ValueParser<u16> {
-    clap::value_parser!(u16).range(1..=1000)
-}
-
-/// As [`beam_size`].
-fn length() -> RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(0..=1_000_000)
-}
-
-impl SearchOptions {
-    /// The strategy that the options ask for.
-    pub fn strategy(&self) -> Result<Strategy, Box<dyn Error>> {
-        if let Some(most) = self.max_length.filter(|&most| most <= self.min_length) {
-            let least = self.min_length;
-            let problem = "the most tokens include the end, so they are more than the fewest";
-            return Err(format!("--max-length {most}, --min-length {least}: {problem}").into());
-        }
-        if !(self.length_penalty.is_finite() && self.length_penalty >= 0.0) {
-            return Err(format!("--length-penalty {}: is at least 0", self.length_penalty).into());
-        }
-        let samples = self.top_p.is_some() || self.top_k.is_some() || self.temperature.is_some();
-        if samples {
-            if self.n_best > 1 {
-                return Err("--n-best goes with --beam; a random draw gives one".into());
-            }
-            let default = Sampling::default();
-            let sampling = Sampling {
-                temperature: self.temperature.unwrap_or(default.temperature),
-                top_k: self.top_k.or(default.top_k),
-                top_p: self.top_p.unwrap_or(default.top_p),
-            };
-            return Ok(Strategy::Sample(sampling, Key::new(self.seed).named("sample")));
-        }
-        let (size, n_best) = (usize::from(self.beam), usize::from(self.n_best));
-        if size == 1 && n_best == 1 {
-            return Ok(Strategy::Greedy);
-        }
-        if n_best > size {
-            let beam = self.beam;
-            return Err(
-                format!("--n-best {n_best} needs at least --beam {n_best}, not {beam}").into()
-            );
-        }
-        let length_penalty = match self.length_penalty {
-            0.0 => LengthPenalty::None,
-            alpha => LengthPenalty::Average { alpha },
-        };
-        Ok(Strategy::Beam(Beam { size, n_best, length_penalty }))
-    }
-
-    /// The limits that the options ask for.
-    pub fn limits(&self, attention: bool) -> Limits {
-        let max_length = self.max_length.map(|most| most as usize);
-        Limits { min_length: self.min_length as usize, max_length, attention }
-    }
 }
 
 /// A source line as the model reads it.
@@ -203,142 +118,198 @@ impl Translate {
             PictureFormat::from_path(out)?;
         }
         // Found now rather than when all is translated.
+        let input = self.input.clone().unwrap_or("/dev/stdin".into());
+        let models = self.model.iter().filter_map(|path| paths::checkpoint(path).ok());
+        let read: Vec<PathBuf> = models.chain([input]).collect();
         for path in [&self.output, &self.attention].into_iter().flatten() {
-            check_place(path)?;
+            paths::check_writable(path)?;
+            paths::check_apart(path, read.iter().map(PathBuf::as_path))?;
         }
         let checkpoints: Result<Vec<_>, _> =
             self.model.iter().map(|path| runs::load(path, &context, console)).collect();
         let checkpoints = checkpoints?;
         let models: Vec<&Seq2Seq<f32>> = checkpoints.iter().map(|c| &c.model).collect();
         let translator = Translator::new(&models)?;
-        if self.attention.is_some() && models[0].config().attention.0.is_none() {
-            return Err("--attention: the model has none".into());
+        if self.attention.is_some() && models.iter().all(|m| m.config().attention.0.is_none()) {
+            return Err(match models.len() {
+                1 => "--attention: the model has none".into(),
+                _ => "--attention: none of the models has any".into(),
+            });
         }
+        let mut work =
+            Work { options: &self, translator, strategy, console, bar: ProgressBar::hidden() };
         if let Some(input) = &self.input {
             let lines = read_lines(input)?;
-            self.translate_all(&translator, &strategy, console, lines.into_iter().map(Ok))?;
+            work.bar = console.bar(lines.len() as u64, "sentences");
+            work.translate_all(lines.into_iter().map(Ok))?;
         } else if io::stdin().is_terminal() && self.output.is_none() {
-            self.prompt(&translator, &strategy, console)?;
+            work.prompt()?;
         } else {
-            let lines = io::stdin().lock().split(b'\n').enumerate().map(|(index, line)| {
-                let text = line.map_err(|error| error.to_string()).and_then(|line| text_of(&line));
-                text.map_err(|error| format!("standard input, line {}: {error}", index + 1).into())
-            });
-            self.translate_all(&translator, &strategy, console, lines)?;
+            work.translate_all(io::stdin().lock().split(b'\n').map(|line| {
+                line.map_err(|error| error.to_string()).and_then(|line| text_of(&line))
+            }))?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    /// Every line, in batches; line n of the output belongs to line n of the input.
-    fn translate_all(
-        &self,
-        translator: &Translator<'_, f32>,
-        strategy: &Strategy,
-        console: &Console,
-        lines: impl Iterator<Item = Result<String, Box<dyn Error>>>,
-    ) -> Result<(), Box<dyn Error>> {
-        let mut whole = Vec::new();
-        let (least, most) = lines.size_hint();
-        let bar = match most {
-            Some(most) if least == most => console.bar(most as u64, "sentences"),
-            _ => indicatif::ProgressBar::hidden(),
-        };
-        let mut done = 0;
-        let mut batch: Vec<String> = Vec::new();
-        let mut lines = lines.peekable();
-        while let Some(line) = lines.next() {
-            batch.push(line?);
-            if batch.len() < usize::from(self.batch) && lines.peek().is_some() {
-                continue;
+/// A line to translate.
+struct Line {
+    text: String,
+    /// What the model reads. Something stands in for a blank line, so that the others keep their
+    /// numbers and random draws.
+    source: Source,
+    /// The words that the model does not know, each once.
+    unknown: Vec<String>,
+}
+
+impl Line {
+    fn new(model: &Seq2Seq<f32>, text: String) -> Result<Self, Box<dyn Error>> {
+        let source = match model.source() {
+            SourceSide::Vectors(statistics) if is_blank(&text) => {
+                Source::Vectors(Array2::zeros((1, statistics.mean.len())))
             }
-            let text = self.translate_batch(translator, strategy, &batch, done)?;
-            done += batch.len();
-            bar.set_position(done as u64);
-            batch.clear();
-            match &self.output {
-                Some(_) => whole.extend_from_slice(text.as_bytes()),
-                None => {
-                    let mut out = BufWriter::new(io::stdout().lock());
-                    out.write_all(text.as_bytes())
-                        .and_then(|()| out.flush())
-                        .map_err(naming_stdout)?;
+            _ if is_blank(&text) => Source::Tokens(Vec::new()),
+            _ => source_of(model, &text)?,
+        };
+        let mut unknown: Vec<String> = Vec::new();
+        if let (SourceSide::Tokens(vocabulary), false) = (model.source(), is_blank(&text)) {
+            for word in vocabulary.segmentation().segment(&text) {
+                if vocabulary.id(word).is_none() && !unknown.iter().any(|other| other == word) {
+                    unknown.push(word.into());
                 }
             }
         }
-        bar.finish_and_clear();
-        if let Some(output) = &self.output {
-            unspool_train::checkpoint::write_atomically(output, &whole)
-                .map_err(|error| format!("{}: {error}", output.display()))?;
+        Ok(Line { text, source, unknown })
+    }
+}
+
+/// A translating under way.
+struct Work<'a> {
+    options: &'a Translate,
+    translator: Translator<'a, f32>,
+    strategy: Strategy,
+    console: &'a Console,
+    bar: ProgressBar,
+}
+
+impl Work<'_> {
+    /// Says something without cutting through the progress bar.
+    fn say(&self, text: impl Display) {
+        self.bar.suspend(|| self.console.say(text));
+    }
+
+    /// Every line, in batches; line n of the output belongs to line n of the input. What stands
+    /// before a line that cannot be read is translated.
+    fn translate_all(
+        &self,
+        lines: impl Iterator<Item = Result<String, String>>,
+    ) -> Result<(), Box<dyn Error>> {
+        let model = self.translator.model();
+        let mut lines = lines.enumerate().map(|(index, line)| {
+            let line = line.map_err(Into::into).and_then(|text| Line::new(model, text));
+            line.map_err(|error| {
+                let input = self.options.input.as_ref();
+                let input =
+                    input.map_or("standard input".into(), |path| path.display().to_string());
+                format!("{input}, line {}: {error}", index + 1)
+            })
+        });
+        let (mut whole, mut done, mut with_unknown) = (String::new(), 0, 0);
+        let mut failure = None;
+        while failure.is_none() {
+            let mut batch: Vec<Line> = Vec::new();
+            while batch.len() < usize::from(self.options.batch) {
+                match lines.next() {
+                    Some(Ok(line)) => batch.push(line),
+                    Some(Err(error)) => {
+                        failure = Some(error);
+                        break;
+                    }
+                    None => break,
+                }
+            }
+            if batch.is_empty() {
+                break;
+            }
+            for (number, line) in (done + 1..).zip(&batch).filter(|(_, l)| !l.unknown.is_empty()) {
+                with_unknown += 1;
+                if with_unknown <= LINES_NOTED {
+                    self.note_unknown(number, line);
+                }
+            }
+            let text = self.translate_batch(&batch, done)?;
+            done += batch.len();
+            self.bar.set_position(done as u64);
+            match &self.options.output {
+                Some(_) => whole += &text,
+                None => print_whole(&text)?,
+            }
+        }
+        self.bar.finish_and_clear();
+        if with_unknown > LINES_NOTED {
+            let more = with_unknown - LINES_NOTED;
+            self.say(format!("{more} more lines have words that are not in the vocabulary"));
+        }
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        if let Some(output) = &self.options.output {
+            unspool_train::checkpoint::write_atomically(output, whole.as_bytes())
+                .map_err(|error| naming(output.display(), error))?;
         }
         Ok(())
     }
 
+    fn note_unknown(&self, number: usize, line: &Line) {
+        let unknown = line.unknown.join(", ");
+        self.say(format!("line {number}: not in the vocabulary: {unknown}"));
+    }
+
     /// A batch of lines as the text to print; `first` is the number of the first, from 0. What is
     /// blank stays blank.
-    fn translate_batch(
-        &self,
-        translator: &Translator<'_, f32>,
-        strategy: &Strategy,
-        lines: &[String],
-        first: usize,
-    ) -> Result<String, Box<dyn Error>> {
-        let model = translator.model();
-        let sources: Result<Vec<Source>, Box<dyn Error>> = (lines.iter().enumerate())
-            .map(|(index, line)| {
-                if is_blank(line) {
-                    return Ok(stand_in(model));
-                }
-                source_of(model, line)
-                    .map_err(|e| format!("line {}: {e}", first + index + 1).into())
-            })
-            .collect();
-        let sources = sources?;
-        let all: Vec<&Source> = sources.iter().collect();
-        let limits = self.search.limits(self.attention.is_some() || self.json);
-        let numbers: Vec<usize> = (first..first + all.len()).collect();
-        let mut found = translator.translate(&all, strategy, limits, &numbers)?;
-        for (hypotheses, _) in found.iter_mut().zip(lines).filter(|(_, line)| is_blank(line)) {
+    fn translate_batch(&self, lines: &[Line], first: usize) -> Result<String, Box<dyn Error>> {
+        let (options, model) = (self.options, self.translator.model());
+        let sources: Vec<&Source> = lines.iter().map(|line| &line.source).collect();
+        let limits = options.search.limits(options.attention.is_some() || options.json);
+        let numbers: Vec<usize> = (first..first + lines.len()).collect();
+        let mut found = self.translator.translate(&sources, &self.strategy, limits, &numbers)?;
+        for (hypotheses, _) in found.iter_mut().zip(lines).filter(|(_, l)| is_blank(&l.text)) {
             *hypotheses = vec![Hypothesis { finished: true, ..Hypothesis::default() }];
         }
         let mut text = String::new();
-        for (index, hypotheses) in found.iter().enumerate() {
-            let number = first + index + 1;
-            let best = hypotheses.first().filter(|best| !best.attention.is_empty());
-            if let (Some(out), Some(best)) = (&self.attention, best) {
+        for ((number, line), hypotheses) in (first + 1..).zip(lines).zip(&found) {
+            if let Some(out) = &options.attention {
                 let path = numbered(out, number);
-                draw_attention(model, &lines[index], &sources[index], best, &path)?;
+                match hypotheses.first().filter(|best| !best.attention.is_empty()) {
+                    Some(best) => draw_attention(model, &line.text, &line.source, best, &path)?,
+                    None => self.say(format!(
+                        "line {number}: nothing to draw, so there is no {}",
+                        path.display()
+                    )),
+                }
             }
-            text += &match self.json {
-                true => json_line(model, &lines[index], hypotheses),
-                false => plain_lines(model, hypotheses, number, self.search.n_best),
+            text += &match options.json {
+                true => json_line(model, line, hypotheses),
+                false => plain_lines(model, hypotheses, number, options.search.n_best()),
             };
         }
         Ok(text)
     }
 
-    fn prompt(
-        &self,
-        translator: &Translator<'_, f32>,
-        strategy: &Strategy,
-        console: &Console,
-    ) -> Result<(), Box<dyn Error>> {
-        console.say("Type a sentence and press Enter; Ctrl-D ends.");
+    fn prompt(&self) -> Result<(), Box<dyn Error>> {
+        self.console.say("Type a sentence and press Enter; Ctrl-D ends.");
         let mut editor = rustyline::DefaultEditor::new()?;
         let mut number = 0;
         loop {
             match editor.readline("> ") {
-                Ok(line) if is_blank(&line) => {}
-                Ok(line) => {
-                    editor.add_history_entry(&line)?;
-                    match self.translate_batch(translator, strategy, &[line], number) {
-                        Ok(text) => {
-                            io::stdout()
-                                .lock()
-                                .write_all(text.as_bytes())
-                                .map_err(naming_stdout)?;
-                        }
+                Ok(text) if is_blank(&text) => {}
+                Ok(text) => {
+                    editor.add_history_entry(&text)?;
+                    match self.answer(text, number) {
+                        Ok(text) => print_whole(&text)?,
                         Err(error) => {
-                            console.fail(error.as_ref());
+                            self.console.fail(error.as_ref());
                         }
                     }
                     number += 1;
@@ -349,20 +320,19 @@ impl Translate {
             }
         }
     }
+
+    /// What is printed for a line that was typed, the one after `number` others.
+    fn answer(&self, text: String, number: usize) -> Result<String, Box<dyn Error>> {
+        let line = Line::new(self.translator.model(), text)?;
+        if !line.unknown.is_empty() {
+            self.note_unknown(number + 1, &line);
+        }
+        self.translate_batch(&[line], number)
+    }
 }
 
 fn is_blank(line: &str) -> bool {
     line.trim().is_empty()
-}
-
-/// What stands in a batch for a blank line, so that the others keep their numbers and random draws.
-fn stand_in(model: &Seq2Seq<f32>) -> Source {
-    match model.source() {
-        SourceSide::Tokens(_) => Source::Tokens(Vec::new()),
-        SourceSide::Vectors(statistics) => {
-            Source::Vectors(Array2::zeros((1, statistics.mean.len())))
-        }
-    }
 }
 
 /// A line of standard input, without its end or a byte order mark.
@@ -373,19 +343,6 @@ fn text_of(line: &[u8]) -> Result<String, String> {
         return Err("not a text: it has a zero byte".into());
     }
     Ok(std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?.into())
-}
-
-/// Checks that there is a folder to write a file in.
-fn check_place(path: &Path) -> Result<(), String> {
-    if path.is_dir() {
-        return Err(format!("{}: is a directory, not a file", path.display()));
-    }
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            Err(format!("{}: there is no folder {}", path.display(), folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn plain_lines(
@@ -405,7 +362,7 @@ fn plain_lines(
         .collect()
 }
 
-fn json_line(model: &Seq2Seq<f32>, line: &str, hypotheses: &[Hypothesis]) -> String {
+fn json_line(model: &Seq2Seq<f32>, line: &Line, hypotheses: &[Hypothesis]) -> String {
     let hypotheses: Vec<_> = (hypotheses.iter())
         .map(|hypothesis| {
             serde_json::json!({
@@ -418,7 +375,12 @@ fn json_line(model: &Seq2Seq<f32>, line: &str, hypotheses: &[Hypothesis]) -> Str
             })
         })
         .collect();
-    format!("{}\n", serde_json::json!({ "source": line, "translations": hypotheses }))
+    let object = serde_json::json!({
+        "source": line.text,
+        "unknown": line.unknown,
+        "translations": hypotheses,
+    });
+    format!("{object}\n")
 }
 
 /// `out.svg` for the first sentence, then `out-2.svg`, and so on.

@@ -68,12 +68,12 @@ impl Axis {
             Scale::Log => NARROWEST,
         };
         if high - low <= narrowest {
-            let around = match scale {
-                Scale::Linear if size > 0.0 => 0.1 * size,
-                Scale::Linear => 1.0,
-                Scale::Log => 0.5,
+            (low, high) = match scale {
+                // Zeros are most often a share or a score that has not risen yet.
+                Scale::Linear if size == 0.0 => (0.0, 1.0),
+                Scale::Linear => (low - 0.1 * size, high + 0.1 * size),
+                Scale::Log => (low - 0.5, high + 0.5),
             };
-            (low, high) = (low - around, high + around);
         }
         let padding = padding * (high - low);
         Self { scale, low: low - padding, high: high + padding }
@@ -216,6 +216,7 @@ mod tests {
             (linear, &[0.0, 20_000.0], 4, true, &["0", "5k", "10k", "15k", "20k"]),
             (linear, &[1.0, 3.0], 8, true, &["1", "2", "3"]),
             (linear, &[1.0, 1.0], 4, true, &["1"]),
+            (linear, &[0.0, 0.0], 4, false, &["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
             (
                 linear,
                 &[0.0, 0.001],

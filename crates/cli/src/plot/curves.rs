@@ -67,7 +67,8 @@ impl Series {
         Self { name: name.into(), points, ..Self::default() }
     }
 
-    /// Takes a colour (and shape of marker) by its number; they repeat after seven.
+    /// Takes a colour (and shape of marker) by its number. The seven colours come again with
+    /// other dashes, so that the first 28 numbers differ.
     pub fn colour(self, colour: usize) -> Self {
         Self { colour, ..self }
     }
@@ -116,7 +117,7 @@ struct Prepared {
     name: String,
     colour: Rgb,
     marker: Option<Marker>,
-    dashed: bool,
+    dashes: &'static str,
     /// Unbroken pieces of the line.
     line: Vec<Vec<(f64, f64)>>,
     /// Unbroken pieces of the faint line behind it.
@@ -184,12 +185,13 @@ impl Prepared {
             }
             None => text::shorten(name.trim(), theme::SMALL_SIZE, theme::LEGEND_WIDTH_MAX),
         };
+        let dashes = theme::DASHES[series.colour / theme::SERIES.len() % theme::DASHES.len()];
         let markers = [Marker::Disc, Marker::Square, Marker::Triangle, Marker::Diamond];
         Self {
             name,
             colour: theme::SERIES[series.colour % theme::SERIES.len()],
             marker: (form == Form::Marked).then_some(markers[series.colour % markers.len()]),
-            dashed: series.dashed,
+            dashes: dashes[usize::from(series.dashed)],
             line,
             raw,
             best,
@@ -198,7 +200,7 @@ impl Prepared {
     }
 
     fn line_style(&self) -> LineStyle {
-        LineStyle { dashed: self.dashed, ..LineStyle::new(theme::LINE_WIDTH, self.colour) }
+        LineStyle { dashes: self.dashes, ..LineStyle::new(theme::LINE_WIDTH, self.colour) }
     }
 
     fn legend_width(&self) -> f64 {
@@ -592,6 +594,21 @@ mod tests {
                 check_picture(&curves.draw());
             }
         }
+    }
+
+    #[test]
+    fn lines_are_told_apart() {
+        let series = (0..28).flat_map(|colour| {
+            let line = Series::new("run", vec![(0.0, 1.0), (1.0, 2.0)]).colour(colour);
+            [line.clone(), line.dashed()]
+        });
+        let panel = Panel { series: series.collect(), ..Panel::default() };
+        let svg = check_picture(&Curves { panels: vec![panel], ..Curves::default() }.draw());
+        let looks: std::collections::BTreeSet<&str> = (svg.lines())
+            .filter(|line| line.starts_with("<polyline"))
+            .filter_map(|line| line.split(" points").next())
+            .collect();
+        assert_eq!(looks.len(), 2 * 28, "{looks:?}");
     }
 
     #[test]

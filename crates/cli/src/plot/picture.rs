@@ -116,13 +116,14 @@ pub(super) struct LineStyle {
     pub colour: Rgb,
     pub width: f64,
     pub opacity: f64,
-    pub dashed: bool,
+    /// The lengths of strokes and gaps, as SVG writes them; empty for a solid line.
+    pub dashes: &'static str,
 }
 
 impl LineStyle {
     /// A solid opaque line.
     pub fn new(width: f64, colour: Rgb) -> Self {
-        Self { colour, width, opacity: 1.0, dashed: false }
+        Self { colour, width, opacity: 1.0, dashes: "" }
     }
 }
 
@@ -211,8 +212,8 @@ impl Picture {
         if style.opacity < 1.0 {
             self.push(format_args!(r#" stroke-opacity="{}""#, number(style.opacity)));
         }
-        if style.dashed {
-            self.push(format_args!(r#" stroke-dasharray="5 3""#));
+        if !style.dashes.is_empty() {
+            self.push(format_args!(r#" stroke-dasharray="{}""#, style.dashes));
         }
         self.push(format_args!(r#" points=""#));
         for (index, &(x, y)) in points.iter().enumerate() {

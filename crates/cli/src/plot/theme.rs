@@ -30,6 +30,11 @@ pub const SERIES: [Rgb; 7] = [
     [60, 60, 60],
 ];
 
+/// The strokes and gaps of lines whose colour has been used before: for each round of the colours,
+/// those of a line and those of its dashed companion. Empty is a solid line.
+pub const DASHES: [[&str; 2]; 4] =
+    [["", "5 3"], ["14 3", "14 3 2 3"], ["1.5 2.5", "5 2.5 1.5 2.5"], ["8 8", "8 3 2 3 2 3"]];
+
 /// The colours of weights from 0 to 1, evenly spaced. Their lightness in the OKLab space falls
 /// in equal steps from 0.985 to 0.28 while the hue turns from 228° to 264°, so equal differences
 /// of weight look equally large, also in grey.

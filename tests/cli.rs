@@ -72,8 +72,8 @@ fn check(args: &str, stdin: &[u8], code: i32, err: &str, out: &str) {
     hold(args, &run(&mut unspool(files(), args), stdin), code, err, out);
 }
 
-/// A folder with files of every kind, and the runs `tiny` and, without attention, `plain`. Tests write into it under names of their
-/// own alone.
+/// A folder with files of every kind, and the runs `tiny` and, without attention, `plain`. Tests
+/// write into it under names of their own alone.
 fn files() -> &'static Path {
     static FILES: OnceLock<PathBuf> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -730,8 +730,8 @@ fn a_killed_training_goes_on_to_the_same_bits() {
         assert!(left(&folder.join(format!("whole-{threads}"))) == whole, "{threads} threads");
     }
 
-    // Killed five times, each later than the one before. Where the machine is so busy that a training
-    // ends before a kill reaches it, it is begun again.
+    // Killed five times, each later than the one before. Where the machine is so busy that a
+    // training ends before a kill reaches it, it is begun again.
     let lines = whole[2].iter().filter(|&&byte| byte == b'\n').count() as u64;
     let killed = |seed: &u64| {
         let key = Key::new(*seed);

@@ -40,7 +40,8 @@ pub struct Demo {
     #[arg(long)]
     overwrite: bool,
     /// What all randomness comes from
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Set a key of the demo's configuration
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::train::key_and_value)]
@@ -98,7 +99,8 @@ impl Demo {
 
 try next:
   unspool translate --model {folder}
-  echo \"the small cat does not eat the red apple\" | unspool translate --model {folder} --beam 5 --n-best 3
+  echo \"the small cat does not eat the red apple\" | \
+unspool translate --model {folder} --beam 5 --n-best 3
   unspool eval --model {folder} --beam 5
   unspool train --task reverse --out runs/reverse"
         ))?;

@@ -35,7 +35,8 @@ pub struct Eval {
     #[arg(long, default_value = "test", conflicts_with = "data", value_name = "PART")]
     split: String,
     /// Translations, a sentence a line
-    #[arg(long, value_name = "FILE", requires = "references", conflicts_with_all = ["model", "data"])]
+    #[arg(long, value_name = "FILE", requires = "references")]
+    #[arg(conflicts_with_all = ["model", "data"])]
     hypotheses: Option<PathBuf>,
     /// Their references; several files for several references
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "hypotheses")]
@@ -155,7 +156,8 @@ pub fn encode(model: &Seq2Seq<f32>, pairs: &[Pair]) -> Result<Examples, Box<dyn 
     Ok((text_examples(pairs, source, model.target()), references))
 }
 
-/// The examples of two parallel files or one TSV, and how many pairs with a blank side are left out.
+/// The examples of two parallel files or one TSV, and how many pairs with a blank side it leaves
+/// out.
 fn read_examples(
     model: &Seq2Seq<f32>,
     files: &[PathBuf],

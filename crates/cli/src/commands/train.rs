@@ -31,7 +31,8 @@ pub struct Train {
     #[arg(long, value_name = "FOLDER", required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "out", "task", "train", "validation", "set", "seed"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "out", "task", "train"])]
+    #[arg(conflicts_with_all = ["validation", "set", "seed"])]
     resume: Option<PathBuf>,
     /// Train on a built-in task: data.task
     #[arg(long)]
@@ -46,7 +47,8 @@ pub struct Train {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
     /// What all randomness comes from: training.seed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Start over where a run already is
     #[arg(long, conflicts_with = "resume")]

@@ -266,8 +266,8 @@ fn places_that_cannot_be_written_are_named() {
 fn wrong_configurations_name_the_key() {
     let sets = [
         ("model.hidden=0", "must be at least 1"),
-        ("model.hidden=x", "invalid type"),
-        ("model.hidden=-8", "invalid value"),
+        ("model.hidden=x", "must be a whole number"),
+        ("model.hidden=-8", "must be a whole number"),
         ("model.hidden=65536", ""),
         ("model.hidden=99999999999999999999", ""),
         ("model.embedding=65536", ""),
@@ -303,7 +303,7 @@ fn wrong_configurations_name_the_key() {
     let nested = format!("[data]\ntrain = {}", "[".repeat(100_000));
     let texts = [
         ("[model]\nhidden = 3\n", "--set model.hidden=0", "error: --set model.hidden=0: must be"),
-        ("[model]\nhidden = 3\n", "--set model.hidden=x", "error: --set model.hidden=x: invalid"),
+        ("[model]\nhidden = 3\n", "--set model.hidden=x", "error: --set model.hidden=x: must"),
         (
             "[model]\nbridge = 'last'\nbidirectional = false\n",
             "--set model.bidirectional=true",

@@ -288,7 +288,12 @@ impl<S: Subject + ?Sized> Check<'_, S> {
             .fold(0.0_f64, |top, d| if d.is_finite() { top.max(d.abs()) } else { top });
         let mut found: Vec<(Element, Derivative)> = Vec::new();
         let key = self.key().named("elements").named(&argument.name);
-        for element in chosen(key, x.len(), self.settings.elements) {
+        // What is claimed to be the largest is always there: errors are shares of it.
+        let largest = gradient.and_then(|d| {
+            let elements = d.iter().map(|d| d.abs()).enumerate();
+            elements.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(element, _)| element)
+        });
+        for element in chosen(key, x.len(), self.settings.elements, largest) {
             let index = index_of(x.shape(), element);
             let position = x.iter().nth(element).map_or(0.0, |x| x.abs());
             let precision =
@@ -462,13 +467,17 @@ fn new_element(
     }
 }
 
-/// The numbers of the elements to check: all of them, or so many drawn at random, in order.
-fn chosen(key: Key, len: usize, most: usize) -> Vec<usize> {
+/// The numbers of the elements to check: all of them, or so many drawn at random and one that is
+/// always among them, in order.
+fn chosen(key: Key, len: usize, most: usize, always: Option<usize>) -> Vec<usize> {
     if len <= most {
         return (0..len).collect();
     }
     let mut numbers: Vec<usize> = (0..len).collect();
     key.shuffle(&mut numbers);
+    if let Some(place) = numbers.iter().position(|&number| Some(number) == always) {
+        numbers.swap(0, place);
+    }
     numbers.truncate(most);
     numbers.sort_unstable();
     numbers

@@ -11,8 +11,10 @@
 
 use crate::Result;
 
-/// The first step. Smaller ones are tried until the bound is good enough or rounding wins.
-const FIRST_STEP: f64 = 0.125;
+/// The first step. Smaller ones are tried until the bound is good enough or rounding wins. Where
+/// rounding wins too early, because the derivative is small beside the function, it is tried again
+/// from the second of these.
+const FIRST_STEPS: [f64; 2] = [0.125, 1.0];
 /// How often the step is halved at most: to 1e-10.
 const MOST_HALVINGS: usize = 30;
 /// How many powers of the step are eliminated at most.
@@ -79,13 +81,27 @@ pub fn differentiate(
     precision: Precision,
     mut f: impl FnMut(f64) -> Result<Option<Sample>>,
 ) -> Result<Derivative> {
+    let near = attempt(FIRST_STEPS[0], precision, &mut f)?;
+    if near.doubt != Some(Doubt::Noise) {
+        return Ok(near);
+    }
+    let far = attempt(FIRST_STEPS[1], precision, &mut f)?;
+    Ok(if far.bound < near.bound { far } else { near })
+}
+
+/// The derivative from steps that halve, beginning with `first`.
+fn attempt(
+    first: f64,
+    precision: Precision,
+    f: &mut impl FnMut(f64) -> Result<Option<Sample>>,
+) -> Result<Derivative> {
     let mut slopes = Table::new(2);
     let mut jumps = Table::new(1);
     let mut best = Derivative { value: f64::NAN, bound: f64::INFINITY, doubt: None };
     let mut jump = Extrapolated { value: 0.0, error: f64::INFINITY };
     let mut growth = Vec::new();
     for halving in 0..=MOST_HALVINGS {
-        let h = FIRST_STEP / f64::from(1u32 << halving);
+        let h = first / f64::from(1u32 << halving);
         let (Some(right), Some(left)) = (f(h)?, f(-h)?) else {
             // What was found with larger steps went over the edge of the domain.
             (slopes, jumps) = (Table::new(2), Table::new(1));

@@ -79,7 +79,8 @@ fn reverse_is_learned_by_every_attention_and_cell() {
                 ("model.attention", attention),
                 // A dot product needs queries and keys of one length.
                 ("model.bidirectional", if attention == "dot" { "false" } else { "true" }),
-                // Most are there after half of the epochs.
+                // Most are there after half of the example's epochs.
+                ("training.epochs", "6"),
                 ("training.early_stopping", "2"),
             ];
             let name = format!("{cell}-{attention}");

@@ -481,8 +481,18 @@ fn json_is_json_and_help_has_examples() {
             assert!(value.is_object(), "{args}: {line}");
         }
     }
-    for command in ["demo", "train", "translate", "eval", "tasks", "plot", "inspect", "completions"]
-    {
+    let commands = [
+        "demo",
+        "train",
+        "translate",
+        "eval",
+        "tasks",
+        "plot",
+        "inspect",
+        "gradcheck",
+        "completions",
+    ];
+    for command in commands {
         check(&format!("{command} --help"), b"", 0, "", "Examples:");
     }
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
@@ -576,6 +586,7 @@ fn results_that_cannot_be_written_are_an_error() {
         "inspect tiny --config",
         "tasks",
         "plot tiny --out full.svg",
+        "gradcheck --op exp",
         "completions zsh",
         "train --resume tiny --quiet --json",
         "translate --help",
@@ -873,6 +884,8 @@ fn the_documents_say_what_the_program_does() {
         assert!(documented.contains(&format!("| `{key}` |")), "docs/configuration.md: {key}");
     }
     let readme = read("README.md");
+    let (_, own_op) = include_str!("own_op.rs").split_once("\n\n").unwrap();
+    assert!(readme.contains(&format!("```rust\n{own_op}```\n")), "README.md: tests/own_op.rs");
     for command in ["\ncargo run --release -- demo\n", "\n`cargo test`\n"] {
         assert!(readme.contains(command), "README.md: {command}");
     }

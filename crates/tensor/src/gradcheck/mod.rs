@@ -1,7 +1,7 @@
 //! The gradient checker: is a backward pass right, where is it wrong, by how much, and how sure is
 //! that?
 //!
-//! [`check`] takes anything with a forward and a backward pass over named arrays (a [`Subject`]):
+//! [`check()`] takes anything with a forward and a backward pass over named arrays (a [`Subject`]):
 //! an op of yours or ours ([`OpSubject`]), or two closures over plain slices ([`Function`]). Every
 //! element, or a sample of them and random directions through all, is held against a numeric
 //! derivative that comes with a bound of its own error ([`numeric`]). So there are three verdicts:

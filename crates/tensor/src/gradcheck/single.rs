@@ -1,7 +1,7 @@
 //! The `f32` code of an op against its `f64` code, within a bound that is derived, not chosen.
 //!
 //! Finite differences in `f32` say little: rounding leaves three digits of them. But the `f64` code
-//! is proved by [`check`](super::check), so the `f32` code, with its fast kernels, need only agree
+//! is proved by [`check`](super::check()), so the `f32` code, with its fast kernels, need only agree
 //! with it as far as rounding allows. How far that is, [`Rounded`] numbers tell: the op is run over
 //! them, forward and backward.
 

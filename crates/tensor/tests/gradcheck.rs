@@ -86,6 +86,62 @@ fn faults_that_numbers_do_not_show_are_found() {
     assert!(faults(&leaking).contains(&Fault::Leak { place: "x[b=0, 3]".into() }));
 }
 
+/// What says nothing is never a pass.
+#[test]
+fn nothing_passes_by_saying_nothing() {
+    let line = |offset: f64, slope: f64, claimed: f64| {
+        Function::new("line")
+            .size("N", 3)
+            .input("x", "N")
+            .output("N")
+            .forward(move |_, x, y| {
+                (0..x[0].len()).for_each(|i| y[0][i] = offset + slope * x[0][i]);
+            })
+            .backward(move |_, x, d_y, d_x| {
+                (0..x[0].len()).for_each(|i| d_x[0][i] += claimed * d_y[0][i]);
+            })
+    };
+    let verdict = |function: &Function<'_>| check(function, &Settings::default()).verdict();
+    assert_eq!(verdict(&line(1.0, 0.5, 0.5)), Verdict::Pass);
+    assert_eq!(verdict(&line(1.0, 0.0, 0.0)), Verdict::Pass);
+    // Hidden by the rounding of numbers that are sixteen digits larger.
+    for claimed in [0.0, 1e-6, 3e-5, -3e-5] {
+        assert_eq!(verdict(&line(1e10, 1e-6, claimed)), Verdict::Undecided, "{claimed}");
+    }
+    assert_eq!(verdict(&line(f64::NAN, 1.0, 0.0)), Verdict::Fail);
+    assert_eq!(verdict(&Function::new("nothing")), Verdict::Undecided);
+    let settings = Settings { elements: 0, directions: 0, ..Settings::default() };
+    assert_eq!(check(&line(1.0, 0.5, 0.5), &settings).verdict(), Verdict::Undecided);
+    // A gradient that is not there at all.
+    let report = check(&line(1.0, 0.5, 0.0), &Settings::default());
+    assert_eq!(report.verdict(), Verdict::Fail, "{report}");
+}
+
+/// A large layer with kinks here and there is no noise.
+#[test]
+fn kinks_on_the_way_are_no_noise() {
+    let relu = Function::new("relu")
+        .size("N", 5000)
+        .input("x", "N")
+        .output("N")
+        .forward(|_, x, y| (0..x[0].len()).for_each(|i| y[0][i] = x[0][i].max(0.0)))
+        .backward(|_, x, d_y, d_x| {
+            for (i, &x) in x[0].iter().enumerate() {
+                d_x[0][i] += f64::from(x > 0.0) * d_y[0][i];
+            }
+        });
+    let report = check(&relu, &Settings { elements: 100, directions: 0, ..Settings::default() });
+    assert_eq!(report.arrays[0].failed, 0, "{report}");
+    assert!(report.arrays[0].undecided <= 1, "{report}");
+}
+
+#[test]
+#[should_panic(expected = "fn rows_has_the_right_gradient")]
+fn the_macro_shows_a_small_failure() {
+    // It reads beyond what shorter axes would hold.
+    unspool_tensor::assert_gradients!(rows(|d, _, _| d[0][11] *= 2.0));
+}
+
 #[test]
 fn kinks_are_undecided_and_what_no_slope_allows_fails() {
     let relu = |gradient_at_0: f64| {

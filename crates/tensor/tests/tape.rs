@@ -7,7 +7,8 @@ use std::rc::Rc;
 use ndarray::{ArrayD, IxDyn, arr0, arr1, arr2};
 use unspool_tensor::observe::{Node, NonFinite, Observer};
 use unspool_tensor::{
-    BackwardMode, Context, Contribution, Error, OutputGrads, ParamStore, Result, Tape, Tensor, Var,
+    BackwardMode, Context, Contribution, Dual, Error, OutputGrads, ParamStore, Result, Tape,
+    Tensor, Var,
 };
 
 type Function = for<'t> fn(Var<'t, f64>) -> Result<Var<'t, f64>>;
@@ -50,6 +51,60 @@ fn the_parameters_of_two_stores_are_told_apart() {
     assert_eq!(grads.param(a).unwrap(), second.get(b));
     assert_eq!(grads.param(b).unwrap(), first.get(a));
     assert!(std::panic::catch_unwind(|| first.get(b).len()).is_err());
+}
+
+#[test]
+fn a_tape_for_inference_has_no_backward_pass() {
+    let tape = Tape::<f64>::inference(Context::sequential());
+    let y = tape.input(arr1(&[1.0, 2.0])).sum_all().unwrap();
+    let error = tape.backward(y).unwrap_err().to_string();
+    assert!(error.contains("inference"), "{error}");
+}
+
+#[test]
+fn a_number_with_a_slope_keeps_it_and_a_quotient_is_rounded_once() {
+    let tape = Tape::<Dual>::new(Context::sequential());
+    let (x, number) = (tape.input(arr1(&[Dual::new(3.0, 1.0)])), Dual::new(2.0, 0.5));
+    let rows = [
+        (x + number, 1.5),
+        (x - number, 0.5),
+        (number - x, -0.5),
+        (x * number, 2.0 + 3.0 * 0.5),
+        (x / number, (2.0 - 3.0 * 0.5) / 4.0),
+        (x.powf(number), 2.0 * 3.0 + 9.0 * 3f64.ln() * 0.5),
+    ];
+    for (y, slope) in rows {
+        approx::assert_relative_eq!(y.unwrap().value()[0].slope, slope, epsilon = 1e-14);
+    }
+    let tape = Tape::<f64>::new(Context::sequential());
+    let quotient = |x: f64, by: f64| (tape.input(arr1(&[x])) / by).unwrap().value()[0];
+    assert_eq!(quotient(1e-310, 1e-309), 1e-310 / 1e-309);
+    assert_eq!(quotient(7.0, 3.0), 7.0 / 3.0);
+}
+
+#[test]
+fn the_largest_over_any_axes() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let x = tape.input(ArrayD::from_shape_fn(IxDyn(&[2, 3, 4]), |i| {
+        f64::from(u8::try_from((7 * i[0] + 5 * i[1] + 11 * i[2]) % 23).unwrap())
+    }));
+    let value = x.value();
+    let largest = |keep: &dyn Fn(usize) -> bool| {
+        let of = |(i, x): (IxDyn, &f64)| keep(i[1]).then_some(*x);
+        value.indexed_iter().filter_map(of).fold(f64::MIN, f64::max)
+    };
+    assert_eq!(x.max_all().unwrap().value().sum(), largest(&|_| true));
+    let found = x.max_axes(&[2, 0], true).unwrap().value();
+    assert_eq!(found.shape(), [1, 3, 1]);
+    for i in 0..3 {
+        assert_eq!(found[[0, i, 0]], largest(&|at| at == i));
+    }
+    assert_eq!(x.max_axes(&[0, 2], false).unwrap().shape(), [3]);
+    assert!(x.max_axes(&[1, 1], false).is_err() && x.max_axes(&[3], false).is_err());
+    let grads = tape.backward(x.max_all().unwrap()).unwrap();
+    let d = grads.wrt(x).unwrap();
+    assert_eq!(d.sum(), 1.0);
+    assert_eq!((d * &value).sum(), largest(&|_| true));
 }
 
 #[test]

@@ -44,20 +44,10 @@ pub fn compare_gradients(
 }
 
 fn compare(name: &str, ours: &ArrayD<f64>, theirs: &ArrayD<f64>, tolerance: f64) -> ArrayReport {
-    let scale = theirs.iter().fold(0.0_f64, |top, x| top.max(x.abs()));
+    let finite = theirs.iter().filter(|x| x.is_finite());
+    let scale = finite.fold(0.0_f64, |top, x| top.max(x.abs()));
     let argument = Argument::new(name, ArrayD::zeros(theirs.raw_dim()));
-    let mut array = ArrayReport {
-        name: name.into(),
-        shape: theirs.shape().to_vec(),
-        scale,
-        checked: theirs.len(),
-        undecided: 0,
-        failed: 0,
-        error: 0.0,
-        bound: 0.0,
-        dual_error: None,
-        elements: Vec::new(),
-    };
+    let mut array = ArrayReport::new(name, theirs.shape(), scale, theirs.len());
     for ((index, &analytic), &numeric) in ours.indexed_iter().zip(theirs) {
         let off = (analytic - numeric).abs();
         let error = if off == 0.0 { 0.0 } else { off / scale };
@@ -67,8 +57,7 @@ fn compare(name: &str, ours: &ArrayD<f64>, theirs: &ArrayD<f64>, tolerance: f64)
         }
         let error = if error.is_nan() { f64::INFINITY } else { error };
         array.error = array.error.max(error);
-        array.failed += 1;
-        array.elements.push(Element {
+        array.add(Element {
             name: argument.place(index.slice()),
             index: index.slice().to_vec(),
             analytic,
@@ -80,7 +69,5 @@ fn compare(name: &str, ours: &ArrayD<f64>, theirs: &ArrayD<f64>, tolerance: f64)
             doubt: None,
         });
     }
-    array.elements.sort_by(|a, b| b.error.total_cmp(&a.error));
-    array.elements.truncate(ArrayReport::SHOWN);
-    array
+    array.sorted()
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Index;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn};
 
 use super::subject::{Argument, Subject};
 use crate::cases::{Domain, Input};
@@ -151,10 +151,7 @@ impl<'a> Function<'a> {
         match self.arguments.iter_mut().find(|argument| argument.name == name) {
             Some(argument) => {
                 let shape = argument.value.raw_dim();
-                let mask = ArrayD::from_shape_fn(shape, |index| {
-                    use ndarray::Dimension;
-                    unseen(index.slice())
-                });
+                let mask = ArrayD::from_shape_fn(shape, |index| unseen(index.slice()));
                 argument.unseen = Some(mask);
             }
             None => self.problem = Some(format!("there is no input {name:?}")),
@@ -216,9 +213,20 @@ impl<'a> Function<'a> {
         Ok(sizes)
     }
 
-    fn run(&self, inputs: &[Tensor<f64>], fill: f64) -> Result<Vec<(Vec<usize>, Vec<f64>)>> {
-        let sizes = self.sizes_of(inputs)?;
-        let inputs: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().copied().collect()).collect();
+    /// Foreign code can write where it was only lent to read.
+    fn check_unchanged(&self, seen: &[&[f64]], given: &[Tensor<f64>]) -> Result<()> {
+        for ((argument, seen), given) in self.arguments.iter().zip(seen).zip(given) {
+            if seen.iter().zip(given).any(|(a, b)| a.to_bits() != b.to_bits()) {
+                let problem = format!("changes its input {}", argument.name);
+                return Err(Error::invalid(&self.name, problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, given: &[Tensor<f64>], fill: f64) -> Result<Vec<(Vec<usize>, Vec<f64>)>> {
+        let sizes = self.sizes_of(given)?;
+        let inputs: Vec<Vec<f64>> = given.iter().map(|x| x.iter().copied().collect()).collect();
         let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
         let mut outputs: Vec<_> = (self.outputs.iter())
             .map(|axes| {
@@ -231,6 +239,7 @@ impl<'a> Function<'a> {
         let mut slices: Vec<&mut [f64]> =
             outputs.iter_mut().map(|(_, numbers)| numbers.as_mut_slice()).collect();
         (self.forward)(&sizes, &inputs, &mut slices);
+        self.check_unchanged(&inputs, given)?;
         Ok(outputs)
     }
 }
@@ -272,6 +281,7 @@ impl Subject for Function<'_> {
         let d_y: Vec<&[f64]> = d_y.iter().map(Vec::as_slice).collect();
         let mut slices: Vec<&mut [f64]> = d_x.iter_mut().map(Vec::as_mut_slice).collect();
         (self.backward)(&sizes, &x, &d_y, &mut slices);
+        self.check_unchanged(&x, inputs)?;
         for ((d_input, d), x) in d_inputs.iter_mut().zip(d_x).zip(inputs) {
             let d = ArrayD::from_shape_vec(IxDyn(x.shape()), d);
             *d_input = d.ok().map(ArrayD::into_shared);

@@ -48,8 +48,8 @@ pub fn check_case(case: &Case, settings: &Settings) -> Report {
 
 /// Asserts that the gradients of a [`Subject`](crate::gradcheck::Subject) are right; undecided is not.
 ///
-/// On failure the panic shows the whole report, and the smallest failure that could be found as a
-/// test that is ready to paste.
+/// On failure the panic shows the whole report, and the smallest failure that could be found as the
+/// lines of a test.
 ///
 /// ```
 /// use unspool_tensor::gradcheck::Function;
@@ -76,6 +76,7 @@ macro_rules! assert_gradients {
         let (subject, settings) = (&$subject, &$settings);
         let report = $crate::gradcheck::check(subject, settings);
         if !report.passes() {
+            eprintln!("{report}");
             let smallest = $crate::gradcheck::shrink::shrink(subject, settings);
             let test = smallest.map(|smallest| smallest.regression_test()).unwrap_or_default();
             panic!("{report}\n{test}");

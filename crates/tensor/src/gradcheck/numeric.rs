@@ -14,7 +14,12 @@ use crate::Result;
 /// The first step. Smaller ones are tried until the bound is good enough or rounding wins. Where
 /// rounding wins too early, because the derivative is small beside the function, it is tried again
 /// from the second of these.
-const FIRST_STEPS: [f64; 2] = [0.125, 1.0];
+///
+/// No whole fractions: a function that repeats itself at these looks flat.
+const FIRST_STEPS: [f64; 2] = [0.125 * 0.828_427, 0.828_427];
+/// How much smaller a step is at which a derivative is confirmed: a function that is flat at large
+/// steps may not be so at small ones.
+const CONFIRMING: f64 = 1.0 / 64.0;
 /// How often the step is halved at most: to 1e-10.
 const MOST_HALVINGS: usize = 30;
 /// How many powers of the step are eliminated at most.
@@ -34,8 +39,8 @@ pub struct Sample {
 pub struct Derivative {
     /// The derivative.
     pub value: f64,
-    /// What its error is at most, where the function is smooth, and at a kink that of its slopes;
-    /// infinite when there is no estimate.
+    /// What its error is at most, by estimate, where the function is smooth, and at a kink that of its
+    /// slopes; infinite when there is no estimate.
     pub bound: f64,
     /// Why there may be no derivative here.
     pub doubt: Option<Doubt>,
@@ -125,7 +130,16 @@ fn attempt(
         }
         let wanted = precision.tolerance * precision.scale.max(best.value.abs());
         if best.bound <= 0.1 * wanted || rounding > best.bound {
-            break;
+            let near = CONFIRMING * h;
+            let Some((right, left)) = f(near)?.zip(f(-near)?) else { break };
+            // What is left of truncation falls with the square of the step.
+            let truncation = (slope - best.value).abs() * CONFIRMING * CONFIRMING;
+            let off = ((right.value - left.value) / (2.0 * near) - best.value).abs();
+            if off <= 10.0 * truncation + 4.0 * rounding / CONFIRMING + best.bound {
+                break;
+            }
+            best = Derivative { value: f64::NAN, bound: f64::INFINITY, doubt: None };
+            (slopes, jumps) = (Table::new(2), Table::new(1));
         }
     }
     let wanted = precision.tolerance * precision.scale.max(best.value.abs());
@@ -166,7 +180,7 @@ pub fn noise(mut f: impl FnMut(f64) -> Result<Option<Sample>>) -> Result<f64> {
         for point in 1..=POINTS {
             match f(spacing * point as f64)? {
                 Some(sample) => row.push(sample.value),
-                None => return Ok(largest),
+                None => return Ok(4.0 * largest),
             }
         }
         // γₖ = (k!)² / (2k)!, the share of noise's variance in that of the k-th difference. What a
@@ -273,6 +287,25 @@ mod tests {
                 assert!(found.bound <= small, "{name} at {x}: {found:?}, off by {error:e}");
                 assert!(exact.abs() < 1e-3 || found.doubt.is_none(), "{name} at {x}: {found:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_flat_at_large_steps_is_not_taken_for_flat() {
+        use std::f64::consts::PI;
+        for frequency in [8.0, 16.0, 32.0, 32.0 / 0.828_427, 64.0] {
+            let found = at(|x| (frequency * PI * x).sin(), 0.1);
+            let exact = frequency * PI * (0.1 * frequency * PI).cos();
+            assert!((found.value - exact).abs() <= found.bound, "{frequency}: {found:?}");
+            assert!(found.bound <= 1e-7 * exact.abs(), "{frequency}: {found:?}");
+        }
+        for width in [1e-2, 3e-3, 1e-3] {
+            let (bell, x) = (|x: f64| (-(x / width).powi(2) / 2.0).exp(), width / 2.0);
+            let (found, exact) = (at(bell, x), -x / (width * width) * bell(x));
+            assert!((found.value - exact).abs() <= found.bound, "{width}: {found:?}, not {exact}");
+            // So narrow that it may look like noise.
+            let small = found.bound <= 1e-7 * exact.abs();
+            assert!(small || found.doubt == Some(Doubt::Noise), "{width}: {found:?}");
         }
     }
 

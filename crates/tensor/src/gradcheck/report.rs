@@ -97,9 +97,52 @@ impl ArrayReport {
     /// How many elements are kept for show.
     pub const SHOWN: usize = 20;
 
+    /// Nothing is compared yet.
+    pub(super) fn new(name: &str, shape: &[usize], scale: f64, checked: usize) -> Self {
+        ArrayReport {
+            name: name.into(),
+            shape: shape.into(),
+            scale,
+            checked,
+            undecided: 0,
+            failed: 0,
+            error: 0.0,
+            bound: 0.0,
+            dual_error: None,
+            elements: Vec::new(),
+        }
+    }
+
+    /// Counts an element, and keeps it for show when it does not pass.
+    pub(super) fn add(&mut self, element: Element) {
+        match element.verdict {
+            Verdict::Pass => return,
+            Verdict::Undecided => self.undecided += 1,
+            Verdict::Fail => self.failed += 1,
+        }
+        self.elements.push(element);
+        // Of millions of wrong elements only the worst are kept.
+        if self.elements.len() >= 64 * Self::SHOWN {
+            self.sort();
+        }
+    }
+
+    /// The worst elements first, and no more than are shown.
+    pub(super) fn sorted(mut self) -> Self {
+        self.sort();
+        self
+    }
+
+    fn sort(&mut self) {
+        self.elements.sort_by(|a, b| b.verdict.cmp(&a.verdict).then(b.error.total_cmp(&a.error)));
+        self.elements.truncate(Self::SHOWN);
+    }
+
     /// The verdict on the whole array.
     pub fn verdict(&self) -> Verdict {
+        let nothing_checked = self.checked == 0 && self.shape.iter().all(|&length| length > 0);
         match (self.failed, self.undecided) {
+            (0, 0) if nothing_checked => Verdict::Undecided,
             (0, 0) => Verdict::Pass,
             (0, _) => Verdict::Undecided,
             _ => Verdict::Fail,
@@ -145,6 +188,11 @@ pub enum Fault {
         /// Which input, and where.
         place: String,
     },
+    /// An output is not a number.
+    NotANumber {
+        /// Which output, and where.
+        place: String,
+    },
     /// Differences and dual numbers disagree: the forward pass over dual numbers is another.
     OraclesDisagree {
         /// Which input, and where.
@@ -179,6 +227,7 @@ impl fmt::Display for Fault {
             Fault::Leak { place } => {
                 write!(f, "{place} must not be looked at, and is: padding or a mask leaks")
             }
+            Fault::NotANumber { place } => write!(f, "{place} is not a number"),
             Fault::OraclesDisagree { place } => {
                 write!(f, "differences and dual numbers disagree on {place}")
             }
@@ -205,12 +254,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// The verdict on the whole.
+    /// The verdict on the whole; undecided when nothing was compared.
     pub fn verdict(&self) -> Verdict {
         if !self.faults.is_empty() {
             return Verdict::Fail;
         }
-        self.arrays.iter().map(ArrayReport::verdict).max().unwrap_or(Verdict::Pass)
+        self.arrays.iter().map(ArrayReport::verdict).max().unwrap_or(Verdict::Undecided)
     }
 
     /// Whether every element passes. Undecided ones do not.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Dimension};
 
 use super::check::Settings;
 use super::report::{ArrayReport, Element, Fault, Report, Verdict};
@@ -21,6 +21,8 @@ use crate::{Context, Real, Result, Rounded, Tape, Tensor};
 /// The bound is that of sums in the order of the naive kernels; another order has other partial
 /// sums.
 const OTHER_ORDERS: f64 = 4.0;
+/// A bound of this share of an array's largest number says nothing any more.
+const USELESS: f64 = 0.05;
 /// What is below this is lost where `f32` has no more small numbers.
 const SMALLEST: f64 = 1e-37;
 
@@ -110,18 +112,7 @@ fn array(argument: &Argument, narrow: &Tensor<f32>, wide: &Tensor<Rounded>) -> A
         0.0 => x,
         scale => x / scale,
     };
-    let mut array = ArrayReport {
-        name: argument.name.clone(),
-        shape: narrow.shape().to_vec(),
-        scale,
-        checked: narrow.len(),
-        undecided: 0,
-        failed: 0,
-        error: 0.0,
-        bound: 0.0,
-        dual_error: None,
-        elements: Vec::new(),
-    };
+    let mut array = ArrayReport::new(&argument.name, narrow.shape(), scale, narrow.len());
     for ((index, &narrow), wide) in narrow.indexed_iter().zip(wide) {
         let narrow = f64::from(narrow);
         let bound = OTHER_ORDERS * wide.error + SMALLEST;
@@ -140,15 +131,14 @@ fn array(argument: &Argument, narrow: &Tensor<f32>, wide: &Tensor<Rounded>) -> A
             array.error = array.error.max(share(off));
             array.bound = array.bound.max(share(bound));
         }
-        if off <= bound {
-            continue;
-        }
-        // A bound that says nothing decides nothing.
-        let verdict = if bound.is_nan() { Verdict::Undecided } else { Verdict::Fail };
-        array.failed += usize::from(verdict == Verdict::Fail);
-        array.undecided += usize::from(verdict == Verdict::Undecided);
-        use ndarray::Dimension;
-        array.elements.push(Element {
+        let useless = !(bound.is_finite() && share(bound) <= USELESS) && wide.value.is_finite();
+        let verdict = match off <= bound {
+            // A bound that allows anything decides nothing.
+            _ if useless && off.is_finite() => Verdict::Undecided,
+            true => continue,
+            false => Verdict::Fail,
+        };
+        array.add(Element {
             name: argument.place(index.slice()),
             index: index.slice().to_vec(),
             analytic: narrow,
@@ -160,7 +150,5 @@ fn array(argument: &Argument, narrow: &Tensor<f32>, wide: &Tensor<Rounded>) -> A
             doubt: None,
         });
     }
-    array.elements.sort_by(|a, b| b.verdict.cmp(&a.verdict).then(b.error.total_cmp(&a.error)));
-    array.elements.truncate(ArrayReport::SHOWN);
-    array
+    array.sorted()
 }

@@ -351,9 +351,10 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         for number in 0..directions {
             let u = direction(self.key().named("directions").with(number as u64), x);
             let position = x.iter().fold(0.0_f64, |top, x| top.max(x.abs()));
-            // A sum of many: as large as a random walk through them.
-            let norm = gradient.map_or(0.0, |d| d.iter().map(|d| d * d).sum::<f64>().sqrt());
-            let scale = if norm.is_finite() { norm / 3f64.sqrt() } else { claimed };
+            let scale = match random_sum(gradient) {
+                sum if sum.is_finite() => sum,
+                _ => claimed,
+            };
             let precision =
                 Precision { tolerance: self.settings.tolerance, scale, noise, position };
             let mut moved = inputs.to_vec();
@@ -366,8 +367,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
             let name = format!("{} along direction {number}", argument.name);
             found.push((new_element(name, Vec::new(), sum, dual, &derivative), derivative));
         }
-        let has_gradient = gradient.is_some();
-        Ok(self.judge(argument, x, has_gradient, found))
+        Ok(self.judge(argument, x, gradient, found))
     }
 
     fn slope(&self, inputs: &[Tensor<f64>], input: usize, u: &ArrayD<f64>) -> Result<Option<f64>> {
@@ -383,7 +383,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         &self,
         argument: &Argument,
         x: &Tensor<f64>,
-        has_gradient: bool,
+        gradient: Option<&Tensor<f64>>,
         found: Vec<(Element, Derivative)>,
     ) -> (ArrayReport, Vec<Fault>) {
         let single = |element: &Element| !element.index.is_empty() || x.ndim() == 0;
@@ -393,7 +393,11 @@ impl<S: Subject + ?Sized> Check<'_, S> {
                 .filter(|(element, derivative)| single(element) != directions && sound(derivative))
                 .fold(0.0_f64, |top, (_, derivative)| top.max(derivative.value.abs()))
         };
-        let (scale, scale_of_directions) = (largest(false), largest(true).max(largest(false)));
+        let scale = largest(false);
+        // A direction's derivative is a sum with random signs: one that comes out small by chance is
+        // no smaller a claim.
+        let typical = random_sum(gradient).min(scale * (x.len() as f64).sqrt());
+        let scale_of_directions = largest(true).max(scale).max(typical);
         // Where all derivatives are rounding, and that is little, the gradient is zero.
         let least = self.settings.tolerance;
         let zero = found.iter().all(|(_, d)| d.value.abs() <= d.bound && d.bound <= least);
@@ -457,7 +461,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
             }
             array.add(element);
         }
-        if !has_gradient && array.failed > 0 {
+        if gradient.is_none() && array.failed > 0 {
             faults.push(Fault::Missing { input: argument.name.clone() });
         }
         faults.extend(not_finite.map(|place| Fault::NotFinite { place }));
@@ -484,6 +488,12 @@ fn new_element(
         verdict: Verdict::Pass,
         doubt: derivative.doubt,
     }
+}
+
+/// How large the derivative along a random direction is as a rule: the gradient's norm, times the
+/// deviation of a coordinate in -1 to 1.
+fn random_sum(gradient: Option<&Tensor<f64>>) -> f64 {
+    gradient.map_or(0.0, |d| (d.iter().map(|d| d * d).sum::<f64>() / 3.0).sqrt())
 }
 
 /// The numbers of the elements to check: all of them, or so many drawn at random and one that is

@@ -12,7 +12,13 @@ pub type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// The exit code when nobody reads what is printed, as with `| head -1`: that of a program which
 /// the signal SIGPIPE (13) ends, as the shell tells it.
-pub const CLOSED_PIPE: u8 = 128 + 13;
+const CLOSED_PIPE: u8 = 128 + 13;
+
+/// Says that nobody reads what is printed, and how the process ends then.
+pub fn closed_pipe() -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: standard output was closed before all was written");
+    CLOSED_PIPE.into()
+}
 
 /// How much is said, and whether in colour.
 #[derive(Clone, Copy, Debug)]
@@ -58,12 +64,11 @@ impl Console {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 
-    /// Reports a failure in one line, with its causes. A reader that has gone away is none worth a
-    /// word.
+    /// Reports a failure in one line, with its causes.
     pub fn fail(&self, error: &(dyn Error + 'static)) -> ExitCode {
         let io_error = error.downcast_ref::<io::Error>();
         if io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            return CLOSED_PIPE.into();
+            return closed_pipe();
         }
         let mut text = error.to_string();
         let mut cause = error.source();

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::console::{CLOSED_PIPE, Console};
+use crate::console::{Console, closed_pipe};
 
 /// Train, translate and look: sequence-to-sequence models with hand-written backward passes.
 #[derive(Debug, Parser)]
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
             let code = u8::try_from(message.exit_code()).unwrap_or(1);
             return match message.print() {
                 Ok(()) => code.into(),
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => CLOSED_PIPE.into(),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => closed_pipe(),
                 Err(_) => ExitCode::FAILURE,
             };
         }

@@ -172,6 +172,32 @@ fn impossible_settings_are_named() {
 }
 
 #[test]
+fn gradients_are_checked_from_the_command_line() {
+    check("gradcheck --op softmax/axis_1", b"", 0, "2 pass, 0 undecided, 0 fail", "");
+    check("gradcheck --layer lstm_step --f32 --quiet", b"", 0, "", "");
+    let rows = [
+        ("gradcheck --op nope", "nothing has such a name"),
+        ("gradcheck --op exp --tolerance 0", "--tolerance 0: must be above 0"),
+        ("gradcheck --model nope --input 1", "nope: "),
+        ("gradcheck --compare source tiny/best.safetensors", "source: not a whole safetensors"),
+        ("gradcheck --compare tiny/best.safetensors nope", "nope: "),
+    ];
+    for (args, err) in rows {
+        let ended = run(&mut unspool(files(), args), b"");
+        assert_eq!(ended.code, Some(1), "{args}: {}", ended.err);
+        assert!(ended.err.contains(err), "{args}: {}", ended.err);
+    }
+    // A file agrees with itself, and a model's nodes are all right.
+    check("gradcheck --compare tiny/best.safetensors tiny/best.safetensors", b"", 0, "1 pass", "");
+    let nodes = run(&mut unspool(files(), "gradcheck --model tiny --input 3 --nodes"), b"");
+    assert!(
+        nodes.err.contains("0 fail") && nodes.out.contains("additive_attention"),
+        "{}",
+        nodes.err
+    );
+}
+
+#[test]
 fn files_that_cannot_be_read_are_named() {
     let rows = [
         ("translate --model nope", "nope: "),

@@ -15,6 +15,7 @@
 
 pub mod cases;
 pub mod context;
+pub mod double_double;
 pub mod error;
 pub mod gradcheck;
 pub mod grads;
@@ -30,6 +31,7 @@ pub mod shape;
 pub mod tape;
 
 pub use context::{Context, Kernels};
+pub use double_double::DoubleDouble;
 pub use error::{Error, Result};
 pub use grads::{Contribution, GradSink, Grads, OutputGrads};
 pub use op::Op;

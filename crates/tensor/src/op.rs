@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt::Debug;
 
 use crate::grads::{GradSink, OutputGrads};
-use crate::{Context, Dual, Error, Real, Result, Rounded, Tensor};
+use crate::{Context, DoubleDouble, Dual, Error, Real, Result, Rounded, Tensor};
 
 /// What a forward pass gives: the outputs, and what the backward pass needs.
 pub type Forward<T, Saved> = (Vec<Tensor<T>>, Saved);
@@ -164,8 +164,14 @@ impl<T: Real, O: Op<T>> DynOp<T> for O {
     }
 }
 
-/// An op over all numbers that the proofs need: `f32`, `f64`, [`Dual`] and [`Rounded`]. Implemented
-/// for every such op.
-pub trait UniversalOp: DynOp<f32> + DynOp<f64> + DynOp<Dual> + DynOp<Rounded> {}
+/// An op over all numbers that the proofs need: `f32`, `f64`, [`Dual`], [`DoubleDouble`] and
+/// [`Rounded`]. Implemented for every such op.
+pub trait UniversalOp:
+    DynOp<f32> + DynOp<f64> + DynOp<Dual> + DynOp<DoubleDouble> + DynOp<Rounded>
+{
+}
 
-impl<O: DynOp<f32> + DynOp<f64> + DynOp<Dual> + DynOp<Rounded>> UniversalOp for O {}
+impl<O> UniversalOp for O where
+    O: DynOp<f32> + DynOp<f64> + DynOp<Dual> + DynOp<DoubleDouble> + DynOp<Rounded>
+{
+}

@@ -193,7 +193,7 @@ impl Gradcheck {
             LossOptions { forcing: TeacherForcing::ALWAYS, smoothing: Smoothing::None, divisor };
         let context = Context::sequential().with_key(Key::new(self.seed));
         let name = format!("the loss of {} on {text:?}", runs::name(path));
-        let subject = ModelSubject::new(name, model, batch, options, context);
+        let subject = ModelSubject::new(name, model, batch, options, context)?;
         if !self.nodes {
             console.say(format!("checking {}", unspool_tensor::gradcheck::Subject::name(&subject)));
             return Ok(vec![Row { group: "model", report: check(&subject, &self.settings(4)) }]);
@@ -344,7 +344,7 @@ fn small_models() -> Result<Vec<ModelSubject>, Box<dyn Error>> {
             let divisor = batch.target_tokens() as f64;
             let forcing = TeacherForcing::ALWAYS;
             let options = LossOptions { forcing, smoothing: Smoothing::Uniform(0.1), divisor };
-            models.push(ModelSubject::new(name, model, batch.clone(), options, context));
+            models.push(ModelSubject::new(name, model, batch.clone(), options, context)?);
         }
     }
     Ok(models)

@@ -1,13 +1,15 @@
 //! The check: numeric derivatives of every element, or of random directions, against a backward
 //! pass, and the faults that comparing numbers does not show.
 
+use std::cell::OnceCell;
+
 use ndarray::{ArrayD, IxDyn};
 
 use super::numeric::{Derivative, Doubt, Precision, Sample, differentiate, noise};
 use super::report::{ArrayReport, Element, Fault, Report, Verdict};
 use super::subject::{Argument, Subject, same_count};
 use crate::random::Key;
-use crate::{Result, Tensor};
+use crate::{DoubleDouble, Real, Result, Tensor};
 
 /// How much is checked, and how strictly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,8 +55,8 @@ pub fn check_at(
         arrays: Vec::new(),
         faults: Vec::new(),
     };
-    let mut check =
-        Check { subject, arguments, settings, weights: Vec::new(), outputs: Vec::new() };
+    let (weights, outputs, precise) = (Vec::new(), Vec::new(), OnceCell::new());
+    let mut check = Check { subject, arguments, settings, weights, outputs, precise };
     if let Err(fault) = check.run(&mut report) {
         report.faults.push(fault);
     }
@@ -70,6 +72,40 @@ struct Check<'a, S: Subject + ?Sized> {
     weights: Vec<Tensor<f64>>,
     /// The outputs where the arguments are.
     outputs: Vec<Tensor<f64>>,
+    /// The same in twice the precision, once that is needed; `None` when the subject has no such.
+    precise: OnceCell<Option<Precise>>,
+}
+
+/// A subject in twice the precision, where the arguments are.
+struct Precise {
+    inputs: Vec<Tensor<DoubleDouble>>,
+    outputs: Vec<Tensor<DoubleDouble>>,
+    noise: f64,
+}
+
+/// The element that moves, or the direction along which all do.
+enum Along<'a> {
+    Element(usize),
+    Direction(&'a ArrayD<f64>),
+}
+
+impl Along<'_> {
+    /// `x` at a distance of `t`.
+    fn moved<T: Real>(&self, x: &Tensor<T>, t: f64) -> Tensor<T> {
+        let t = T::from_f64(t);
+        let mut moved = x.clone();
+        match self {
+            Along::Element(element) => {
+                if let Some(x) = moved.iter_mut().nth(*element) {
+                    *x += t;
+                }
+            }
+            Along::Direction(u) => {
+                moved.zip_mut_with(*u, |x, &u| *x += t * T::from_f64(u));
+            }
+        }
+        moved
+    }
 }
 
 /// An error of a pass as a fault.
@@ -105,7 +141,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         report.faults.extend(self.changed(&inputs));
         report.faults.extend(self.leaks(&inputs, &gradients).map_err(failed("forward"))?);
 
-        let noise = self.noise(&inputs).map_err(failed("forward"))?;
+        let noise = self.noise(&inputs, |moved| self.sample(moved)).map_err(failed("forward"))?;
         for (input, gradient) in gradients.iter().enumerate() {
             let (array, faults) =
                 self.array(&inputs, input, gradient.as_ref(), noise).map_err(failed("forward"))?;
@@ -270,37 +306,104 @@ impl<S: Subject + ?Sized> Check<'_, S> {
 
     /// The weighted sum of the outputs when inputs have moved, less that where they were.
     fn sample(&self, inputs: &[Tensor<f64>]) -> Result<Option<Sample>> {
-        let outputs = self.subject.forward(inputs)?;
-        same_count(self.subject.name(), self.outputs.len(), outputs.len())?;
-        let mut sample = Sample::default();
-        for ((y, before), weights) in outputs.iter().zip(&self.outputs).zip(&self.weights) {
-            for ((&y, &before), &weight) in y.iter().zip(before).zip(weights) {
+        self.difference(&self.subject.forward(inputs)?, &self.outputs)
+    }
+
+    /// The weighted sum of outputs, less that of others.
+    fn difference<T: Real>(
+        &self,
+        after: &[Tensor<T>],
+        before: &[Tensor<T>],
+    ) -> Result<Option<Sample>> {
+        same_count(self.subject.name(), before.len(), after.len())?;
+        let (mut sum, mut size) = (T::zero(), 0.0);
+        for ((after, before), weights) in after.iter().zip(before).zip(&self.weights) {
+            for ((&after, &before), &weight) in after.iter().zip(before).zip(weights) {
                 if weight == 0.0 {
                     continue;
                 }
-                if !y.is_finite() {
+                if !after.finite() {
                     return Ok(None);
                 }
-                sample.value += weight * (y - before);
-                sample.size += (weight * y).abs();
+                sum += T::from_f64(weight) * (after - before);
+                size += (weight * after.to_f64()).abs();
             }
         }
-        Ok(Some(sample))
+        Ok(Some(Sample { value: sum.to_f64(), size }))
+    }
+
+    /// The derivative of the weighted sum when one input moves. Where rounding hides it and the
+    /// subject has twice the precision, from that.
+    fn derivative(
+        &self,
+        inputs: &[Tensor<f64>],
+        input: usize,
+        along: &Along<'_>,
+        precision: Precision,
+    ) -> Result<Derivative> {
+        let mut moved = inputs.to_vec();
+        let found = differentiate(precision, |t| {
+            moved[input] = along.moved(&inputs[input], t);
+            self.sample(&moved)
+        })?;
+        if found.doubt != Some(Doubt::Noise) {
+            return Ok(found);
+        }
+        let Some(precise) = self.precise(inputs)? else { return Ok(found) };
+        let precision = Precision { noise: precise.noise, position: 0.0, ..precision };
+        let mut moved = precise.inputs.clone();
+        differentiate(precision, |t| {
+            moved[input] = along.moved(&precise.inputs[input], t);
+            self.sample_precisely(&moved, &precise.outputs)
+        })
+    }
+
+    fn sample_precisely(
+        &self,
+        inputs: &[Tensor<DoubleDouble>],
+        before: &[Tensor<DoubleDouble>],
+    ) -> Result<Option<Sample>> {
+        let Some(outputs) = self.subject.precise(inputs) else { return Ok(None) };
+        // What is rounded to f64 is the difference alone.
+        let sample = self.difference(&outputs?, before)?;
+        Ok(sample.map(|sample| Sample { size: sample.value.abs(), ..sample }))
+    }
+
+    /// The subject in twice the precision.
+    fn precise(&self, inputs: &[Tensor<f64>]) -> Result<Option<&Precise>> {
+        if let Some(precise) = self.precise.get() {
+            return Ok(precise.as_ref());
+        }
+        let wide: Vec<Tensor<DoubleDouble>> =
+            inputs.iter().map(|x| x.map(|&x| DoubleDouble::from_f64(x)).into_shared()).collect();
+        let precise = match self.subject.precise(&wide).transpose()? {
+            Some(outputs) => {
+                let noise = self.noise(&wide, |moved| self.sample_precisely(moved, &outputs))?;
+                Some(Precise { inputs: wide, outputs, noise })
+            }
+            None => None,
+        };
+        Ok(self.precise.get_or_init(|| precise).as_ref())
     }
 
     /// How far values of the sum are off, beside the rounding of their size. A kink that happens to
     /// lie on the way in one direction is no noise: that is there in all.
-    fn noise(&self, inputs: &[Tensor<f64>]) -> Result<f64> {
+    fn noise<T: Real>(
+        &self,
+        inputs: &[Tensor<T>],
+        sample: impl Fn(&[Tensor<T>]) -> Result<Option<Sample>>,
+    ) -> Result<f64> {
         let mut smallest = f64::INFINITY;
         for number in 0..3 {
             let key = self.key().named("noise").with(number);
             let directions: Vec<ArrayD<f64>> = (inputs.iter().enumerate())
-                .map(|(i, x)| direction(key.with(i as u64), x))
+                .map(|(i, x)| direction(key.with(i as u64), x.shape()))
                 .collect();
             let found = noise(|t| {
-                let moved: Vec<_> =
-                    inputs.iter().zip(&directions).map(|(x, u)| along(x, u, t)).collect();
-                self.sample(&moved)
+                let moved: Vec<_> = (inputs.iter().zip(&directions))
+                    .map(|(x, u)| Along::Direction(u).moved(x, t))
+                    .collect();
+                sample(&moved)
             })?;
             smallest = smallest.min(found);
         }
@@ -333,14 +436,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
             let position = x.iter().nth(element).map_or(0.0, |x| x.abs());
             let precision =
                 Precision { tolerance: self.settings.tolerance, scale: claimed, noise, position };
-            let mut moved = inputs.to_vec();
-            let derivative = differentiate(precision, |t| {
-                moved[input] = x.clone();
-                if let Some(x) = moved[input].iter_mut().nth(element) {
-                    *x += t;
-                }
-                self.sample(&moved)
-            })?;
+            let derivative = self.derivative(inputs, input, &Along::Element(element), precision)?;
             let dual = self.slope(inputs, input, &one_hot(x, element))?;
             let name = argument.place(&index);
             found
@@ -349,7 +445,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         let directions =
             if x.len() > self.settings.elements { self.settings.directions } else { 0 };
         for number in 0..directions {
-            let u = direction(self.key().named("directions").with(number as u64), x);
+            let u = direction(self.key().named("directions").with(number as u64), x.shape());
             let position = x.iter().fold(0.0_f64, |top, x| top.max(x.abs()));
             let scale = match random_sum(gradient) {
                 sum if sum.is_finite() => sum,
@@ -357,11 +453,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
             };
             let precision =
                 Precision { tolerance: self.settings.tolerance, scale, noise, position };
-            let mut moved = inputs.to_vec();
-            let derivative = differentiate(precision, |t| {
-                moved[input] = along(x, &u, t);
-                self.sample(&moved)
-            })?;
+            let derivative = self.derivative(inputs, input, &Along::Direction(&u), precision)?;
             let dual = self.slope(inputs, input, &u)?;
             let sum = gradient.map_or(0.0, |d| d.iter().zip(&u).map(|(d, u)| d * u).sum());
             let name = format!("{} along direction {number}", argument.name);
@@ -512,10 +604,10 @@ fn chosen(key: Key, len: usize, most: usize, always: Option<usize>) -> Vec<usize
     numbers
 }
 
-/// A random direction through all elements of `x`, each coordinate in -1 to 1.
-fn direction(key: Key, x: &Tensor<f64>) -> ArrayD<f64> {
-    let numbers = (0..x.len() as u64).map(|i| 2.0 * key.uniform(i) - 1.0);
-    array(x.shape(), numbers.collect())
+/// A random direction through all elements of an array, each coordinate in -1 to 1.
+fn direction(key: Key, shape: &[usize]) -> ArrayD<f64> {
+    let len: usize = shape.iter().product();
+    array(shape, (0..len as u64).map(|i| 2.0 * key.uniform(i) - 1.0).collect())
 }
 
 fn one_hot(x: &Tensor<f64>, element: usize) -> ArrayD<f64> {
@@ -524,12 +616,6 @@ fn one_hot(x: &Tensor<f64>, element: usize) -> ArrayD<f64> {
         *u = 1.0;
     }
     u
-}
-
-/// `x + t·u`.
-fn along(x: &Tensor<f64>, u: &ArrayD<f64>, t: f64) -> Tensor<f64> {
-    let moved = x.iter().zip(u).map(|(x, u)| x + t * u);
-    array(x.shape(), moved.collect()).into_shared()
 }
 
 /// An array of this shape out of as many numbers, in standard order.

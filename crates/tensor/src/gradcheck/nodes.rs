@@ -4,7 +4,7 @@
 use super::check::{Settings, check};
 use super::report::Report;
 use super::subject::{Argument, OpSubject};
-use crate::Tape;
+use crate::{DoubleDouble, Tape};
 
 /// What was found at a node of a tape.
 #[derive(Clone, Debug)]
@@ -24,10 +24,14 @@ pub struct NodeReport {
 /// Checks the backward pass of each node at the inputs that it had: its op is run again there, with
 /// the same masks, indices and random decisions.
 ///
+/// `precise` is a recording of the same computation in twice the precision, for gradients that
+/// rounding hides; without it these are undecided.
+///
 /// `progress` is called with each report, in the order of the tape. The number of nodes is
 /// [`Tape::len`].
 pub fn check_nodes(
     tape: &Tape<f64>,
+    precise: Option<&Tape<DoubleDouble>>,
     settings: &Settings,
     mut progress: impl FnMut(&NodeReport),
 ) -> Vec<NodeReport> {
@@ -43,6 +47,10 @@ pub fn check_nodes(
         let Some((scope, time, arguments)) = seen else { continue };
         let name = op.op_name().to_owned();
         let subject = OpSubject::new(&name, op, tape.context().clone(), arguments);
+        let subject = match precise.and_then(|tape| tape.op(index)) {
+            Some(op) if op.op_name() == name => subject.with_precise(op),
+            _ => subject,
+        };
         let report = check(&subject, settings);
         let found = NodeReport { node: index, op: name, scope, time, report };
         progress(&found);

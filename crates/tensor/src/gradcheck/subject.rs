@@ -7,7 +7,7 @@ use ndarray::ArrayD;
 use crate::cases::Case;
 use crate::grads::{GradSink, OutputGrads};
 use crate::op::DynOp;
-use crate::{Context, Dual, Error, Result, Tensor};
+use crate::{Context, DoubleDouble, Dual, Error, Result, Tensor};
 
 /// An input of a [`Subject`]: its value, and how its elements are called.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +105,19 @@ pub trait Subject {
         None
     }
 
+    /// The outputs in twice the precision of `f64`, where there is such a thing: asked for when
+    /// rounding hides a derivative.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    fn precise(
+        &self,
+        inputs: &[Tensor<DoubleDouble>],
+    ) -> Option<Result<Vec<Tensor<DoubleDouble>>>> {
+        let _ = inputs;
+        None
+    }
+
     /// An output and an element of it that the forward pass leaves unwritten, where that can be
     /// found out.
     ///
@@ -127,6 +140,7 @@ pub struct OpSubject {
     name: String,
     op: Arc<dyn DynOp<f64>>,
     dual: Option<Arc<dyn DynOp<Dual>>>,
+    precise: Option<Arc<dyn DynOp<DoubleDouble>>>,
     context: Context,
     arguments: Vec<Argument>,
 }
@@ -139,12 +153,17 @@ impl OpSubject {
         context: Context,
         arguments: Vec<Argument>,
     ) -> Self {
-        OpSubject { name: name.into(), op, dual: None, context, arguments }
+        OpSubject { name: name.into(), op, dual: None, precise: None, context, arguments }
     }
 
     /// The same, with the op over dual numbers as a second oracle.
     pub fn with_dual(self, op: Arc<dyn DynOp<Dual>>) -> Self {
         OpSubject { dual: Some(op), ..self }
+    }
+
+    /// The same, with the op over numbers of twice the precision, for gradients that rounding hides.
+    pub fn with_precise(self, op: Arc<dyn DynOp<DoubleDouble>>) -> Self {
+        OpSubject { precise: Some(op), ..self }
     }
 
     /// A case of the table at its random inputs, a function of the key.
@@ -160,7 +179,9 @@ impl OpSubject {
             .collect();
         let context = Context::sequential().with_key(key);
         let op: Arc<dyn DynOp<f64>> = case.op.clone();
-        OpSubject::new(&case.name, op, context, arguments).with_dual(case.op.clone())
+        OpSubject::new(&case.name, op, context, arguments)
+            .with_dual(case.op.clone())
+            .with_precise(case.op.clone())
     }
 }
 
@@ -210,6 +231,14 @@ impl Subject for OpSubject {
         }
         let run = op.run_forward(&self.context, &duals);
         Some(run.map(|(outputs, _)| outputs.into_iter().map(|y| y.map(|y| y.slope)).collect()))
+    }
+
+    fn precise(
+        &self,
+        inputs: &[Tensor<DoubleDouble>],
+    ) -> Option<Result<Vec<Tensor<DoubleDouble>>>> {
+        let run = self.precise.as_ref()?.run_forward(&self.context, inputs);
+        Some(run.map(|(outputs, _)| outputs))
     }
 
     fn source(&self) -> String {

@@ -219,7 +219,7 @@ impl Real for DoubleDouble {
         near + (self - near * near) / near.scaled(1)
     }
     fn tanh(self) -> Self {
-        if !(self.high.abs() < 40.0) {
+        if self.high.is_nan() || self.high.abs() >= 40.0 {
             return DoubleDouble::from_f64(self.high.tanh());
         }
         let twice = self.magnitude().scaled(1);

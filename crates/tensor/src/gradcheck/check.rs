@@ -4,6 +4,7 @@
 use std::cell::OnceCell;
 
 use ndarray::{ArrayD, IxDyn};
+use num_traits::Zero;
 
 use super::numeric::{Derivative, Doubt, Precision, Sample, differentiate, noise};
 use super::report::{ArrayReport, Element, Fault, Report, Verdict};
@@ -84,12 +85,12 @@ struct Precise {
 }
 
 /// The element that moves, or the direction along which all do.
-enum Along<'a> {
+enum Along {
     Element(usize),
-    Direction(&'a ArrayD<f64>),
+    Direction(ArrayD<f64>),
 }
 
-impl Along<'_> {
+impl Along {
     /// `x` at a distance of `t`.
     fn moved<T: Real>(&self, x: &Tensor<T>, t: f64) -> Tensor<T> {
         let t = T::from_f64(t);
@@ -101,11 +102,26 @@ impl Along<'_> {
                 }
             }
             Along::Direction(u) => {
-                moved.zip_mut_with(*u, |x, &u| *x += t * T::from_f64(u));
+                moved.zip_mut_with(u, |x, &u| *x += t * T::from_f64(u));
             }
         }
         moved
     }
+
+    /// The derivative of a function with this gradient.
+    fn slope<T: Real>(&self, gradient: &Tensor<T>) -> T {
+        match self {
+            Along::Element(element) => gradient.iter().nth(*element).copied().unwrap_or(T::zero()),
+            Along::Direction(u) => gradient.iter().zip(u).map(|(&d, &u)| d * T::from_f64(u)).sum(),
+        }
+    }
+}
+
+/// A derivative that was compared, and along what.
+struct Compared {
+    along: Along,
+    element: Element,
+    derivative: Derivative,
 }
 
 /// An error of a pass as a fault.
@@ -338,7 +354,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         &self,
         inputs: &[Tensor<f64>],
         input: usize,
-        along: &Along<'_>,
+        along: &Along,
         precision: Precision,
     ) -> Result<Derivative> {
         let mut moved = inputs.to_vec();
@@ -349,13 +365,51 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         if found.doubt != Some(Doubt::Noise) {
             return Ok(found);
         }
-        let Some(precise) = self.precise(inputs)? else { return Ok(found) };
+        match self.precise(inputs)? {
+            Some(precise) => self.precise_derivative(precise, input, along, precision),
+            None => Ok(found),
+        }
+    }
+
+    fn precise_derivative(
+        &self,
+        precise: &Precise,
+        input: usize,
+        along: &Along,
+        precision: Precision,
+    ) -> Result<Derivative> {
         let precision = Precision { noise: precise.noise, position: 0.0, ..precision };
         let mut moved = precise.inputs.clone();
         differentiate(precision, |t| {
             moved[input] = along.moved(&precise.inputs[input], t);
             self.sample_precisely(&moved, &precise.outputs)
         })
+    }
+
+    /// How far the backward pass in twice the precision is off differences in twice the precision;
+    /// `None` when there is no such pass, or differences do not come near to the tolerance of dual
+    /// numbers, as a share of `scale`.
+    fn precise_error(
+        &self,
+        inputs: &[Tensor<f64>],
+        input: usize,
+        along: &Along,
+        scale: f64,
+    ) -> Result<Option<f64>> {
+        let Some(precise) = self.precise(inputs)? else { return Ok(None) };
+        let weights: Vec<Tensor<DoubleDouble>> = (self.weights.iter())
+            .map(|weights| weights.map(|&weight| DoubleDouble::from_f64(weight)).into_shared())
+            .collect();
+        let Some(gradients) = self.subject.precise_backward(&precise.inputs, &weights) else {
+            return Ok(None);
+        };
+        let gradient = gradients?.swap_remove(input);
+        let analytic = gradient.map_or(DoubleDouble::zero(), |gradient| along.slope(&gradient));
+        let tolerance = self.settings.dual_tolerance;
+        let precision = Precision { tolerance, scale, noise: 0.0, position: 0.0 };
+        let found = self.precise_derivative(precise, input, along, precision)?;
+        let near = found.doubt.is_none() && found.bound <= tolerance * scale;
+        Ok(near.then(|| (analytic.to_f64() - found.value).abs() / scale))
     }
 
     fn sample_precisely(
@@ -396,13 +450,12 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         let mut smallest = f64::INFINITY;
         for number in 0..3 {
             let key = self.key().named("noise").with(number);
-            let directions: Vec<ArrayD<f64>> = (inputs.iter().enumerate())
-                .map(|(i, x)| direction(key.with(i as u64), x.shape()))
+            let directions: Vec<Along> = (inputs.iter().enumerate())
+                .map(|(i, x)| Along::Direction(direction(key.with(i as u64), x.shape())))
                 .collect();
             let found = noise(|t| {
-                let moved: Vec<_> = (inputs.iter().zip(&directions))
-                    .map(|(x, u)| Along::Direction(u).moved(x, t))
-                    .collect();
+                let moved: Vec<_> =
+                    inputs.iter().zip(&directions).map(|(x, along)| along.moved(x, t)).collect();
                 sample(&moved)
             })?;
             smallest = smallest.min(found);
@@ -424,7 +477,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         // A wrong gradient may be of any size; what it claims is a first guess.
         let claimed = (gradient.into_iter().flatten())
             .fold(0.0_f64, |top, d| if d.is_finite() { top.max(d.abs()) } else { top });
-        let mut found: Vec<(Element, Derivative)> = Vec::new();
+        let mut found: Vec<Compared> = Vec::new();
         let key = self.key().named("elements").named(&argument.name);
         // What is claimed to be the largest is always there: errors are shares of it.
         let largest = gradient.and_then(|d| {
@@ -436,11 +489,12 @@ impl<S: Subject + ?Sized> Check<'_, S> {
             let position = x.iter().nth(element).map_or(0.0, |x| x.abs());
             let precision =
                 Precision { tolerance: self.settings.tolerance, scale: claimed, noise, position };
-            let derivative = self.derivative(inputs, input, &Along::Element(element), precision)?;
+            let along = Along::Element(element);
+            let derivative = self.derivative(inputs, input, &along, precision)?;
             let dual = self.slope(inputs, input, &one_hot(x, element))?;
             let name = argument.place(&index);
-            found
-                .push((new_element(name, index, analytic(element), dual, &derivative), derivative));
+            let element = new_element(name, index, analytic(element), dual, &derivative);
+            found.push(Compared { along, element, derivative });
         }
         let directions =
             if x.len() > self.settings.elements { self.settings.directions } else { 0 };
@@ -453,13 +507,15 @@ impl<S: Subject + ?Sized> Check<'_, S> {
             };
             let precision =
                 Precision { tolerance: self.settings.tolerance, scale, noise, position };
-            let derivative = self.derivative(inputs, input, &Along::Direction(&u), precision)?;
             let dual = self.slope(inputs, input, &u)?;
-            let sum = gradient.map_or(0.0, |d| d.iter().zip(&u).map(|(d, u)| d * u).sum());
+            let along = Along::Direction(u);
+            let derivative = self.derivative(inputs, input, &along, precision)?;
+            let sum = gradient.map_or(0.0, |d| along.slope(d));
             let name = format!("{} along direction {number}", argument.name);
-            found.push((new_element(name, Vec::new(), sum, dual, &derivative), derivative));
+            let element = new_element(name, Vec::new(), sum, dual, &derivative);
+            found.push(Compared { along, element, derivative });
         }
-        Ok(self.judge(argument, x, gradient, found))
+        self.judge(inputs, input, gradient, found)
     }
 
     fn slope(&self, inputs: &[Tensor<f64>], input: usize, u: &ArrayD<f64>) -> Result<Option<f64>> {
@@ -473,17 +529,18 @@ impl<S: Subject + ?Sized> Check<'_, S> {
     /// Gives each element its verdict, now that the array's largest gradient is known.
     fn judge(
         &self,
-        argument: &Argument,
-        x: &Tensor<f64>,
+        inputs: &[Tensor<f64>],
+        input: usize,
         gradient: Option<&Tensor<f64>>,
-        found: Vec<(Element, Derivative)>,
-    ) -> (ArrayReport, Vec<Fault>) {
-        let single = |element: &Element| !element.index.is_empty() || x.ndim() == 0;
-        let sound = |derivative: &Derivative| derivative.value.is_finite();
+        found: Vec<Compared>,
+    ) -> Result<(ArrayReport, Vec<Fault>)> {
+        let (argument, x) = (&self.arguments[input], &inputs[input]);
+        let single = |along: &Along| matches!(along, Along::Element(_));
         let largest = |directions: bool| {
             (found.iter())
-                .filter(|(element, derivative)| single(element) != directions && sound(derivative))
-                .fold(0.0_f64, |top, (_, derivative)| top.max(derivative.value.abs()))
+                .filter(|found| single(&found.along) != directions)
+                .map(|found| found.derivative.value.abs())
+                .fold(0.0_f64, |top, size| if size.is_finite() { top.max(size) } else { top })
         };
         let scale = largest(false);
         // A direction's derivative is a sum with random signs: one that comes out small by chance is
@@ -492,12 +549,13 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         let scale_of_directions = largest(true).max(scale).max(typical);
         // Where all derivatives are rounding, and that is little, the gradient is zero.
         let least = self.settings.tolerance;
-        let zero = found.iter().all(|(_, d)| d.value.abs() <= d.bound && d.bound <= least);
+        let zero = (found.iter().map(|found| &found.derivative))
+            .all(|d| d.value.abs() <= d.bound && d.bound <= least);
         let mut array = ArrayReport::new(&argument.name, x.shape(), scale, found.len());
         let mut faults = Vec::new();
         let (mut not_finite, mut disagree) = (None, None);
-        for (mut element, derivative) in found {
-            let scale = if single(&element) { scale } else { scale_of_directions };
+        for Compared { along, mut element, derivative } in found {
+            let scale = if single(&along) { scale } else { scale_of_directions };
             let allowed = self.settings.tolerance * scale;
             let off = (element.analytic - element.numeric).abs();
             let share = |x: f64| if x == 0.0 { 0.0 } else { x / scale };
@@ -541,10 +599,17 @@ impl<S: Subject + ?Sized> Check<'_, S> {
             }
             if let Some(dual) = element.dual.filter(|_| decided && derivative.doubt.is_none()) {
                 // Rounding is all that a gradient of zero and the terms of a long sum have.
-                let error = if zero { 0.0 } else { share((dual - element.analytic).abs()) };
+                let mut error = if zero { 0.0 } else { share((dual - element.analytic).abs()) };
                 let apart = (dual - element.numeric).abs();
                 if apart > allowed + 2.0 * derivative.bound {
                     disagree.get_or_insert_with(|| element.name.clone());
+                }
+                // Of small differences of large terms, f64 has few digits, here as there.
+                if error > self.settings.dual_tolerance
+                    && element.verdict == Verdict::Pass
+                    && let Some(precise) = self.precise_error(inputs, input, &along, scale)?
+                {
+                    error = precise;
                 }
                 array.dual_error = Some(array.dual_error.unwrap_or(0.0).max(error));
                 if error > self.settings.dual_tolerance && element.verdict == Verdict::Pass {
@@ -558,7 +623,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         }
         faults.extend(not_finite.map(|place| Fault::NotFinite { place }));
         faults.extend(disagree.map(|place| Fault::OraclesDisagree { place }));
-        (array.sorted(), faults)
+        Ok((array.sorted(), faults))
     }
 }
 

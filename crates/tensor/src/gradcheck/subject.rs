@@ -7,7 +7,7 @@ use ndarray::ArrayD;
 use crate::cases::Case;
 use crate::grads::{GradSink, OutputGrads};
 use crate::op::DynOp;
-use crate::{Context, DoubleDouble, Dual, Error, Result, Tensor};
+use crate::{Context, DoubleDouble, Dual, Error, Real, Result, Tensor};
 
 /// An input of a [`Subject`]: its value, and how its elements are called.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +118,20 @@ pub trait Subject {
         None
     }
 
+    /// The backward pass in twice the precision, where there is such a thing: asked for when the
+    /// rounding of `f64` could be what is between the gradient and the second oracle.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    fn precise_backward(
+        &self,
+        inputs: &[Tensor<DoubleDouble>],
+        d_outputs: &[Tensor<DoubleDouble>],
+    ) -> Option<Result<Vec<Option<Tensor<DoubleDouble>>>>> {
+        let _ = (inputs, d_outputs);
+        None
+    }
+
     /// An output and an element of it that the forward pass leaves unwritten, where that can be
     /// found out.
     ///
@@ -204,17 +218,7 @@ impl Subject for OpSubject {
         d_outputs: &[Tensor<f64>],
         d_inputs: &mut [Option<Tensor<f64>>],
     ) -> Result<()> {
-        let (outputs, saved) = self.op.run_forward(&self.context, inputs)?;
-        let shapes = |arrays: &[Tensor<f64>]| -> Vec<Vec<usize>> {
-            arrays.iter().map(|array| array.shape().to_vec()).collect()
-        };
-        let (input_shapes, output_shapes) = (shapes(inputs), shapes(&outputs));
-        let slots: Vec<_> = (0..inputs.len()).map(Some).collect();
-        let d_outputs: Vec<_> = d_outputs.iter().cloned().map(Some).collect();
-        let at = (self.op.op_name(), 0, None);
-        let mut sink = GradSink::new(&self.context, at, &slots, &input_shapes, d_inputs, None);
-        let d_outputs = OutputGrads::new(&d_outputs, &output_shapes);
-        self.op.run_backward(&self.context, saved.as_ref(), &d_outputs, &mut sink)
+        run_backward(self.op.as_ref(), &self.context, inputs, d_outputs, d_inputs)
     }
 
     fn slopes(
@@ -241,6 +245,17 @@ impl Subject for OpSubject {
         Some(run.map(|(outputs, _)| outputs))
     }
 
+    fn precise_backward(
+        &self,
+        inputs: &[Tensor<DoubleDouble>],
+        d_outputs: &[Tensor<DoubleDouble>],
+    ) -> Option<Result<Vec<Option<Tensor<DoubleDouble>>>>> {
+        let mut d_inputs = vec![None; inputs.len()];
+        let op = self.precise.as_ref()?;
+        let run = run_backward(op.as_ref(), &self.context, inputs, d_outputs, &mut d_inputs);
+        Some(run.map(|()| d_inputs))
+    }
+
     fn source(&self) -> String {
         format!(
             "let op: std::sync::Arc<dyn DynOp<f64>> = std::sync::Arc::new({:?});\n    \
@@ -248,6 +263,27 @@ impl Subject for OpSubject {
             self.op, self.name
         )
     }
+}
+
+/// Runs an op forward and backward, and adds the gradients of its inputs to `d_inputs`.
+fn run_backward<T: Real>(
+    op: &dyn DynOp<T>,
+    context: &Context,
+    inputs: &[Tensor<T>],
+    d_outputs: &[Tensor<T>],
+    d_inputs: &mut [Option<Tensor<T>>],
+) -> Result<()> {
+    let (outputs, saved) = op.run_forward(context, inputs)?;
+    let shapes = |arrays: &[Tensor<T>]| -> Vec<Vec<usize>> {
+        arrays.iter().map(|array| array.shape().to_vec()).collect()
+    };
+    let (input_shapes, output_shapes) = (shapes(inputs), shapes(&outputs));
+    let slots: Vec<_> = (0..inputs.len()).map(Some).collect();
+    let d_outputs: Vec<_> = d_outputs.iter().cloned().map(Some).collect();
+    let at = (op.op_name(), 0, None);
+    let mut sink = GradSink::new(context, at, &slots, &input_shapes, d_inputs, None);
+    let d_outputs = OutputGrads::new(&d_outputs, &output_shapes);
+    op.run_backward(context, saved.as_ref(), &d_outputs, &mut sink)
 }
 
 /// The number of outputs that two runs must share.

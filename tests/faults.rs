@@ -12,8 +12,11 @@ use unspool_tensor::gradcheck::{
     Fault, OpSubject, Report, Settings, Subject, Verdict, check, shrink::shrink,
 };
 use unspool_tensor::op::{DynOp, Forward};
+use unspool_tensor::ops::arithmetic::Sub;
 use unspool_tensor::random::Key;
-use unspool_tensor::{BackwardMode, Context, Error, GradSink, OutputGrads, Result, Tape, Tensor};
+use unspool_tensor::{
+    BackwardMode, Context, Dual, Error, GradSink, OutputGrads, Result, Tape, Tensor,
+};
 
 /// What a fault may look at: the op, its inputs, and the gradients that come in.
 struct Seen<'a> {
@@ -57,8 +60,18 @@ type Spoil = Box<dyn Fn(&Seen<'_>, &mut Vec<ArrayD<f64>>) + Send + Sync>;
 struct Faulty {
     op: Arc<dyn DynOp<f64>>,
     spoil: Spoil,
-    /// The input whose gradient is assigned, where it must be added to what is there.
-    assigns: Option<usize>,
+    passing: Passing,
+}
+
+/// How gradients are passed on.
+#[derive(Clone, Copy, PartialEq)]
+enum Passing {
+    /// Added to what is there, as they must be.
+    Added,
+    /// Of this input, assigned.
+    Assigned(usize),
+    /// Of this input, not at all.
+    Omitted(usize),
 }
 
 impl fmt::Debug for Faulty {
@@ -96,9 +109,9 @@ impl DynOp<f64> for Faulty {
         let mut gradients = seen.gradients(inputs, &seen.d_outputs);
         (self.spoil)(&seen, &mut gradients);
         for (input, d) in gradients.into_iter().enumerate() {
-            if self.assigns == Some(input) {
+            if self.passing == Passing::Assigned(input) {
                 sink.add_in_place(input, |mut there| there.assign(&d))?;
-            } else {
+            } else if self.passing != Passing::Omitted(input) {
                 sink.add(input, d)?;
             }
         }
@@ -216,13 +229,16 @@ struct Row {
     case: String,
     fault: String,
     spoil: Spoil,
-    assigns: Option<usize>,
+    passing: Passing,
+    /// Another function in the place of the op over dual numbers.
+    dual: Option<Arc<dyn DynOp<Dual>>>,
     found: Vec<String>,
 }
 
 fn row(case: &str, fault: &str, found: &[&str], spoil: Spoil) -> Row {
     let found = found.iter().map(|found| found.to_string()).collect();
-    Row { case: case.into(), fault: fault.into(), spoil, assigns: None, found }
+    let (case, fault) = (case.into(), fault.into());
+    Row { case, fault, spoil, passing: Passing::Added, dual: None, found }
 }
 
 /// Recurrent cells: the same faults in each, gate by gate.
@@ -303,7 +319,7 @@ fn cells() -> Vec<Row> {
                 leaking(0, 0, 3),
             ),
             Row {
-                assigns: Some(weight_hh),
+                passing: Passing::Assigned(weight_hh),
                 ..row(cell, "= for +=", &["assigned weight_hh"], spoil(|_, _| {}))
             },
         ]);
@@ -505,6 +521,16 @@ fn ops() -> Vec<Row> {
             }),
         ),
     ];
+    rows.extend([
+        Row {
+            passing: Passing::Omitted(1),
+            ..row("div", "no gradient at all", &["missing y"], spoil(|_, _| {}))
+        },
+        Row {
+            dual: Some(Arc::new(Sub)),
+            ..row("add", "another function of dual numbers", &["disagree y"], spoil(|_, _| {}))
+        },
+    ]);
     rows.push(row(
         "add",
         "not a number",
@@ -551,7 +577,8 @@ fn places(report: &Report) -> BTreeSet<String> {
             Fault::Assigned { place } => format!("assigned {}", first(place)),
             Fault::NotFinite { place } => format!("not finite {}", first(place)),
             Fault::Failed { .. } => "failed".into(),
-            Fault::Missing { input } => input.clone(),
+            Fault::Missing { input } => format!("missing {input}"),
+            Fault::OraclesDisagree { place } => format!("disagree {}", first(place)),
             other => format!("{other:?}"),
         });
     }
@@ -588,7 +615,7 @@ fn every_fault_is_caught_and_named_where_it_is() {
     rows.extend(attention());
     rows.extend(ops());
     rows.extend(linear(&cases));
-    assert_eq!(rows.len(), 122, "the documents say how many there are");
+    assert_eq!(rows.len(), 124, "the documents say how many there are");
 
     let (count, mut localised, mut missed) = (rows.len(), 0, Vec::new());
     for mut row in rows {
@@ -596,9 +623,13 @@ fn every_fault_is_caught_and_named_where_it_is() {
         let case = case.unwrap_or_else(|| panic!("there is no case {}", row.case));
         let right = OpSubject::of_case(case, Key::new(9));
         let spoil = std::mem::replace(&mut row.spoil, Box::new(|_, _| {}));
-        let op = Faulty { op: case.op.clone(), spoil, assigns: row.assigns };
+        let op = Faulty { op: case.op.clone(), spoil, passing: row.passing };
         let context = Context::sequential().with_key(Key::new(9));
         let wrong = OpSubject::new(&case.name, Arc::new(op), context, right.arguments().to_vec());
+        let wrong = match row.dual.take() {
+            Some(dual) => wrong.with_dual(dual),
+            None => wrong,
+        };
         let report = check(&wrong, &Settings::default());
         if report.verdict() != Verdict::Fail {
             missed.push(format!("{}: {}: {report}", row.case, row.fault));
@@ -625,7 +656,7 @@ fn a_fault_in_a_gate_is_made_small() {
     let case = cases.iter().find(|case| case.name == "lstm").unwrap();
     let arguments = OpSubject::of_case(case, Key::new(9)).arguments().to_vec();
     let spoil = gate(&[4], 1, 4, |d| *d *= 1.5);
-    let op = Arc::new(Faulty { op: case.op.clone(), spoil, assigns: None });
+    let op = Arc::new(Faulty { op: case.op.clone(), spoil, passing: Passing::Added });
     let subject = OpSubject::new("lstm", op, Context::sequential(), arguments);
     let smallest = shrink(&subject, &Settings::default()).unwrap();
     let weight_hh =

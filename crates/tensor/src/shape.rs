@@ -91,7 +91,7 @@ pub fn reshaped<T: Real>(op: &str, x: &Tensor<T>, shape: &[usize]) -> Result<Ten
 ///
 /// # Errors
 /// The shape has another number of elements.
-pub fn from_elements<T: Real>(op: &str, shape: &[usize], elements: Vec<T>) -> Result<Tensor<T>> {
+pub fn from_elements<T: Clone>(op: &str, shape: &[usize], elements: Vec<T>) -> Result<Tensor<T>> {
     let found = elements.len();
     match ArrayD::from_shape_vec(IxDyn(shape), elements) {
         Ok(array) => Ok(array.into_shared()),

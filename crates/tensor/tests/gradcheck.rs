@@ -1,7 +1,9 @@
 //! The checker itself: what must pass passes, and what is wrong is found, named and made small.
 
 use unspool_tensor::gradcheck::shrink::shrink;
-use unspool_tensor::gradcheck::{Fault, Function, Report, Settings, Verdict, check, check_single};
+use unspool_tensor::gradcheck::{
+    Fault, Function, Report, Settings, Subject, Verdict, check, check_single, jacobians,
+};
 use unspool_tensor::{Context, Kernels};
 
 /// `y[b] = Σₕ tanh(x[b, h]·w[h])`, with a backward pass that `spoil` may change.
@@ -136,7 +138,7 @@ fn kinks_on_the_way_are_no_noise() {
 }
 
 #[test]
-#[should_panic(expected = "fn rows_has_the_right_gradient")]
+#[should_panic(expected = "fn the_gradient_of_rows_is_right")]
 fn the_macro_shows_a_small_failure() {
     // It reads beyond what shorter axes would hold.
     unspool_tensor::assert_gradients!(rows(|d, _, _| d[0][11] *= 2.0));
@@ -185,7 +187,8 @@ fn large_arrays_are_sampled_and_checked_along_directions() {
     let settings = Settings { elements: 20, ..Settings::default() };
     let report = check(&square(usize::MAX), &settings);
     assert!(report.passes(), "{report}");
-    assert_eq!(report.arrays[0].checked, 20 + 3);
+    assert_eq!((report.arrays[0].checked, report.arrays[0].directions), (20 + 3, 3));
+    assert!(report.to_string().contains("x: 20 of its 5000 elements, 3 directions"), "{report}");
     // One element of 5000, which no sample need hit.
     let report = check(&square(1234), &settings);
     assert_eq!(report.verdict(), Verdict::Fail, "{report}");
@@ -205,9 +208,51 @@ fn a_failure_is_made_small_and_becomes_a_test() {
     assert_eq!(shapes, [vec![1, 3], vec![3]], "{}", smallest.report);
     let simple = |x: &f64| [0.0, 1.0].contains(x);
     assert!(smallest.arguments.iter().all(|argument| argument.value.iter().all(simple)));
-    let test = smallest.regression_test();
-    assert!(test.contains("fn rows_has_the_right_gradient()"), "{test}");
     assert!(shrink(&rows(|_, _, _| {}), &Settings::default()).is_none());
+    // The test as it is printed, which the module below runs.
+    let test = smallest.regression_test("function()");
+    let code = |text: &str| -> Vec<String> {
+        let code = text.lines().filter(|line| !line.trim().starts_with("//"));
+        code.map(String::from).collect()
+    };
+    assert_eq!(code(&test), code(include_str!("generated/regression.rs")), "{test}");
+}
+
+/// The printed test compiles as it stands, and passes where the fault is mended.
+mod mended {
+    use super::*;
+
+    fn function() -> Function<'static> {
+        rows(|_, _, _| {})
+    }
+
+    include!("generated/regression.rs");
+}
+
+#[test]
+fn jacobians_stand_side_by_side_and_differences_are_marked() {
+    let right = jacobians(&rows(|_, _, _| {}), 1e-9).unwrap();
+    assert_eq!(right.len(), 2);
+    for jacobian in &right {
+        assert!(jacobian.to_string().contains("no number differs"), "{jacobian}");
+    }
+    assert_eq!(right[0].analytic.dim(), (3, 12));
+    // y[1] depends on the second row of x alone.
+    let [x, w] = [0, 1].map(|k| rows(|_, _, _| {}).arguments()[k].value.clone());
+    let slope = |b: usize, h: usize| 1.0 - (x[[b, h]] * w[[h]]).tanh().powi(2);
+    for (column, (b, h)) in (0..12).map(|i| (i, (i / 4, i % 4))) {
+        let exact = if b == 1 { slope(1, h) * w[[h]] } else { 0.0 };
+        for found in [&right[0].analytic, &right[0].numeric] {
+            assert!((found[[1, column]] - exact).abs() < 1e-10, "{}", right[0]);
+        }
+    }
+
+    let wrong = jacobians(&rows(|d, _, _| d[0][11] *= 2.0), 1e-9).unwrap();
+    let places: Vec<_> = (0..3 * 12).filter(|at| wrong[0].differs(at / 12, at % 12)).collect();
+    assert_eq!(places, [2 * 12 + 11], "{}", wrong[0]);
+    assert_eq!(wrong[0].columns[11], "x[b=2, 3]");
+    let text = wrong[0].to_string();
+    assert!(text.contains("x[b=2, 3]") && text.contains('*'), "{text}");
 }
 
 #[test]

@@ -552,6 +552,7 @@ impl<S: Subject + ?Sized> Check<'_, S> {
         let zero = (found.iter().map(|found| &found.derivative))
             .all(|d| d.value.abs() <= d.bound && d.bound <= least);
         let mut array = ArrayReport::new(&argument.name, x.shape(), scale, found.len());
+        array.directions = found.iter().filter(|found| !single(&found.along)).count();
         let mut faults = Vec::new();
         let (mut not_finite, mut disagree) = (None, None);
         for Compared { along, mut element, derivative } in found {

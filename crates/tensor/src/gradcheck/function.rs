@@ -300,12 +300,4 @@ impl Subject for Function<'_> {
         }
         Ok(None)
     }
-
-    fn source(&self) -> String {
-        format!(
-            "// `function` is {:?} as it was checked, with its closures; each input's axes as its\n    \
-             // shape says.\n    let subject = function();",
-            self.name
-        )
-    }
 }

@@ -16,11 +16,13 @@
 //! - [`nodes::check_nodes`] does the same for every node of a recorded tape.
 //! - [`shrink::shrink`] makes a failure small, and [`shrink::Smallest::regression_test`] a test of it.
 //! - [`assert_gradients!`](crate::assert_gradients) is all of it in one line of a test.
+//! - [`jacobians`] puts all derivatives of small shapes side by side.
 //! - [`twin::check_twin`] compares a fused op with its composed twin.
 
 pub mod check;
 pub mod files;
 pub mod function;
+pub mod jacobian;
 pub mod nodes;
 pub mod numeric;
 pub mod report;
@@ -32,6 +34,7 @@ pub mod twin;
 pub use check::{Settings, check, check_at};
 pub use files::compare_gradients;
 pub use function::Function;
+pub use jacobian::{Jacobian, jacobians};
 pub use numeric::Doubt;
 pub use report::{ArrayReport, Element, Fault, Report, Verdict};
 pub use single::check_single;
@@ -48,8 +51,9 @@ pub fn check_case(case: &Case, settings: &Settings) -> Report {
 
 /// Asserts that the gradients of a [`Subject`](crate::gradcheck::Subject) are right; undecided is not.
 ///
-/// On failure the panic shows the whole report, and the smallest failure that could be found as the
-/// lines of a test.
+/// On failure the panic shows the whole report, and the smallest failure that could be found as a
+/// test in Rust, with the subject as it is written here: where its names are in scope, the test
+/// compiles as it stands, and passes once the fault is mended.
 ///
 /// ```
 /// use unspool_tensor::gradcheck::Function;
@@ -76,10 +80,9 @@ macro_rules! assert_gradients {
         let (subject, settings) = (&$subject, &$settings);
         let report = $crate::gradcheck::check(subject, settings);
         if !report.passes() {
-            eprintln!("{report}");
             let smallest = $crate::gradcheck::shrink::shrink(subject, settings);
-            let test = smallest.map(|smallest| smallest.regression_test()).unwrap_or_default();
-            panic!("{report}\n{test}");
+            let test = smallest.map(|smallest| smallest.regression_test(stringify!($subject)));
+            panic!("{report}\n{}", test.unwrap_or_default());
         }
     }};
 }

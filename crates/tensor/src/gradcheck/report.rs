@@ -77,8 +77,10 @@ pub struct ArrayReport {
     pub shape: Vec<usize>,
     /// The largest gradient in it, by differences: what errors are shares of.
     pub scale: f64,
-    /// How many elements and directions were compared.
+    /// How many elements and directions were compared: all elements, or a sample.
     pub checked: usize,
+    /// How many of these are directions through all elements at once.
+    pub directions: usize,
     /// How many of these cannot be told.
     pub undecided: usize,
     /// How many are wrong.
@@ -104,6 +106,7 @@ impl ArrayReport {
             shape: shape.into(),
             scale,
             checked,
+            directions: 0,
             undecided: 0,
             failed: 0,
             error: 0.0,
@@ -136,6 +139,11 @@ impl ArrayReport {
     fn sort(&mut self) {
         self.elements.sort_by(|a, b| b.verdict.cmp(&a.verdict).then(b.error.total_cmp(&a.error)));
         self.elements.truncate(Self::SHOWN);
+    }
+
+    /// Whether not every element was compared by itself.
+    pub fn is_sampled(&self) -> bool {
+        self.checked - self.directions < self.shape.iter().product()
     }
 
     /// The verdict on the whole array.
@@ -302,6 +310,11 @@ impl fmt::Display for Report {
                  {bound:>7.1e}  {}",
                 array.verdict()
             )?;
+        }
+        for array in self.arrays.iter().filter(|array| array.is_sampled()) {
+            let ArrayReport { name, shape, checked, directions, .. } = array;
+            let (seen, all) = (checked - directions, shape.iter().product::<usize>());
+            writeln!(f, "  {name}: {seen} of its {all} elements, {directions} directions")?;
         }
         for fault in &self.faults {
             writeln!(f, "  {fault}")?;

@@ -19,8 +19,8 @@ pub struct Smallest {
     pub arguments: Vec<Argument>,
     /// What is wrong there.
     pub report: Report,
-    /// The lines that make the subject.
-    source: String,
+    /// How it was checked.
+    pub settings: Settings,
 }
 
 /// Simpler numbers to try in the place of one.
@@ -41,7 +41,7 @@ pub fn shrink(subject: &(impl Subject + ?Sized), settings: &Settings) -> Option<
     search.shorten();
     search.simplify();
     let (arguments, report) = search.smallest;
-    Some(Smallest { arguments, report, source: subject.source() })
+    Some(Smallest { arguments, report, settings: *settings })
 }
 
 /// What is wrong, in a form that stays while numbers change: the input that fails, or the kind of
@@ -201,33 +201,67 @@ fn cut(argument: &Argument, axis: usize, length: usize) -> Argument {
 }
 
 impl Smallest {
-    /// A test in Rust, to be pasted and filled in where the subject is not an op without fields: its
-    /// numbers fail until the fault is mended.
-    pub fn regression_test(&self) -> String {
-        let Report { subject, tolerance, seed, .. } = &self.report;
-        let name: String = (subject.chars())
+    /// A test in Rust, which fails until the fault is mended. `subject` is the expression that the
+    /// subject was made with, in terms of the place where the test is pasted.
+    pub fn regression_test(&self, subject: &str) -> String {
+        let name: String = (self.report.subject.chars())
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
             .collect();
-        let mut test = format!("#[test]\nfn {name}_has_the_right_gradient() {{\n");
-        for line in self.report.to_string().lines() {
-            let _ = writeln!(test, "    // {line}");
-        }
-        let _ = writeln!(test, "    let inputs = vec![");
-        for argument in &self.arguments {
-            let numbers: Vec<f64> = argument.value.iter().copied().collect();
-            let shape = argument.value.shape();
-            let _ = writeln!(
-                test,
-                "        Argument::new({:?}, ndarray::ArrayD::from_shape_vec(vec!{shape:?}, \
-                 vec!{numbers:?}).unwrap()),",
-                argument.name
-            );
-        }
-        let _ = writeln!(test, "    ];\n    {}", self.source);
-        let settings =
-            format!("Settings {{ tolerance: {tolerance:e}, seed: {seed}, ..Settings::default() }}");
-        let _ = writeln!(test, "    let report = check_at(&subject, &inputs, &{settings});");
-        let _ = writeln!(test, "    assert!(report.passes(), \"{{report}}\");\n}}");
-        test
+        let lines: Vec<String> =
+            self.report.to_string().lines().map(|line| format!("    // {line}\n")).collect();
+        let arguments: Vec<String> = self
+            .arguments
+            .iter()
+            .map(|argument| format!("        {},\n", source(argument)))
+            .collect();
+        let Settings { tolerance, dual_tolerance, elements, directions, seed } = self.settings;
+        format!(
+            "#[test]\n\
+             fn the_gradient_of_{name}_is_right() -> unspool_tensor::Result<()> {{\n    \
+                 use unspool_tensor::gradcheck::{{Argument, Settings, check_at}};\n\
+             {}    \
+                 let arguments = [\n\
+             {}    \
+                 ];\n    \
+                 let settings = Settings {{\n        \
+                     tolerance: {tolerance:e},\n        \
+                     dual_tolerance: {dual_tolerance:e},\n        \
+                     elements: {elements},\n        \
+                     directions: {directions},\n        \
+                     seed: {seed},\n    \
+                 }};\n    \
+                 let report = check_at(&{subject}, &arguments, &settings);\n    \
+                 assert!(report.passes(), \"{{report}}\");\n    \
+                 Ok(())\n\
+             }}\n",
+            lines.concat(),
+            arguments.concat(),
+        )
+    }
+}
+
+/// The argument as an expression of Rust.
+fn source(argument: &Argument) -> String {
+    let Argument { name, axes, blocks, unseen, value } = argument;
+    let numbers: Vec<String> = value.iter().map(|&x| number(x)).collect();
+    let (axes, shape, numbers) = (axes.join(" "), value.shape(), numbers.join(", "));
+    let mut source = format!("Argument::of({name:?}, {axes:?}, &{shape:?}, &[{numbers}])?");
+    if !blocks.is_empty() {
+        let _ = write!(source, ".with_blocks(&{blocks:?})");
+    }
+    if let Some(unseen) = unseen {
+        let unseen: Vec<bool> = unseen.iter().copied().collect();
+        let _ = write!(source, ".with_unseen(&{unseen:?})?");
+    }
+    source
+}
+
+/// The number as an expression of Rust.
+fn number(x: f64) -> String {
+    match x {
+        x if x.is_nan() => "f64::NAN".into(),
+        f64::INFINITY => "f64::INFINITY".into(),
+        f64::NEG_INFINITY => "f64::NEG_INFINITY".into(),
+        x => format!("{x:?}"),
     }
 }

@@ -7,6 +7,7 @@ use ndarray::ArrayD;
 use crate::cases::Case;
 use crate::grads::{GradSink, OutputGrads};
 use crate::op::DynOp;
+use crate::shape::from_elements;
 use crate::{Context, DoubleDouble, Dual, Error, Real, Result, Tensor};
 
 /// An input of a [`Subject`]: its value, and how its elements are called.
@@ -31,6 +32,31 @@ impl Argument {
     pub fn new(name: impl Into<String>, value: ArrayD<f64>) -> Self {
         let (axes, blocks) = (Vec::new(), Vec::new());
         Argument { name: name.into(), axes, blocks, unseen: None, value }
+    }
+
+    /// An argument of this shape at these numbers, in standard order, with the names of its axes
+    /// (`"T B H"`; `""` for none).
+    ///
+    /// # Errors
+    /// The shape has more or fewer elements.
+    pub fn of(name: &str, axes: &str, shape: &[usize], numbers: &[f64]) -> Result<Self> {
+        let value = from_elements(name, shape, numbers.to_vec())?.into_owned();
+        let axes = axes.split_whitespace().map(String::from).collect();
+        Ok(Argument { axes, ..Argument::new(name, value) })
+    }
+
+    /// The same with names for the equal parts of the first axis.
+    pub fn with_blocks(self, blocks: &[&str]) -> Self {
+        Argument { blocks: blocks.iter().map(|&block| block.into()).collect(), ..self }
+    }
+
+    /// The same with elements that must not be looked at, in standard order.
+    ///
+    /// # Errors
+    /// The argument has more or fewer elements.
+    pub fn with_unseen(self, unseen: &[bool]) -> Result<Self> {
+        let mask = from_elements(&self.name, self.value.shape(), unseen.to_vec())?.into_owned();
+        Ok(Argument { unseen: Some(mask), ..self })
     }
 
     /// The name of an element: `weight_hh[forget, 3, 17]`.
@@ -141,11 +167,6 @@ pub trait Subject {
         let _ = inputs;
         Ok(None)
     }
-
-    /// The lines of Rust that run this subject at the variables `inputs`, for a regression test.
-    fn source(&self) -> String {
-        format!("let subject = todo!(\"{}\");", self.name())
-    }
 }
 
 /// An op at some inputs.
@@ -254,14 +275,6 @@ impl Subject for OpSubject {
         let op = self.precise.as_ref()?;
         let run = run_backward(op.as_ref(), &self.context, inputs, d_outputs, &mut d_inputs);
         Some(run.map(|()| d_inputs))
-    }
-
-    fn source(&self) -> String {
-        format!(
-            "let op: std::sync::Arc<dyn DynOp<f64>> = std::sync::Arc::new({:?});\n    \
-             let subject = OpSubject::new({:?}, op, Context::sequential(), inputs);",
-            self.op, self.name
-        )
     }
 }
 

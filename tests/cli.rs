@@ -179,6 +179,8 @@ fn gradients_are_checked_from_the_command_line() {
         ("gradcheck --op nope", "nothing has such a name"),
         ("gradcheck --op exp --tolerance 0", "--tolerance 0: must be above 0"),
         ("gradcheck --model nope --input 1", "nope: "),
+        ("gradcheck --model tiny --input 1 --input 2 --target 1", "1 --target for 2 --input"),
+        ("gradcheck --jacobians", "--jacobians: of which?"),
         ("gradcheck --compare source tiny/best.safetensors", "source: not a whole safetensors"),
         ("gradcheck --compare tiny/best.safetensors nope", "nope: "),
     ];
@@ -187,6 +189,16 @@ fn gradients_are_checked_from_the_command_line() {
         assert_eq!(ended.code, Some(1), "{args}: {}", ended.err);
         assert!(ended.err.contains(err), "{args}: {}", ended.err);
     }
+    let pair = run(&mut unspool(files(), "gradcheck --op tanh --jacobians"), b"");
+    assert!(pair.out.contains("output 0 by x: backward | differences"), "{}", pair.out);
+    assert!(pair.out.contains("no number differs"), "{}", pair.out);
+    let both = run(
+        unspool(files(), "gradcheck --model tiny --json").args(["--input", "3", "--input", "1 2"]),
+        b"",
+    );
+    assert_eq!(both.code, Some(0), "{}", both.err);
+    let json: serde_json::Value = serde_json::from_str(&both.out).unwrap();
+    assert_eq!(json["checks"][0]["verdict"], "pass", "{json:#}");
     // A file agrees with itself, and a model's nodes are all right.
     check("gradcheck --compare tiny/best.safetensors tiny/best.safetensors", b"", 0, "1 pass", "");
     let nodes = run(&mut unspool(files(), "gradcheck --model tiny --input 3 --nodes"), b"");

@@ -18,8 +18,9 @@ use unspool_seq2seq::{
 };
 use unspool_tensor::cases::Case;
 use unspool_tensor::gradcheck::nodes::NodeReport;
+use unspool_tensor::gradcheck::shrink::shrink;
 use unspool_tensor::gradcheck::{
-    Report, Settings, Verdict, check, check_case, check_single, compare_gradients,
+    OpSubject, Report, Settings, Verdict, check, check_single, compare_gradients, jacobians,
 };
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
@@ -27,7 +28,8 @@ use unspool_tensor::{Context, Kernels};
 
 use super::translate::source_of;
 use crate::console::{Console, Outcome, print};
-use crate::runs;
+use crate::plot::{PictureFormat, difference_steps};
+use crate::{paths, runs};
 
 /// Check gradients: of every op, layer and model, or of a model of yours
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,7 @@ use crate::runs;
   unspool gradcheck --layer lstm --f32             a layer, its f32 code too
   unspool gradcheck --model runs/demo --input \"the black cat sleeps\"
   unspool gradcheck --model runs/demo --input \"the black cat sleeps\" --nodes
+  unspool gradcheck --op tanh --jacobians          backward and differences side by side
   unspool gradcheck --compare ours.safetensors theirs.safetensors
 
 Gradients are held against numeric derivatives, each with a bound of its own error. An element passes,
@@ -52,24 +55,31 @@ pub struct Gradcheck {
     /// A run's folder or a checkpoint: check the gradients of all its parameters
     #[arg(long, value_name = "RUN", requires = "input", conflicts_with_all = ["op", "layer", "f32"])]
     model: Option<PathBuf>,
-    /// The sentence to check the model on
+    /// A sentence to check the model on; several make a batch
     #[arg(long, value_name = "TEXT", requires = "model")]
-    input: Option<String>,
-    /// What it should say; what it does say, without
+    input: Vec<String>,
+    /// What it should say, one for each input; what it does say, without
     #[arg(long, value_name = "TEXT", requires = "model")]
-    target: Option<String>,
+    target: Vec<String>,
     /// Check each node of the model's tape, where it ran: finds the guilty one
     #[arg(long, requires = "model")]
     nodes: bool,
     /// Check the f32 code too, against the f64 code, within a derived bound
     #[arg(long)]
     f32: bool,
+    /// Show the two Jacobians of each op or layer side by side
+    #[arg(long, conflicts_with_all = ["model", "compare", "json"])]
+    jacobians: bool,
     /// Compare two files of gradients, array by array: the second is right
     #[arg(long, num_args = 2, value_names = ["FILE", "FILE"], conflicts_with_all = ["op", "layer", "model", "f32"])]
     compare: Vec<PathBuf>,
-    /// How far a gradient may be off, as a share of its array's largest
-    #[arg(long, default_value_t = 1e-9, value_name = "X")]
-    tolerance: f64,
+    /// Draw why one step size is not enough, as .svg or .png: how far plain differences are off
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["op", "layer", "model", "compare"])]
+    draw_steps: Option<PathBuf>,
+    /// How far a gradient may be off, as a share of its array's largest [default: 1e-9; of files with
+    /// arrays of F32, 1e-5]
+    #[arg(long, value_name = "X")]
+    tolerance: Option<f64>,
     /// How many elements of an array are checked; larger ones are sampled
     #[arg(long, value_name = "N")]
     elements: Option<usize>,
@@ -81,17 +91,44 @@ pub struct Gradcheck {
     json: bool,
 }
 
+/// How far a gradient may be off when nothing else is said.
+const TOLERANCE: f64 = 1e-9;
+/// The same of files with numbers of single precision.
+const SINGLE_TOLERANCE: f64 = 1e-5;
+
 /// What was found, with the group that it belongs to.
 struct Row {
     group: &'static str,
     report: Report,
+    /// The op or layer, where it can be made smaller.
+    subject: Option<OpSubject>,
+}
+
+impl Row {
+    fn new(group: &'static str, report: Report) -> Self {
+        Row { group, report, subject: None }
+    }
 }
 
 impl Gradcheck {
     /// Runs the subcommand.
     pub fn run(self, console: &Console, context: Context) -> Outcome {
-        if !(self.tolerance > 0.0 && self.tolerance.is_finite()) {
-            return Err(format!("--tolerance {}: must be above 0", self.tolerance).into());
+        if let Some(tolerance) = self.tolerance.filter(|x| !(*x > 0.0 && x.is_finite())) {
+            return Err(format!("--tolerance {tolerance}: must be above 0").into());
+        }
+        if !self.target.is_empty() && self.target.len() != self.input.len() {
+            let (targets, inputs) = (self.target.len(), self.input.len());
+            return Err(format!("there are {targets} --target for {inputs} --input").into());
+        }
+        if self.jacobians && self.op.is_none() && self.layer.is_none() {
+            return Err("--jacobians: of which? Add --op NAME or --layer NAME".into());
+        }
+        if let Some(path) = &self.draw_steps {
+            PictureFormat::from_path(path)?;
+            paths::check_writable(path)?;
+            difference_steps()?.draw().save(path)?;
+            print(path.display())?;
+            return Ok(ExitCode::SUCCESS);
         }
         let rows = match (&self.model, &self.compare[..]) {
             (Some(model), _) => self.check_model(model, console, &context)?,
@@ -110,7 +147,7 @@ impl Gradcheck {
 
     fn settings(&self, elements: usize) -> Settings {
         Settings {
-            tolerance: self.tolerance,
+            tolerance: self.tolerance.unwrap_or(TOLERANCE),
             elements: self.elements.unwrap_or(elements),
             seed: self.seed,
             ..Settings::default()
@@ -141,19 +178,21 @@ impl Gradcheck {
         for (group, cases) in [("op", ops), ("layer", layers)] {
             for case in cases {
                 bar.set_message(case.name.clone());
-                rows.push(Row { group, report: check_case(&case, &self.settings(200)) });
+                let subject = OpSubject::of_case(&case, Key::new(self.seed));
+                let report = check(&subject, &self.settings(200));
+                rows.push(Row { subject: Some(subject), ..Row::new(group, report) });
                 bar.inc(1);
                 if self.f32 {
                     let fast = Context::sequential().with_kernels(Kernels::Fast);
                     let report = check_single(&case, &fast, &self.settings(200));
-                    rows.push(Row { group, report });
+                    rows.push(Row::new(group, report));
                     bar.inc(1);
                 }
             }
         }
         for model in models {
             bar.set_message(unspool_tensor::gradcheck::Subject::name(&model).to_owned());
-            rows.push(Row { group: "model", report: check(&model, &self.settings(6)) });
+            rows.push(Row::new("model", check(&model, &self.settings(6))));
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -169,17 +208,21 @@ impl Gradcheck {
     ) -> Result<Vec<Row>, Box<dyn Error>> {
         let checkpoint = runs::load(path, context, console)?;
         let single = &checkpoint.model;
-        let text = self.input.as_deref().unwrap_or_default();
-        let source = source_of(single, text).map_err(|error| format!("--input: {error}"))?;
-        let target = match &self.target {
-            Some(target) => single.target().encode(target),
-            None => {
-                let translator = Translator::new(&[single])?;
-                let found =
-                    translator.translate(&[&source], &Strategy::Greedy, Limits::default(), &[])?;
-                found.into_iter().flatten().next().map(|best| best.tokens).unwrap_or_default()
-            }
-        };
+        let mut examples = Vec::new();
+        for (number, text) in self.input.iter().enumerate() {
+            let source = source_of(single, text).map_err(|error| format!("--input: {error}"))?;
+            let target = match self.target.get(number) {
+                Some(target) => single.target().encode(target),
+                None => {
+                    let translator = Translator::new(&[single])?;
+                    let limits = Limits::default();
+                    let found = translator.translate(&[&source], &Strategy::Greedy, limits, &[])?;
+                    let best = found.into_iter().flatten().next();
+                    best.map(|best| best.tokens).unwrap_or_default()
+                }
+            };
+            examples.push(Example { source, target });
+        }
         let mut model = Seq2Seq::<f64>::blank(
             single.config().clone(),
             single.source().clone(),
@@ -187,16 +230,17 @@ impl Gradcheck {
             Context::sequential(),
         )?;
         model.params_mut().copy_from(single.params())?;
-        let batch = Batch::new(&[&Example { source, target }])?;
+        let batch = Batch::new(&examples.iter().collect::<Vec<_>>())?;
         let divisor = batch.target_tokens() as f64;
         let options =
             LossOptions { forcing: TeacherForcing::ALWAYS, smoothing: Smoothing::None, divisor };
         let context = Context::sequential().with_key(Key::new(self.seed));
-        let name = format!("the loss of {} on {text:?}", runs::name(path));
+        let texts = self.input.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>();
+        let name = format!("the loss of {} on {}", runs::name(path), texts.join(", "));
         let subject = ModelSubject::new(name, model, batch, options, context)?;
         if !self.nodes {
             console.say(format!("checking {}", unspool_tensor::gradcheck::Subject::name(&subject)));
-            return Ok(vec![Row { group: "model", report: check(&subject, &self.settings(4)) }]);
+            return Ok(vec![Row::new("model", check(&subject, &self.settings(4)))]);
         }
         let bar = console.bar(0, "nodes");
         let reports = subject.check_nodes(&self.settings(8), |found| {
@@ -207,7 +251,7 @@ impl Gradcheck {
         bar.finish_and_clear();
         let named = |found: NodeReport| {
             let subject = node_name(&found);
-            Row { group: "node", report: Report { subject, ..found.report } }
+            Row::new("node", Report { subject, ..found.report })
         };
         Ok(reports.into_iter().map(named).collect())
     }
@@ -215,7 +259,9 @@ impl Gradcheck {
     fn check_files(&self, ours: &Path, theirs: &Path) -> Result<Row, Box<dyn Error>> {
         let (left, right) = (read_gradients(ours)?, read_gradients(theirs)?);
         let name = format!("{} beside {}", ours.display(), theirs.display());
-        Ok(Row { group: "file", report: compare_gradients(&name, &left, &right, self.tolerance) })
+        let tolerance = if left.single || right.single { SINGLE_TOLERANCE } else { TOLERANCE };
+        let tolerance = self.tolerance.unwrap_or(tolerance);
+        Ok(Row::new("file", compare_gradients(&name, &left.arrays, &right.arrays, tolerance)))
     }
 
     fn show(&self, rows: &[Row], console: &Console) -> Result<(), Box<dyn Error>> {
@@ -224,7 +270,7 @@ impl Gradcheck {
         if self.json {
             let rows: Vec<_> = rows.iter().map(json_of).collect();
             print(serde_json::json!({
-                "seed": self.seed, "tolerance": self.tolerance, "checks": rows,
+                "seed": self.seed, "checks": rows,
                 "pass": counts[0], "undecided": counts[1], "fail": counts[2],
             }))?;
             return Ok(());
@@ -234,7 +280,7 @@ impl Gradcheck {
             "{:6} {:width$}  checked  undecided  failed    error    bound  verdict",
             "", "name"
         ))?;
-        for Row { group, report } in rows {
+        for Row { group, report, .. } in rows {
             let sum = |of: fn(&unspool_tensor::gradcheck::ArrayReport) -> usize| {
                 report.arrays.iter().map(of).sum::<usize>()
             };
@@ -252,10 +298,35 @@ impl Gradcheck {
         for Row { report, .. } in rows.iter().filter(|row| !row.report.passes()) {
             print(format!("\n{}", report.to_string().trim_end()))?;
         }
+        for Row { group, report, subject } in rows {
+            let Some(subject) = subject else { continue };
+            if self.jacobians {
+                for jacobian in jacobians(subject, report.tolerance)? {
+                    print(format!("\n{}, {}", report.subject, jacobian.to_string().trim_end()))?;
+                }
+            }
+            if report.verdict() == Verdict::Fail
+                && let Some(smallest) = shrink(subject, &self.settings(200))
+            {
+                let expression = expression(group, &report.subject, self.seed);
+                print(format!("\n{}", smallest.regression_test(&expression).trim_end()))?;
+            }
+        }
         let [pass, undecided, fail] = counts;
         console.say(format!("{pass} pass, {undecided} undecided, {fail} fail; seed {}", self.seed));
         Ok(())
     }
+}
+
+/// A case of our tables as an expression of Rust.
+fn expression(group: &str, name: &str, seed: u64) -> String {
+    let table =
+        if group == "layer" { "unspool_layers::cases" } else { "unspool_tensor::cases::cases" };
+    format!(
+        "unspool_tensor::gradcheck::OpSubject::of_case(\
+         {table}().iter().find(|case| case.name == {name:?}).expect(\"a case\"), \
+         unspool_tensor::random::Key::new({seed}))"
+    )
 }
 
 fn node_name(found: &NodeReport) -> String {
@@ -264,29 +335,37 @@ fn node_name(found: &NodeReport) -> String {
     format!("{} {}{scope}{time}", found.node, found.op)
 }
 
-fn json_of(Row { group, report }: &Row) -> serde_json::Value {
+/// A number in JSON, which has no infinity: there, a text.
+fn number(x: f64) -> serde_json::Value {
+    if x.is_finite() { x.into() } else { x.to_string().into() }
+}
+
+fn json_of(Row { group, report, .. }: &Row) -> serde_json::Value {
     let arrays: Vec<_> = (report.arrays.iter())
         .map(|array| {
             let elements: Vec<_> = (array.elements.iter())
                 .map(|element| {
                     serde_json::json!({
                         "name": element.name, "verdict": element.verdict.to_string(),
-                        "analytic": element.analytic, "numeric": element.numeric,
-                        "bound": element.bound, "dual": element.dual, "error": element.error,
+                        "analytic": number(element.analytic), "numeric": number(element.numeric),
+                        "bound": number(element.bound), "dual": element.dual.map(number), "error": number(element.error),
                         "doubt": element.doubt.map(|doubt| format!("{doubt:?}")),
                     })
                 })
                 .collect();
             serde_json::json!({
                 "name": array.name, "shape": array.shape, "checked": array.checked,
-                "undecided": array.undecided, "failed": array.failed, "error": array.error,
-                "bound": array.bound, "dual_error": array.dual_error, "elements": elements,
+                "directions": array.directions, "undecided": array.undecided,
+                "failed": array.failed, "error": number(array.error),
+                "bound": number(array.bound), "dual_error": array.dual_error.map(number),
+                "elements": elements,
             })
         })
         .collect();
     serde_json::json!({
         "group": group, "name": report.subject, "verdict": report.verdict().to_string(),
-        "error": report.error(), "bound": report.bound(), "arrays": arrays,
+        "tolerance": report.tolerance, "error": number(report.error()),
+        "bound": number(report.bound()), "arrays": arrays,
         "faults": report.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
@@ -350,14 +429,22 @@ fn small_models() -> Result<Vec<ModelSubject>, Box<dyn Error>> {
     Ok(models)
 }
 
-/// All arrays of a safetensors file, as `f64`.
-fn read_gradients(path: &Path) -> Result<BTreeMap<String, ArrayD<f64>>, Box<dyn Error>> {
+/// The arrays of a file.
+struct Gradients {
+    arrays: BTreeMap<String, ArrayD<f64>>,
+    /// Whether some are of single precision.
+    single: bool,
+}
+
+/// All arrays of a safetensors file.
+fn read_gradients(path: &Path) -> Result<Gradients, Box<dyn Error>> {
     let wrong = |problem: String| format!("{}: {problem}", path.display());
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| wrong(format!("not a whole safetensors file: {error}")))?;
-    let mut arrays = BTreeMap::new();
+    let (mut arrays, mut single) = (BTreeMap::new(), false);
     for (name, view) in file.tensors() {
+        single |= view.dtype() == Dtype::F32;
         let numbers: Vec<f64> = match view.dtype() {
             Dtype::F64 => {
                 view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
@@ -373,5 +460,5 @@ fn read_gradients(path: &Path) -> Result<BTreeMap<String, ArrayD<f64>>, Box<dyn 
             .map_err(|error| wrong(format!("{name}: {error}")))?;
         arrays.insert(name, array);
     }
-    Ok(arrays)
+    Ok(Gradients { arrays, single })
 }

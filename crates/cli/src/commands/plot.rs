@@ -60,7 +60,8 @@ impl Plot {
                 ..Panel::default()
             };
             let x_label = "source length (tokens)".into();
-            Curves { title, x_label, panels: vec![panel] }.draw().save(&self.out)?;
+            let curves = Curves { title, x_label, panels: vec![panel], ..Curves::default() };
+            curves.draw().save(&self.out)?;
         } else {
             let runs: Result<Vec<_>, _> = self.runs.iter().map(|run| runs::history(run)).collect();
             let scale = if self.log { Scale::Log } else { Scale::Linear };

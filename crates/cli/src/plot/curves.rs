@@ -13,6 +13,8 @@ pub struct Curves {
     pub title: String,
     /// The name of the horizontal axis.
     pub x_label: String,
+    /// Its scale.
+    pub x_scale: Scale,
     /// The panels, from top to bottom.
     pub panels: Vec<Panel>,
 }
@@ -128,9 +130,9 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(series: &Series, scale: Scale) -> Self {
+    fn new(series: &Series, scale: Scale, x_scale: Scale) -> Self {
         let mut points = series.points.clone();
-        points.retain(|(x, _)| Scale::Linear.has(*x));
+        points.retain(|(x, _)| x_scale.has(*x));
         points.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let pieces: Vec<Vec<(f64, f64)>> = points
             .split(|&(_, y)| !scale.has(y))
@@ -290,8 +292,10 @@ impl Curves {
             [_] => theme::SINGLE_PANEL_HEIGHT,
             _ => theme::STACKED_PANEL_HEIGHT,
         };
-        let panels: Vec<PreparedPanel> =
-            panels.iter().map(|panel| PreparedPanel::new(panel, plot_height)).collect();
+        let panels: Vec<PreparedPanel> = panels
+            .iter()
+            .map(|panel| PreparedPanel::new(panel, self.x_scale, plot_height))
+            .collect();
         let label_width = panels
             .iter()
             .flat_map(|panel| &panel.ticks)
@@ -358,7 +362,7 @@ impl Curves {
         let values = points.map(|&(x, _)| x);
         // Epochs and updates are counted: no tick stands between two of them.
         let whole = values.clone().all(|x| x.fract() == 0.0);
-        let axis = Axis::new(Scale::Linear, theme::AXIS_PADDING[0], values);
+        let axis = Axis::new(self.x_scale, theme::AXIS_PADDING[0], values);
         let ticks = axis.ticks((width / 80.0) as usize, whole);
         (axis, ticks)
     }
@@ -389,9 +393,9 @@ struct Plot {
 }
 
 impl PreparedPanel {
-    fn new(panel: &Panel, height: f64) -> Self {
+    fn new(panel: &Panel, x_scale: Scale, height: f64) -> Self {
         let series: Vec<Prepared> =
-            panel.series.iter().map(|series| Prepared::new(series, panel.scale)).collect();
+            panel.series.iter().map(|series| Prepared::new(series, panel.scale, x_scale)).collect();
         let values = series.iter().flat_map(|series| series.range.iter().copied());
         let values = values.chain(panel.reaches.iter().copied());
         let axis = Axis::new(panel.scale, theme::AXIS_PADDING[1], values);
@@ -565,7 +569,8 @@ mod tests {
                 ];
                 let panel = Panel { title: "loss".into(), scale, reaches: vec![nan], series };
                 let panels = vec![panel, Panel::default()];
-                let curves = Curves { title: "t".into(), x_label: "x".into(), panels };
+                let curves =
+                    Curves { title: "t".into(), x_label: "x".into(), panels, ..Curves::default() };
                 check_picture(&curves.draw());
             }
         }
@@ -589,8 +594,12 @@ mod tests {
                     series: (0..count).map(series).collect(),
                     ..Panel::default()
                 };
-                let curves =
-                    Curves { title: name.into(), x_label: name.into(), panels: vec![panel] };
+                let curves = Curves {
+                    title: name.into(),
+                    x_label: name.into(),
+                    panels: vec![panel],
+                    ..Curves::default()
+                };
                 check_picture(&curves.draw());
             }
         }

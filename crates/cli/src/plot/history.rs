@@ -73,7 +73,8 @@ pub fn training_curves(
     }
 
     let panels = [loss, bleu, accuracy, rate].into_iter().filter(|panel| !panel.series.is_empty());
-    Curves { title: title.to_owned(), x_label: x_label.to_owned(), panels: panels.collect() }
+    let (title, x_label, panels) = (title.to_owned(), x_label.to_owned(), panels.collect());
+    Curves { title, x_label, panels, ..Curves::default() }
 }
 
 #[cfg(test)]

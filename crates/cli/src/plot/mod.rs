@@ -10,6 +10,7 @@
 //! | `heatmap.rs` | where the decoder attended |
 //! | `curves.rs` | stacked panels of lines over a shared horizontal axis |
 //! | `history.rs` | the curves of training runs |
+//! | `steps.rs` | differences over the step size |
 //! | `axis.rs` | ranges, ticks and their labels |
 //! | `picture.rs` | the SVG writer, the rasteriser, saving to a file |
 //! | `text.rs` | the built-in font: widths, shortening, wrapping |
@@ -20,6 +21,7 @@ mod curves;
 mod heatmap;
 mod history;
 mod picture;
+mod steps;
 mod text;
 mod theme;
 
@@ -27,3 +29,4 @@ pub use curves::{Curves, Panel, Scale, Series};
 pub use heatmap::Heatmap;
 pub use history::{RunHistory, training_curves};
 pub use picture::PictureFormat;
+pub use steps::difference_steps;

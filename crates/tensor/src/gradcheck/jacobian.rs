@@ -11,7 +11,7 @@ use super::subject::{Argument, Subject};
 use crate::{Result, Tensor};
 
 /// How many rows and columns a Jacobian's text shows.
-const SHOWN: [usize; 2] = [12, 6];
+const SHOWN: [usize; 2] = [12, 5];
 
 /// The derivatives of an output by an input, twice.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,7 +175,7 @@ impl fmt::Display for Jacobian {
                     false => self.numeric[[row, column]],
                 };
                 let mark = if analytic && self.differs(row, column) { "*" } else { "" };
-                format!("{mark}{number:.5e}")
+                if number == 0.0 { format!("{mark}0") } else { format!("{mark}{number:.5e}") }
             })?;
         }
         let differing = (0..rows * columns).filter(|at| self.differs(at / columns, at % columns));

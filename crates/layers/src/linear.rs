@@ -1,6 +1,6 @@
 //! The linear layer: the op, and the layer that holds its weight and bias.
 
-use ndarray::{Array2, ArrayD, ArrayView2, Ix1, Ix2, IxDyn};
+use ndarray::{ArcArray2, Array2, ArrayD, ArrayView2, Ix1, Ix2, IxDyn};
 use unspool_tensor::cases::{Case, Input};
 use unspool_tensor::kernels::matmul::product;
 use unspool_tensor::op::Forward;
@@ -90,21 +90,21 @@ impl<T: Real> Op<T> for LinearOp {
         let shape = saved.x.shape();
         let rows: usize = shape[..shape.len() - 1].iter().product();
         let time_steps = if shape.len() == 3 { shape[0] } else { 0 };
-        let (x, d_y) = (as_rows(&saved.x, rows)?, as_rows(&d_outputs.dense(0), rows)?);
-        let (Some(x), Some(d_y), Some(weight)) = (matrix(&x), matrix(&d_y), matrix(&saved.weight))
-        else {
-            return Err(Error::shape(NAME, d_y.shape(), "is not the gradient of the output"));
-        };
+        let d_y = d_outputs.dense(0);
+        let wrong = || Error::shape(NAME, d_y.shape(), "is not the gradient of the output");
+        let shared = |x: &Tensor<T>| as_rows(x, rows)?.into_dimensionality().map_err(|_| wrong());
+        let (x, d_y): (ArcArray2<T>, ArcArray2<T>) = (shared(&saved.x)?, shared(&d_y)?);
+        let weight = matrix(&saved.weight).ok_or_else(wrong)?;
         // y = b + x·Wᵀ  ⇒  d_x = d_y·W, d_W = d_yᵀ·x, d_b = Σ d_y
         if sink.wants(X) {
             let mut d_x = Array2::zeros(x.raw_dim());
-            product(context, d_y, weight, false, d_x.view_mut());
+            product(context, d_y.view(), weight, false, d_x.view_mut());
             sink.add(X, reshaped(NAME, &d_x.into_dyn().into_shared(), shape)?)?;
         }
-        sink.add_product_over_time(WEIGHT, time_steps, d_y, x)?;
         if saved.has_bias {
-            sink.add_rows_over_time(BIAS, time_steps, d_y)?;
+            sink.add_rows_over_time(BIAS, time_steps, d_y.view())?;
         }
+        sink.add_product_over_time(WEIGHT, time_steps, d_y, x)?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, s};
+use ndarray::{ArcArray2, ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, concatenate, s};
 
 use crate::kernels::matmul;
 use crate::{Context, Error, ParamId, Real, Result, Tensor, Var};
@@ -51,6 +51,62 @@ pub struct Contribution<T: Real> {
     pub value: Tensor<T>,
 }
 
+/// The gradients of a tape's slots while a backward pass runs.
+pub(crate) struct Slots<T: Real> {
+    /// What is known of each.
+    pub grads: Vec<Option<Tensor<T>>>,
+    /// The products `aᵀ·b` that each still lacks. Those of a weight which many time steps share are
+    /// put off, so that they become one large product.
+    late: Vec<Vec<[ArcArray2<T>; 2]>>,
+}
+
+impl<T: Real> Slots<T> {
+    /// No gradients yet.
+    pub fn new(slots: usize) -> Self {
+        Slots { grads: vec![None; slots], late: vec![Vec::new(); slots] }
+    }
+
+    /// Whether nothing was added to the gradient.
+    pub fn is_empty(&self, slot: usize) -> bool {
+        self.grads[slot].is_none() && self.late[slot].is_empty()
+    }
+
+    /// Adds the products that were put off.
+    pub fn complete(&mut self, context: &Context, slot: usize) {
+        let late = std::mem::take(&mut self.late[slot]);
+        let Some([a, b]) = late.first() else { return };
+        let (joined, views);
+        let (a, b) = match &late[..] {
+            [_] => (a.view(), b.view()),
+            _ => {
+                let stacked = |which: usize| {
+                    let parts: Vec<_> = late.iter().map(|pair| pair[which].view()).collect();
+                    concatenate(Axis(0), &parts).unwrap_or_default()
+                };
+                joined = [stacked(0), stacked(1)];
+                views = joined.each_ref().map(|x| x.view());
+                (views[0], views[1])
+            }
+        };
+        add_product(context, &mut self.grads[slot], a.t(), b);
+    }
+}
+
+/// Adds `a·b` to a gradient, which may not be there yet.
+fn add_product<T: Real>(
+    context: &Context,
+    grad: &mut Option<Tensor<T>>,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+) {
+    let accumulate = grad.is_some();
+    let zeros = || ArrayD::zeros(IxDyn(&[a.nrows(), b.ncols()])).into_shared();
+    let total = grad.get_or_insert_with(zeros);
+    if let Ok(total) = total.view_mut().into_dimensionality::<Ix2>() {
+        matmul::product(context, a, b, accumulate, total);
+    }
+}
+
 /// Where a backward pass puts the gradients of its inputs. It only ever adds.
 pub struct GradSink<'a, T: Real> {
     context: &'a Context,
@@ -60,7 +116,7 @@ pub struct GradSink<'a, T: Real> {
     /// The tape's slot of each input, `None` when no gradient is wanted.
     slots: &'a [Option<usize>],
     shapes: &'a [Vec<usize>],
-    grads: &'a mut [Option<Tensor<T>>],
+    found: &'a mut Slots<T>,
     /// The contributions by slot, when recording.
     record: Option<&'a mut Vec<Vec<Contribution<T>>>>,
 }
@@ -71,10 +127,10 @@ impl<'a, T: Real> GradSink<'a, T> {
         (op, node, time): (&'static str, usize, Option<usize>),
         slots: &'a [Option<usize>],
         shapes: &'a [Vec<usize>],
-        grads: &'a mut [Option<Tensor<T>>],
+        found: &'a mut Slots<T>,
         record: Option<&'a mut Vec<Vec<Contribution<T>>>>,
     ) -> Self {
-        GradSink { context, op, node, time, slots, shapes, grads, record }
+        GradSink { context, op, node, time, slots, shapes, found, record }
     }
 
     /// Whether anyone wants the gradient of this input; adding to others costs nothing and does
@@ -108,7 +164,7 @@ impl<'a, T: Real> GradSink<'a, T> {
             let (node, time) = (self.node, self.time);
             record[slot].push(Contribution { node, input, time, value: d.clone() });
         }
-        match &mut self.grads[slot] {
+        match &mut self.found.grads[slot] {
             Some(total) => *total += &d,
             none => *none = Some(d),
         }
@@ -132,7 +188,7 @@ impl<'a, T: Real> GradSink<'a, T> {
             add(d.view_mut());
             return self.add(input, d);
         }
-        add(self.grads[slot].get_or_insert_with(zeros).view_mut());
+        add(self.found.grads[slot].get_or_insert_with(zeros).view_mut());
         Ok(())
     }
 
@@ -159,18 +215,15 @@ impl<'a, T: Real> GradSink<'a, T> {
             }
             return self.add(input, d);
         }
-        let accumulate = self.grads[slot].is_some();
-        let zeros = || ArrayD::zeros(IxDyn(shape)).into_shared();
-        let total = self.grads[slot].get_or_insert_with(zeros);
-        if let Ok(total) = total.view_mut().into_dimensionality::<Ix2>() {
-            matmul::product(self.context, a, b, accumulate, total);
-        }
+        add_product(self.context, &mut self.found.grads[slot], a, b);
         Ok(())
     }
 
-    /// Adds `aᵀ·b` to the gradient of a weight that is shared by `T` time steps: one product over
-    /// all of them, or, when recording, one a time step. Shapes: `a [T·B, M]`, `b [T·B, N]`,
-    /// time-major.
+    /// Adds `aᵀ·b` to the gradient of a weight that is shared by `T` time steps, of which these are
+    /// all or one. Shapes: `a [T·B, M]`, `b [T·B, N]`, time-major.
+    ///
+    /// The product is put off until the gradient is complete, and then one over all time steps and
+    /// nodes; or, when recording, done at once, one a time step.
     ///
     /// # Errors
     /// The shapes do not fit.
@@ -178,14 +231,22 @@ impl<'a, T: Real> GradSink<'a, T> {
         &mut self,
         input: usize,
         time_steps: usize,
-        a: ArrayView2<'_, T>,
-        b: ArrayView2<'_, T>,
+        a: ArcArray2<T>,
+        b: ArcArray2<T>,
     ) -> Result<()> {
+        let Some(slot) = self.slot(input)? else { return Ok(()) };
         if a.nrows() != b.nrows() {
             return Err(Error::shapes(self.op, a.shape(), b.shape(), "have different rows"));
         }
-        if !self.is_recording() || time_steps == 0 {
-            return self.add_product(input, a.t(), b);
+        if self.shapes[input][..] != [a.ncols(), b.ncols()] {
+            return Err(Error::shapes(self.op, a.shape(), b.shape(), "do not give the gradient"));
+        }
+        if !self.is_recording() {
+            self.found.late[slot].push([a, b]);
+            return Ok(());
+        }
+        if time_steps == 0 {
+            return self.add_product(input, a.t(), b.view());
         }
         self.for_each_time(time_steps, a.nrows(), |sink, rows| {
             let (a, b) = (a.slice(s![rows.clone(), ..]), b.slice(s![rows, ..]));

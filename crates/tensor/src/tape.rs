@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
 
-use crate::grads::{Contribution, GradSink, Grads, OutputGrads};
+use crate::grads::{Contribution, GradSink, Grads, OutputGrads, Slots};
 use crate::observe::{Node, Observer};
 use crate::op::{DynOp, Op};
 use crate::{Context, Error, ParamId, ParamStore, Real, Result, Tensor};
@@ -278,7 +278,7 @@ impl<T: Real> Tape<T> {
         }
         let recording = mode == BackwardMode::Recording;
         let (slots, nodes) = (self.inner.borrow().values.len(), self.len());
-        let mut grads: Vec<Option<Tensor<T>>> = vec![None; slots];
+        let mut found = Slots::new(slots);
         let mut record: Vec<Vec<Contribution<T>>> =
             if recording { vec![Vec::new(); slots] } else { Vec::new() };
         for (var, d) in outputs {
@@ -289,7 +289,7 @@ impl<T: Real> Tape<T> {
                 let problem = "of an output and its gradient differ";
                 return Err(Error::shapes("backward", &var.shape(), d.shape(), problem));
             }
-            match &mut grads[var.slot] {
+            match &mut found.grads[var.slot] {
                 Some(total) => *total += d,
                 none => *none = Some(d.clone().into_shared()),
             }
@@ -299,10 +299,11 @@ impl<T: Real> Tape<T> {
             let node = &inner.nodes[index];
             let Some(saved) = &node.saved else { continue };
             let produced = node.first_output..node.first_output + node.outputs;
-            if grads[produced.clone()].iter().all(Option::is_none) {
+            if produced.clone().all(|slot| found.is_empty(slot)) {
                 continue;
             }
-            let d_outputs: Vec<Option<Tensor<T>>> = grads[produced.clone()]
+            produced.clone().for_each(|slot| found.complete(&self.context, slot));
+            let d_outputs: Vec<Option<Tensor<T>>> = found.grads[produced.clone()]
                 .iter_mut()
                 .map(|d| if recording { d.clone() } else { d.take() })
                 .collect();
@@ -315,7 +316,7 @@ impl<T: Real> Tape<T> {
             let op = (node.op.op_name(), index, node.time);
             let record_here = recording.then_some(&mut record);
             let mut sink =
-                GradSink::new(&self.context, op, &slots, &input_shapes, &mut grads, record_here);
+                GradSink::new(&self.context, op, &slots, &input_shapes, &mut found, record_here);
             node.op.run_backward(&self.context, saved.as_ref(), &d_outputs, &mut sink)?;
             // Nothing stays borrowed: the observer may use the tape.
             drop(inner);
@@ -335,8 +336,9 @@ impl<T: Real> Tape<T> {
                 self.node(index, |node| observer.backward(node, &d_outputs, &contributions));
             });
         }
+        (0..slots).for_each(|slot| found.complete(&self.context, slot));
         let params = self.inner.borrow().params.iter().map(|(&id, &slot)| (id, slot)).collect();
-        Ok(Grads { by_slot: grads, params, contributions: record })
+        Ok(Grads { by_slot: found.grads, params, contributions: record })
     }
 
     /// Shows something to the observer. It is taken out meanwhile, so that it may use the tape:

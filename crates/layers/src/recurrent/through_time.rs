@@ -247,10 +247,11 @@ pub(super) fn backward<C: Cell, T: Real>(
     }
 
     // d_W_ih = d_gatesᵀ·x and d_W_hh = d_hidden_gatesᵀ·h, over all steps at once
-    let d_hidden_gates = if C::SUMS_GATES { &d_gates } else { &d_hidden_gates };
+    let d_gates = d_gates.into_shared();
+    let d_hidden_gates = if C::SUMS_GATES { d_gates.clone() } else { d_hidden_gates.into_shared() };
     let mut weights = WeightSink { packing, one_step: saved.x_shape.len() == 2, sink };
-    weights.add_product(at.weight_ih, d_gates.view(), || saved.x.clone())?;
-    weights.add_product(at.weight_hh, d_hidden_gates.view(), || match packing.is_full() {
+    weights.add_product(at.weight_ih, d_gates.clone(), || saved.x.clone())?;
+    weights.add_product(at.weight_hh, d_hidden_gates.clone(), || match packing.is_full() {
         true => saved.h.clone().slice_move(s![..packing.len(), ..]),
         false => packing.all_previous(saved.h.view()).into_shared(),
     })?;
@@ -275,20 +276,19 @@ impl<T: Real> WeightSink<'_, '_, T> {
     fn add_product(
         &mut self,
         input: usize,
-        a: ArrayView2<'_, T>,
+        a: ArcArray2<T>,
         b: impl FnOnce() -> ArcArray2<T>,
     ) -> Result<()> {
         if !self.sink.wants(input) {
             return Ok(());
         }
-        let b = b();
         if !self.splits_steps() {
-            return self.sink.add_product(input, a.t(), b.view());
+            return self.sink.add_product_over_time(input, 0, a, b());
         }
         // In their places, the vectors of one time stand together, whatever the direction.
-        let (a, b) = (self.packing.unpack(a), self.packing.unpack(b.view()));
+        let unpacked = |x: ArcArray2<T>| self.packing.unpack(x.view()).into_shared();
         let steps = self.packing.time_steps();
-        self.sink.add_product_over_time(input, steps, a.view(), b.view())
+        self.sink.add_product_over_time(input, steps, unpacked(a), unpacked(b()))
     }
 
     /// Adds the sum of the rows of `d` to each of these inputs.

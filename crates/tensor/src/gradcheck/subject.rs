@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::ArrayD;
 
 use crate::cases::Case;
-use crate::grads::{GradSink, OutputGrads};
+use crate::grads::{GradSink, OutputGrads, Slots};
 use crate::op::DynOp;
 use crate::shape::from_elements;
 use crate::{Context, DoubleDouble, Dual, Error, Real, Result, Tensor};
@@ -294,9 +294,14 @@ fn run_backward<T: Real>(
     let slots: Vec<_> = (0..inputs.len()).map(Some).collect();
     let d_outputs: Vec<_> = d_outputs.iter().cloned().map(Some).collect();
     let at = (op.op_name(), 0, None);
-    let mut sink = GradSink::new(context, at, &slots, &input_shapes, d_inputs, None);
+    let mut found = Slots::new(inputs.len());
+    found.grads.iter_mut().zip(&mut *d_inputs).for_each(|(found, d)| *found = d.take());
+    let mut sink = GradSink::new(context, at, &slots, &input_shapes, &mut found, None);
     let d_outputs = OutputGrads::new(&d_outputs, &output_shapes);
-    op.run_backward(context, saved.as_ref(), &d_outputs, &mut sink)
+    op.run_backward(context, saved.as_ref(), &d_outputs, &mut sink)?;
+    (0..inputs.len()).for_each(|input| found.complete(context, input));
+    d_inputs.iter_mut().zip(found.grads).for_each(|(d, found)| *d = found);
+    Ok(())
 }
 
 /// The number of outputs that two runs must share.

@@ -11,6 +11,10 @@ use unspool_decode::Beam;
 use unspool_seq2seq::batch::Source;
 use unspool_seq2seq::{Limits, Strategy, Translator};
 
+/// Arrays of one step are kept for the next.
+#[global_allocator]
+static ALLOCATOR: unspool_tensor::memory::Recycling = unspool_tensor::memory::Recycling;
+
 fn main() {
     divan::main();
 }

@@ -13,6 +13,10 @@ use unspool_tensor::kernels::softmax::softmax;
 use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Real};
 
+/// Arrays of one step are kept for the next.
+#[global_allocator]
+static ALLOCATOR: unspool_tensor::memory::Recycling = unspool_tensor::memory::Recycling;
+
 fn main() {
     divan::main();
 }

@@ -18,6 +18,10 @@ use unspool_tensor::ops::cross_entropy::{CrossEntropy, CrossEntropyOptions};
 use unspool_tensor::random::Key;
 use unspool_tensor::{BackwardMode, Context, Result, Tape, Tensor, Var};
 
+/// Arrays of one step are kept for the next.
+#[global_allocator]
+static ALLOCATOR: unspool_tensor::memory::Recycling = unspool_tensor::memory::Recycling;
+
 fn main() {
     divan::main();
 }

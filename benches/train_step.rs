@@ -16,6 +16,10 @@ use unspool_tensor::random::Key;
 use unspool_tensor::{Context, ParamId, Tape, Tensor};
 use unspool_train::optimiser::{Optimiser, OptimiserConfig, clip_by_global_norm};
 
+/// Arrays of one step are kept for the next.
+#[global_allocator]
+static ALLOCATOR: unspool_tensor::memory::Recycling = unspool_tensor::memory::Recycling;
+
 fn main() {
     divan::main();
 }

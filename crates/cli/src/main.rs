@@ -61,6 +61,10 @@ enum Command {
     Completions(commands::completions::Completions),
 }
 
+/// Arrays of one step are kept for the next.
+#[global_allocator]
+static ALLOCATOR: unspool_tensor::memory::Recycling = unspool_tensor::memory::Recycling;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

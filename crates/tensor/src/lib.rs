@@ -20,6 +20,7 @@ pub mod error;
 pub mod gradcheck;
 pub mod grads;
 pub mod kernels;
+pub mod memory;
 pub mod observe;
 pub mod op;
 pub mod ops;

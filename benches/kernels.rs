@@ -7,11 +7,11 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
-use unspool_tensor::kernels::matmul;
+use unspool_tensor::kernels::matmul::{self, Packed};
 use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::softmax::softmax;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, Real};
+use unspool_tensor::{Context, Kernels};
 
 /// Arrays of one step are kept for the next.
 #[global_allocator]
@@ -44,9 +44,6 @@ mod product {
     const SHAPES: [[usize; 3]; 5] =
         [[64, 640, 1024], [1, 512, 1024], [1, 256, 115], [1280, 256, 1024], [1024, 1024, 1024]];
 
-    /// Without the two large ones.
-    const SMALL: [[usize; 3]; 3] = [SHAPES[0], SHAPES[1], SHAPES[2]];
-
     fn time(
         bencher: Bencher<'_, '_>,
         [m, k, n]: [usize; 3],
@@ -69,27 +66,48 @@ mod product {
         }
     }
 
-    #[divan::bench(args = SMALL, max_time = 1)]
-    fn naive(bencher: Bencher<'_, '_>, shape: [usize; 3]) {
-        time(bencher, shape, false, |a, b, c| matmul::naive(a, b, false, c));
+    /// Every variant that this machine supports, by name; the naive one without the large shapes.
+    fn rows() -> impl Iterator<Item = (String, [usize; 3])> {
+        let names = Kernels::variants().into_iter().filter(|(_, supported)| *supported);
+        names
+            .flat_map(|(name, _)| SHAPES.map(|shape| (name.clone(), shape)))
+            .filter(|(name, [m, ..])| name != "naive" || *m < 1000)
     }
 
-    #[divan::bench(args = SHAPES, max_time = 1)]
-    fn fast(bencher: Bencher<'_, '_>, shape: [usize; 3]) {
-        time(bencher, shape, false, |a, b, c| f32::fast_product(a, b, false, c));
+    /// `x·Wᵀ` with a weight that was packed before: what a layer does at each step.
+    #[divan::bench(args = rows(), max_time = 1)]
+    fn packed(bencher: Bencher<'_, '_>, (name, [m, k, n]): &(String, [usize; 3])) {
+        let context = Context::sequential().with_kernels(Kernels::named(name).unwrap());
+        let weight = random(*n, *k, 2);
+        let packed = Packed::new(&context, weight.t());
+        time(bencher, [*m, *k, *n], true, |a, _, c| {
+            matmul::product_packed(&context, a, &packed, false, c);
+        });
     }
 
-    /// `x·Wᵀ`, as a linear layer has it.
-    #[divan::bench(args = SHAPES, max_time = 1)]
-    fn fast_transposed(bencher: Bencher<'_, '_>, shape: [usize; 3]) {
-        time(bencher, shape, true, |a, b, c| f32::fast_product(a, b, false, c));
+    /// `x·Wᵀ`.
+    #[divan::bench(args = rows(), max_time = 1)]
+    fn transposed(bencher: Bencher<'_, '_>, (name, shape): &(String, [usize; 3])) {
+        let context = Context::sequential().with_kernels(Kernels::named(name).unwrap());
+        time(bencher, *shape, true, |a, b, c| matmul::product(&context, a, b, false, c));
     }
 
-    /// On all cores.
+    /// `d_y·W`.
+    #[divan::bench(args = rows(), max_time = 1)]
+    fn plain(bencher: Bencher<'_, '_>, (name, shape): &(String, [usize; 3])) {
+        let context = Context::sequential().with_kernels(Kernels::named(name).unwrap());
+        time(bencher, *shape, false, |a, b, c| matmul::product(&context, a, b, false, c));
+    }
+
+    /// On all cores, packed before.
     #[divan::bench(args = SHAPES, max_time = 1)]
-    fn fast_parallel(bencher: Bencher<'_, '_>, shape: [usize; 3]) {
+    fn parallel(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
         let context = Context::with_threads(0).unwrap();
-        time(bencher, shape, false, |a, b, c| matmul::product(&context, a, b, false, c));
+        let weight = random(n, k, 2);
+        let packed = Packed::new(&context, weight.t());
+        time(bencher, [m, k, n], true, |a, _, c| {
+            matmul::product_packed(&context, a, &packed, false, c);
+        });
     }
 }
 

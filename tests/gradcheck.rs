@@ -137,7 +137,7 @@ fn memory_layout_kernels_and_threads_do_not_matter() {
     let (threads, naive) = (
         // Parallel from the first multiply-add on: the cases are small.
         Context::with_threads(2).unwrap().with_parallel_from(0),
-        sequential().with_kernels(Kernels::Naive),
+        sequential().with_kernels(Kernels::naive()),
     );
     assert!(threads.parallel(0));
     for case in cases() {
@@ -178,7 +178,8 @@ fn naive_kernels_are_honoured_and_fast_ones_are_near() {
                 seed(k, &double(y).into_shared()).mapv(|weight| weight as f32)
             })
         };
-        let ((fast_y, fast_d), (naive_y, naive_d)) = (run(Kernels::Fast), run(Kernels::Naive));
+        let ((fast_y, fast_d), (naive_y, naive_d)) =
+            (run(Kernels::default()), run(Kernels::naive()));
         let wide = |xs: &[Tensor<f32>]| xs.iter().map(double).collect::<Vec<_>>();
         assert_near(&case.name, "output", &wide(&fast_y), &wide(&naive_y), 2e-6);
         assert_near(&case.name, "gradient", &wide(&fast_d), &wide(&naive_d), 5e-6);

@@ -10,6 +10,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use unspool_tensor::{Context, Kernels};
 
 use crate::console::{Console, closed_pipe};
 
@@ -79,7 +80,9 @@ fn main() -> ExitCode {
         }
     };
     let console = Console::new(cli.global.quiet, cli.global.verbose);
-    let context = match unspool_tensor::Context::with_threads(cli.global.threads.into()) {
+    let context = Context::with_threads(cli.global.threads.into())
+        .and_then(|context| Ok(context.with_kernels(Kernels::from_environment()?)));
+    let context = match context {
         Ok(context) => context,
         Err(error) => return console.fail(&error),
     };

@@ -4,34 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::kernels::pointwise::Pointwise;
 use crate::random::Key;
-use crate::{Error, Real, Result};
-
-/// Which variant of each kernel runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kernels {
-    /// The fast variants.
-    #[default]
-    Fast,
-    /// The naive variants, which are the specification.
-    Naive,
-}
-
-impl Kernels {
-    /// Whether the naive variants were asked for.
-    pub fn is_naive(self) -> bool {
-        self == Kernels::Naive
-    }
-
-    /// The functions over slices of this variant.
-    pub fn pointwise<T: Real>(self) -> Pointwise<T> {
-        match self {
-            Kernels::Fast => Pointwise::fast(),
-            Kernels::Naive => Pointwise::naive(),
-        }
-    }
-}
+use crate::{Error, Kernels, Result};
 
 /// Below this many multiply-adds, a second thread costs more than it brings.
 const PARALLEL_FROM: usize = 1 << 18;
@@ -105,8 +79,8 @@ impl Context {
     }
 
     /// Which kernels run.
-    pub fn kernels(&self) -> Kernels {
-        self.kernels
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
     }
 
     /// How many threads a kernel may use.

@@ -31,10 +31,11 @@ pub mod rounded;
 pub mod shape;
 pub mod tape;
 
-pub use context::{Context, Kernels};
+pub use context::Context;
 pub use double_double::DoubleDouble;
 pub use error::{Error, Result};
 pub use grads::{Contribution, GradSink, Grads, OutputGrads};
+pub use kernels::Kernels;
 pub use op::Op;
 pub use params::{ParamId, ParamStore};
 pub use real::{Dual, Real};

@@ -4,10 +4,12 @@ use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
+use ndarray::LinalgScalar;
 use num_traits::{One, Zero};
 
-use crate::kernels::{matmul, pointwise};
+use crate::Kernels;
+use crate::kernels::matmul::{MatmulKernel, Naive};
+use crate::kernels::pointwise;
 
 /// A real number that ops compute with.
 ///
@@ -81,21 +83,15 @@ pub trait Real:
         xs.iter_mut().for_each(|x| *x = x.sigmoid());
     }
 
-    /// The fastest matrix product for this type on this machine, by the contract of [`matmul`]:
-    /// `c = a·b`, or `c += a·b` when it accumulates. Shapes `[M, K] · [K, N] = [M, N]`, checked by
-    /// the caller.
-    fn fast_product(
-        a: ArrayView2<'_, Self>,
-        b: ArrayView2<'_, Self>,
-        accumulate: bool,
-        c: ArrayViewMut2<'_, Self>,
-    ) {
-        matmul::naive(a, b, accumulate, c);
+    /// The matrix product that `kernels` has for this type. Types without one of their own have
+    /// the naive one.
+    fn matmul(_kernels: &Kernels) -> &dyn MatmulKernel<Self> {
+        &Naive
     }
 }
 
 macro_rules! real_float {
-    ($t:ident, $product:path $(, $fast:ident)*) => {
+    ($t:ident, $matmul:ident $(, $fast:ident)*) => {
         impl Real for $t {
             fn from_f64(x: f64) -> Self {
                 x as $t
@@ -118,13 +114,8 @@ macro_rules! real_float {
             fn powf(self, exponent: Self) -> Self {
                 $t::powf(self, exponent)
             }
-            fn fast_product(
-                a: ArrayView2<'_, Self>,
-                b: ArrayView2<'_, Self>,
-                accumulate: bool,
-                c: ArrayViewMut2<'_, Self>,
-            ) {
-                $product(a, b, accumulate, c);
+            fn matmul(kernels: &Kernels) -> &dyn MatmulKernel<Self> {
+                kernels.$matmul()
             }
             $(fn $fast(xs: &mut [Self]) {
                 pointwise::$fast(xs);
@@ -133,8 +124,8 @@ macro_rules! real_float {
     };
 }
 
-real_float!(f32, matmul::sgemm, exp_slice, tanh_slice, sigmoid_slice);
-real_float!(f64, matmul::dgemm);
+real_float!(f32, matmul_f32, exp_slice, tanh_slice, sigmoid_slice);
+real_float!(f64, matmul_f64);
 
 /// A dual number `value + slope·ε` with `ε² = 0`: forward-mode differentiation.
 ///

@@ -258,7 +258,7 @@ fn jacobians_stand_side_by_side_and_differences_are_marked() {
 #[test]
 fn single_precision_is_held_to_a_derived_bound() {
     for case in unspool_tensor::cases::cases() {
-        for kernels in [Kernels::Fast, Kernels::Naive] {
+        for kernels in [Kernels::default(), Kernels::naive()] {
             let context = Context::sequential().with_kernels(kernels);
             let report = check_single(&case, &context, &Settings::default());
             assert!(report.passes(), "{report}");

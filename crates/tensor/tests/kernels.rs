@@ -48,7 +48,7 @@ fn fast_kernels_agree_with_naive_ones() {
         let key = Key::new(1);
         let inputs: Vec<_> =
             shapes.iter().enumerate().map(|(k, shape)| random(key.with(k as u64), shape)).collect();
-        let naive = Context::sequential().with_kernels(Kernels::Naive);
+        let naive = Context::sequential().with_kernels(Kernels::naive());
         let (slow, fast) = (run(naive, f, &inputs), run(Context::sequential(), f, &inputs));
         for (slow, fast) in slow.iter().zip(&fast) {
             let distance = distance(&fast.mapv(f64::from), &slow.mapv(f64::from));

@@ -150,7 +150,7 @@ pub fn save(
     tensors.sort();
     let mut header = Header {
         format: FORMAT,
-        kernels: format!("{:?}", model.context().kernels()).to_lowercase(),
+        kernels: model.context().kernels().name(),
         config: config.clone(),
         source: model.source().clone(),
         target: model.target().clone(),

@@ -16,6 +16,7 @@ use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
 use unspool_seq2seq::{
     Limits, LossOptions, ModelConfig, Seq2Seq, SourceSide, Strategy, TeacherForcing, Translator,
 };
+use unspool_tensor::Context;
 use unspool_tensor::cases::Case;
 use unspool_tensor::gradcheck::nodes::NodeReport;
 use unspool_tensor::gradcheck::shrink::shrink;
@@ -24,7 +25,6 @@ use unspool_tensor::gradcheck::{
 };
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, Kernels};
 
 use super::translate::source_of;
 use crate::console::{Console, Outcome, print};
@@ -133,7 +133,7 @@ impl Gradcheck {
         let rows = match (&self.model, &self.compare[..]) {
             (Some(model), _) => self.check_model(model, console, &context)?,
             (None, [ours, theirs]) => vec![self.check_files(ours, theirs)?],
-            _ => self.check_all(console)?,
+            _ => self.check_all(console, &context)?,
         };
         if rows.is_empty() {
             return Err("nothing has such a name; `unspool gradcheck --json` lists them all".into());
@@ -155,7 +155,7 @@ impl Gradcheck {
     }
 
     /// All ops, layers and small models, or those that are asked for.
-    fn check_all(&self, console: &Console) -> Result<Vec<Row>, Box<dyn Error>> {
+    fn check_all(&self, console: &Console, context: &Context) -> Result<Vec<Row>, Box<dyn Error>> {
         let matching = |cases: Vec<Case>, name: &Option<String>| -> Vec<Case> {
             match (name, &self.op, &self.layer) {
                 (None, None, None) => cases,
@@ -174,6 +174,7 @@ impl Gradcheck {
         let singles = if self.f32 { 2 } else { 1 };
         let steps = singles * (ops.len() + layers.len()) + models.len();
         let bar = console.bar(steps as u64, "checks");
+        let sequential = context.on_one_thread();
         let mut rows = Vec::new();
         for (group, cases) in [("op", ops), ("layer", layers)] {
             for case in cases {
@@ -183,8 +184,7 @@ impl Gradcheck {
                 rows.push(Row { subject: Some(subject), ..Row::new(group, report) });
                 bar.inc(1);
                 if self.f32 {
-                    let fast = Context::sequential().with_kernels(Kernels::Fast);
-                    let report = check_single(&case, &fast, &self.settings(200));
+                    let report = check_single(&case, &sequential, &self.settings(200));
                     rows.push(Row::new(group, report));
                     bar.inc(1);
                 }

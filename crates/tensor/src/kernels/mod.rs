@@ -1,13 +1,16 @@
 //! Kernels: pure functions on arrays and slices, without a tape in sight.
 //!
 //! The matrix product, and `exp`, `tanh` and the logistic function, have a naive variant, which is
-//! the specification and runs over every [`Real`](crate::Real), and a fast one: the
-//! [`Context`](crate::Context) chooses. The others have one variant, written so that compilers
+//! the specification and runs over every [`Real`](crate::Real), and fast ones: the [`Kernels`] of a
+//! [`Context`](crate::Context) say which. The others have one variant, written so that compilers
 //! vectorise it.
 
 pub mod dropout;
 pub mod matmul;
 pub mod pointwise;
 pub mod reduce;
+pub mod registry;
 pub mod rows;
 pub mod softmax;
+
+pub use registry::Kernels;

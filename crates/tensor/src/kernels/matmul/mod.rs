@@ -1,0 +1,268 @@
+//! The matrix product.
+//!
+//! # Contract
+//!
+//! Every [`MatmulKernel`] computes `c = a·b`, or `c += a·b` when it accumulates, for `a [M, K]`,
+//! `b [K, N]` and `c [M, N]` of any strides, M, K and N possibly 0.
+//! - When it does not accumulate, `c` is never read: what it held, NaN included, does not matter.
+//! - **The bits of a row of `c` depend neither on how many other rows there are nor on the number
+//!   of threads**, nor on whether `b` was packed before. A sentence gives the same bits alone or in
+//!   any batch, in training and in inference.
+//! - NaN and infinities go where the arithmetic of the naive product takes them.
+//!
+//! [`conformance`](fn@conformance) checks all of it, of your own kernel too.
+
+mod blocked;
+mod conformance;
+mod matrixmultiply;
+mod naive;
+mod packed;
+mod tile;
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use rayon::prelude::*;
+
+pub use self::conformance::{Nonconformity, conformance};
+pub use self::matrixmultiply::MatrixMultiply;
+pub use self::naive::Naive;
+pub use self::packed::{Packed, PackedView};
+use crate::{Context, Real};
+
+/// One variant of the matrix product, on one thread. Implement it to bring your own.
+///
+/// `b` comes in panels of [`panel_width`](MatmulKernel::panel_width) columns; threads, packed
+/// weights and everything above them are as for the kernels of this crate.
+pub trait MatmulKernel<T: Real>: Debug + Send + Sync {
+    /// What it is called in listings and checkpoints.
+    fn name(&self) -> &str;
+
+    /// Whether this machine can run it.
+    fn is_supported(&self) -> bool {
+        true
+    }
+
+    /// How many columns a panel of a packed `b` has, at least 1. See [`PackedView::numbers`].
+    fn panel_width(&self) -> usize;
+
+    /// Threads that share the rows of a product take multiples of so many.
+    fn tile_rows(&self) -> usize {
+        1
+    }
+
+    /// Writes `b [K, N]`, of any strides and with N at most the width W of a panel, as a panel `[K,
+    /// W]` in standard order, with zeros behind the columns of `b`.
+    fn pack_panel(&self, b: ArrayView2<'_, T>, panel: &mut [T]) {
+        let columns = b.ncols();
+        for (row, packed) in b.outer_iter().zip(panel.chunks_exact_mut(self.panel_width())) {
+            packed.iter_mut().zip(row).for_each(|(packed, &number)| *packed = number);
+            packed[columns..].fill(T::zero());
+        }
+    }
+
+    /// The product with a `b [K, N]` that [`pack_panel`](MatmulKernel::pack_panel) has packed:
+    /// `a [M, K]`, `c [M, N]`. The callers have checked the shapes.
+    fn product(
+        &self,
+        a: ArrayView2<'_, T>,
+        b: PackedView<'_, T>,
+        accumulate: bool,
+        c: ArrayViewMut2<'_, T>,
+    );
+
+    /// The product with a `b` of any strides, to the same bits. Unless a kernel does better, it is
+    /// packed on the way.
+    fn product_unpacked(
+        &self,
+        a: ArrayView2<'_, T>,
+        b: ArrayView2<'_, T>,
+        accumulate: bool,
+        c: ArrayViewMut2<'_, T>,
+    ) {
+        let width = self.panel_width();
+        let mut numbers = vec![T::zero(); packed::packed_len(b.dim(), width)];
+        let panels = numbers.chunks_exact_mut((b.nrows() * width).max(1));
+        for (b, panel) in b.axis_chunks_iter(Axis(1), width).zip(panels) {
+            self.pack_panel(b, panel);
+        }
+        self.product(a, PackedView::new(b.dim(), width, &numbers), accumulate, c);
+    }
+}
+
+/// The product with the kernel and the threads of the context.
+///
+/// Shapes: `a [M, K]`, `b [K, N]`, `c [M, N]`; the callers have checked them.
+pub fn product<T: Real>(
+    context: &Context,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    accumulate: bool,
+    c: ArrayViewMut2<'_, T>,
+) {
+    drive(context, T::matmul(context.kernels()), a, b, accumulate, c);
+}
+
+/// The product with a packed `b`, by the kernel that it was packed for and with the threads of the
+/// context: the bits of [`product`].
+///
+/// Shapes: `a [M, K]`, `b [K, N]`, `c [M, N]`; the callers have checked them.
+pub fn product_packed<T: Real>(
+    context: &Context,
+    a: ArrayView2<'_, T>,
+    b: &Packed<T>,
+    accumulate: bool,
+    c: ArrayViewMut2<'_, T>,
+) {
+    drive_packed(context, T::matmul(b.kernels()), a, b.view(), accumulate, c);
+}
+
+fn drive<T: Real>(
+    context: &Context,
+    kernel: &dyn MatmulKernel<T>,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    accumulate: bool,
+    mut c: ArrayViewMut2<'_, T>,
+) {
+    debug_assert_eq!((a.nrows(), b.ncols(), a.ncols()), (c.nrows(), c.ncols(), b.nrows()));
+    match split(context, kernel, c.dim(), a.ncols()) {
+        None => kernel.product_unpacked(a, b, accumulate, c),
+        Some(Bands::Rows(band)) => context.install(|| {
+            c.axis_chunks_iter_mut(Axis(0), band)
+                .into_par_iter()
+                .zip(a.axis_chunks_iter(Axis(0), band))
+                .for_each(|(c, a)| kernel.product_unpacked(a, b, accumulate, c));
+        }),
+        Some(Bands::Panels(band)) => context.install(|| {
+            let band = band * kernel.panel_width();
+            c.axis_chunks_iter_mut(Axis(1), band)
+                .into_par_iter()
+                .zip(b.axis_chunks_iter(Axis(1), band))
+                .for_each(|(c, b)| kernel.product_unpacked(a, b, accumulate, c));
+        }),
+    }
+}
+
+fn drive_packed<T: Real>(
+    context: &Context,
+    kernel: &dyn MatmulKernel<T>,
+    a: ArrayView2<'_, T>,
+    b: PackedView<'_, T>,
+    accumulate: bool,
+    mut c: ArrayViewMut2<'_, T>,
+) {
+    debug_assert_eq!((a.nrows(), b.columns(), a.ncols()), (c.nrows(), c.ncols(), b.rows()));
+    match split(context, kernel, c.dim(), a.ncols()) {
+        None => kernel.product(a, b, accumulate, c),
+        Some(Bands::Rows(band)) => context.install(|| {
+            c.axis_chunks_iter_mut(Axis(0), band)
+                .into_par_iter()
+                .zip(a.axis_chunks_iter(Axis(0), band))
+                .for_each(|(c, a)| kernel.product(a, b, accumulate, c));
+        }),
+        Some(Bands::Panels(band)) => context.install(|| {
+            let bands: Vec<_> = b.bands(band).collect();
+            c.axis_chunks_iter_mut(Axis(1), band * b.panel_width())
+                .into_par_iter()
+                .zip(bands)
+                .for_each(|(c, b)| kernel.product(a, b, accumulate, c));
+        }),
+    }
+}
+
+/// What a thread takes of a product.
+#[derive(Clone, Copy, Debug)]
+enum Bands {
+    /// So many rows.
+    Rows(usize),
+    /// So many panels of columns.
+    Panels(usize),
+}
+
+/// What each thread takes of `c [M, N]`, or `None` when one does all: columns when there are as
+/// many as rows, for then each thread's part of `b` stays in its own cache.
+fn split<T: Real>(
+    context: &Context,
+    kernel: &dyn MatmulKernel<T>,
+    (m, n): (usize, usize),
+    k: usize,
+) -> Option<Bands> {
+    if m * n == 0 || !context.parallel(m.saturating_mul(n).saturating_mul(k)) {
+        return None;
+    }
+    let threads = context.threads();
+    let panels = n.div_ceil(kernel.panel_width());
+    Some(match n >= m && panels >= threads {
+        true => Bands::Panels(panels.div_ceil(threads)),
+        false => Bands::Rows(m.div_ceil(threads).next_multiple_of(kernel.tile_rows())),
+    })
+}
+
+/// The numbers that this crate has fast kernels for.
+pub trait Element: Real {
+    /// The distance from 1 to the next larger number.
+    const EPSILON: f64;
+    /// The smallest positive number that is not denormal.
+    const MIN_POSITIVE: f64;
+
+    /// All kernels of this crate, the best last.
+    fn variants() -> Vec<Arc<dyn MatmulKernel<Self>>>;
+
+    /// Lends two pieces of memory of the thread's own.
+    #[doc(hidden)]
+    fn with_scratch<R>(work: impl FnOnce(&[Cell<Vec<Self>>; 2]) -> R) -> R;
+}
+
+macro_rules! element {
+    ($t:ident, $lanes:literal, $($vector:ident)*) => {
+        impl Element for $t {
+            const EPSILON: f64 = $t::EPSILON as f64;
+            const MIN_POSITIVE: f64 = $t::MIN_POSITIVE as f64;
+
+            fn variants() -> Vec<Arc<dyn MatmulKernel<Self>>> {
+                vec![
+                    Arc::new(Naive),
+                    Arc::new(blocked::Blocked::<vector::Portable<$t, $lanes>>::new()),
+                    Arc::new(MatrixMultiply),
+                    $(
+                        #[cfg(target_arch = "x86_64")]
+                        Arc::new(blocked::Blocked::<x86::$vector>::new()),
+                    )*
+                ]
+            }
+
+            fn with_scratch<R>(work: impl FnOnce(&[Cell<Vec<Self>>; 2]) -> R) -> R {
+                thread_local! {
+                    static SCRATCH: [Cell<Vec<$t>>; 2] = const { [const { Cell::new(Vec::new()) }; 2] };
+                }
+                SCRATCH.with(work)
+            }
+        }
+    };
+}
+
+element!(f32, 4, F32x8 F32x16);
+element!(f64, 2, F64x4 F64x8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_conform<T: Element>() {
+        for kernel in T::variants().into_iter().filter(|kernel| kernel.is_supported()) {
+            conformance(&*kernel).unwrap();
+        }
+    }
+
+    #[test]
+    fn all_variants_conform() {
+        all_conform::<f32>();
+        all_conform::<f64>();
+    }
+}

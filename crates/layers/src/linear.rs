@@ -2,7 +2,7 @@
 
 use ndarray::{ArcArray2, Array2, ArrayD, ArrayView2, Ix1, Ix2, IxDyn};
 use unspool_tensor::cases::{Case, Input};
-use unspool_tensor::kernels::matmul::product;
+use unspool_tensor::kernels::weights::{Side, product_with_weight};
 use unspool_tensor::op::Forward;
 use unspool_tensor::random::Key;
 use unspool_tensor::shape::reshaped;
@@ -73,7 +73,8 @@ impl<T: Real> Op<T> for LinearOp {
         // y = b + x·Wᵀ
         let x_rows = as_rows(x, rows)?;
         let x_2d = matrix(&x_rows).ok_or_else(mismatch)?;
-        product(context, x_2d, w.t(), bias.is_some(), y.view_mut());
+        let accumulate = bias.is_some();
+        product_with_weight(context, x_2d, weight, Side::Transposed, accumulate, y.view_mut());
         let y = y.into_dyn().into_shared();
         let y = reshaped(NAME, &y, &[leading, &[out]].concat())?;
         let x = reshaped(NAME, &x_rows, x.shape())?;
@@ -94,11 +95,11 @@ impl<T: Real> Op<T> for LinearOp {
         let wrong = || Error::shape(NAME, d_y.shape(), "is not the gradient of the output");
         let shared = |x: &Tensor<T>| as_rows(x, rows)?.into_dimensionality().map_err(|_| wrong());
         let (x, d_y): (ArcArray2<T>, ArcArray2<T>) = (shared(&saved.x)?, shared(&d_y)?);
-        let weight = matrix(&saved.weight).ok_or_else(wrong)?;
         // y = b + x·Wᵀ  ⇒  d_x = d_y·W, d_W = d_yᵀ·x, d_b = Σ d_y
         if sink.wants(X) {
             let mut d_x = Array2::zeros(x.raw_dim());
-            product(context, d_y.view(), weight, false, d_x.view_mut());
+            let (d_y, weight) = (d_y.view(), &saved.weight);
+            product_with_weight(context, d_y, weight, Side::Plain, false, d_x.view_mut());
             sink.add(X, reshaped(NAME, &d_x.into_dyn().into_shared(), shape)?)?;
         }
         if saved.has_bias {

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::kernels::weights::Registry;
 use crate::random::Key;
 use crate::{Error, Kernels, Result};
 
@@ -23,6 +24,7 @@ pub struct Context {
     parallel_from: usize,
     key: Key,
     first_example: usize,
+    weights: Registry,
 }
 
 impl Default for Context {
@@ -41,6 +43,7 @@ impl Context {
             parallel_from: PARALLEL_FROM,
             key: Key::new(0),
             first_example: 0,
+            weights: Registry::default(),
         }
     }
 
@@ -96,6 +99,16 @@ impl Context {
     /// Whether `multiply_adds` of work are enough for more than one thread.
     pub fn parallel(&self, multiply_adds: usize) -> bool {
         self.threads() > 1 && multiply_adds >= self.parallel_from
+    }
+
+    /// The same for a tape, which has weights of its own.
+    pub(crate) fn for_tape(self) -> Self {
+        Context { weights: Registry::default(), ..self }
+    }
+
+    /// The packed weights of the tape that this context is of.
+    pub(crate) fn weights(&self) -> &Registry {
+        &self.weights
     }
 
     /// The random key of a named site, such as `"encoder.l0.dropout"`.

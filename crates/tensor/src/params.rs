@@ -1,8 +1,10 @@
 //! The parameters of a model: named arrays that outlive every tape.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::kernels::weights::Packs;
 use crate::{Error, Real, Result, Tensor};
 
 /// A parameter's number in its [`ParamStore`], and which store that is. Layers hold these, never
@@ -27,8 +29,23 @@ impl ParamId {
 pub struct ParamStore<T: Real> {
     /// Tells this store's numbers from those of others.
     store: u64,
-    params: Vec<(String, Tensor<T>)>,
+    params: Vec<Param<T>>,
     by_name: HashMap<String, ParamId>,
+}
+
+/// A parameter.
+#[derive(Clone, Debug)]
+struct Param<T> {
+    name: String,
+    value: Tensor<T>,
+    /// The value packed for products; empty again when it changes.
+    packs: Arc<Packs<T>>,
+}
+
+impl<T> Param<T> {
+    fn new(name: String, value: Tensor<T>) -> Self {
+        Param { name, value, packs: Arc::default() }
+    }
 }
 
 impl<T: Real> Default for ParamStore<T> {
@@ -57,7 +74,7 @@ impl<T: Real> ParamStore<T> {
             return Err(Error::invalid("parameters", format!("{name:?} is there twice")));
         }
         self.by_name.insert(name.clone(), id);
-        self.params.push((name, value.into()));
+        self.params.push(Param::new(name, value.into()));
         Ok(id)
     }
 
@@ -83,7 +100,7 @@ impl<T: Real> ParamStore<T> {
 
     /// How many numbers there are in all arrays together.
     pub fn numel(&self) -> usize {
-        self.params.iter().map(|(_, value)| value.len()).sum()
+        self.params.iter().map(|param| param.value.len()).sum()
     }
 
     /// A parameter's value.
@@ -91,7 +108,12 @@ impl<T: Real> ParamStore<T> {
     /// # Panics
     /// The store has no such parameter: the number is another store's.
     pub fn get(&self, id: ParamId) -> &Tensor<T> {
-        &self.params[self.at(id)].1
+        &self.params[self.at(id)].value
+    }
+
+    /// Where a parameter's packed value is, or will be.
+    pub(crate) fn packs(&self, id: ParamId) -> &Arc<Packs<T>> {
+        &self.params[self.at(id)].packs
     }
 
     /// A parameter's value, to change. Tapes that hold it must be gone by then, or it is copied.
@@ -100,7 +122,9 @@ impl<T: Real> ParamStore<T> {
     /// The store has no such parameter: the number is another store's.
     pub fn get_mut(&mut self, id: ParamId) -> &mut Tensor<T> {
         let at = self.at(id);
-        &mut self.params[at].1
+        let param = &mut self.params[at];
+        param.packs = Arc::default();
+        &mut param.value
     }
 
     /// A parameter's name.
@@ -108,7 +132,7 @@ impl<T: Real> ParamStore<T> {
     /// # Panics
     /// The store has no such parameter: the number is another store's.
     pub fn name(&self, id: ParamId) -> &str {
-        &self.params[self.at(id)].0
+        &self.params[self.at(id)].name
     }
 
     /// The parameter with this name.
@@ -125,12 +149,13 @@ impl<T: Real> ParamStore<T> {
     /// The store has no such parameter: the number is another store's.
     pub fn set(&mut self, id: ParamId, value: impl Into<Tensor<T>>) -> Result<()> {
         let at = self.at(id);
-        let (name, old) = &mut self.params[at];
-        let value = value.into();
+        let param = &mut self.params[at];
+        let (old, value) = (&param.value, value.into());
         if old.shape() != value.shape() {
-            return Err(Error::shapes(name, old.shape(), value.shape(), "must be the same"));
+            let problem = "must be the same";
+            return Err(Error::shapes(&param.name, old.shape(), value.shape(), problem));
         }
-        *old = value;
+        *param = Param::new(std::mem::take(&mut param.name), value);
         Ok(())
     }
 
@@ -161,7 +186,7 @@ impl<T: Real> ParamStore<T> {
 
     /// All names and values, in the order of registration.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (ParamId, &str, &Tensor<T>)> {
-        self.ids().zip(&self.params).map(|(id, (name, value))| (id, name.as_str(), value))
+        self.ids().zip(&self.params).map(|(id, param)| (id, param.name.as_str(), &param.value))
     }
 
     /// The same parameters in another precision.
@@ -169,8 +194,9 @@ impl<T: Real> ParamStore<T> {
         ParamStore {
             store: self.store,
             params: (self.params.iter())
-                .map(|(name, value)| {
-                    (name.clone(), value.map(|&x| U::from_f64(x.to_f64())).into_shared())
+                .map(|param| {
+                    let value = param.value.map(|&x| U::from_f64(x.to_f64()));
+                    Param::new(param.name.clone(), value.into_shared())
                 })
                 .collect(),
             by_name: self.by_name.clone(),

@@ -119,7 +119,7 @@ impl<T: Real> Tape<T> {
     /// An empty tape.
     pub fn new(context: Context) -> Self {
         Tape {
-            context,
+            context: context.for_tape(),
             records: true,
             inner: RefCell::new(Inner {
                 values: Vec::new(),
@@ -164,7 +164,9 @@ impl<T: Real> Tape<T> {
         if let Some(&slot) = self.inner.borrow().params.get(&id) {
             return Var { tape: self, slot };
         }
-        let var = self.leaf(store.get(id).clone(), self.records);
+        let value = store.get(id).clone();
+        self.context.weights().insert(&value, store.packs(id));
+        let var = self.leaf(value, self.records);
         self.inner.borrow_mut().params.insert(id, var.slot);
         var
     }

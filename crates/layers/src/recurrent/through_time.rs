@@ -6,7 +6,7 @@
 //! The rows are packed, see [`Packing`]: `P` valid vectors, in one block of rows a step.
 
 use ndarray::{ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Axis, Data, Dimension, Ix2, s};
-use unspool_tensor::kernels::matmul::product;
+use unspool_tensor::kernels::weights::{Side, product_with_weight};
 use unspool_tensor::shape::reshaped;
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
 
@@ -110,7 +110,7 @@ pub(super) fn forward<C: Cell, T: Real>(
     };
     let mut h = with_initial(Some(matrix(&inputs[H])?));
     let mut c = with_initial(at.cell_state.map(|at| matrix(&inputs[at])).transpose()?);
-    let (weight_ih, weight_hh) = (matrix(&inputs[at.weight_ih])?, matrix(&inputs[at.weight_hh])?);
+    let (weight_ih, weight_hh) = (&inputs[at.weight_ih], &inputs[at.weight_hh]);
     let (bias_ih, bias_hh) = (&inputs[at.bias_ih], &inputs[at.bias_hh]);
 
     // gates = x·W_ihᵀ + b_ih (+ b_hh), over all steps at once
@@ -119,7 +119,7 @@ pub(super) fn forward<C: Cell, T: Real>(
     if C::SUMS_GATES {
         gates += bias_hh;
     }
-    product(context, x.view(), weight_ih.t(), true, gates.view_mut());
+    product_with_weight(context, x.view(), weight_ih, Side::Transposed, true, gates.view_mut());
 
     // Arrays that the cell does not need have no columns.
     let (gate_columns, extra_columns) = (C::GATES * hidden, C::EXTRAS * hidden);
@@ -139,7 +139,7 @@ pub(super) fn forward<C: Cell, T: Real>(
             sums.assign(bias_hh);
             sums
         };
-        product(context, h_previous, weight_hh.t(), true, sums);
+        product_with_weight(context, h_previous, weight_hh, Side::Transposed, true, sums);
 
         // The states before the step stand above those after it.
         let (h, h_next) = elements(&mut h).split_at_mut((batch + rows.start) * hidden);
@@ -186,7 +186,7 @@ pub(super) fn backward<C: Cell, T: Real>(
 ) -> Result<()> {
     let at = Positions::of::<C>();
     let packing = &saved.packing;
-    let (weight_ih, weight_hh) = (matrix(&saved.weight_ih)?, matrix(&saved.weight_hh)?);
+    let (weight_ih, weight_hh) = (&saved.weight_ih, &saved.weight_hh);
     let (batch, hidden) = (packing.batch(), saved.h.ncols());
     let d_output: Option<ArcArray2<T>> =
         d_output.map(|d| shaped(d.clone(), &[packing.time_steps() * batch, hidden])).transpose()?;
@@ -230,13 +230,15 @@ pub(super) fn backward<C: Cell, T: Real>(
         // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
         let d_sums = if C::SUMS_GATES { &d_gates } else { &d_hidden_gates };
         let d_sums = d_sums.slice(s![rows, ..]);
-        product(context, d_sums, weight_hh, true, d_h.slice_mut(running));
+        let d_h = d_h.slice_mut(running);
+        product_with_weight(context, d_sums, weight_hh, Side::Plain, true, d_h);
     }
 
     // gates = x·W_ihᵀ + b_ih  ⇒  d_x = d_gates·W_ih
     if sink.wants(X) {
         let mut d_x = Array2::zeros(saved.x.raw_dim());
-        product(context, d_gates.view(), weight_ih, false, d_x.view_mut());
+        let d_gates = d_gates.view();
+        product_with_weight(context, d_gates, weight_ih, Side::Plain, false, d_x.view_mut());
         let d_x = if packing.is_identity() { d_x } else { packing.unpack(d_x.view()) };
         let d_x: Tensor<T> = shaped(d_x.into_shared(), &saved.x_shape)?;
         sink.add(X, d_x)?;

@@ -12,5 +12,6 @@ pub mod reduce;
 pub mod registry;
 pub mod rows;
 pub mod softmax;
+pub mod weights;
 
 pub use registry::Kernels;

@@ -1,0 +1,164 @@
+//! Products with weights, which are packed once and stay so until they change.
+//!
+//! A recurrent step multiplies a small batch by the same weights at every time step; to pack them
+//! each time costs as much as the product. So a [`ParamStore`](crate::ParamStore) keeps its arrays
+//! packed from the first product on until the values change, a tape tells its ops which of their
+//! inputs are such weights, and [`product_with_weight`] looks there. The bits are the same.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use ndarray::{ArrayView2, ArrayViewMut2, Ix2};
+
+use super::matmul::{Packed, product, product_packed};
+use crate::{Context, Real, Tensor};
+
+/// How a weight `W [O, I]` stands in a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// `x·Wᵀ`: what a layer's forward pass does.
+    Transposed,
+    /// `d_y·W`: what its backward pass does.
+    Plain,
+}
+
+/// A weight packed for either side, once that is asked for.
+#[derive(Debug)]
+pub(crate) struct Packs<T> {
+    transposed: OnceLock<Packed<T>>,
+    plain: OnceLock<Packed<T>>,
+}
+
+impl<T> Default for Packs<T> {
+    fn default() -> Self {
+        Packs { transposed: OnceLock::new(), plain: OnceLock::new() }
+    }
+}
+
+/// The packed weights of a tape, by where their numbers are. The tape holds the weights themselves,
+/// so that no other array can be there.
+#[derive(Clone, Default)]
+pub(crate) struct Registry(Arc<RwLock<HashMap<usize, Arc<dyn Any + Send + Sync>>>>);
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let weights = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "Registry({} weights)", weights.len())
+    }
+}
+
+/// Where a whole matrix stands in standard layout; of others, nothing is kept.
+fn address<T: Real>(weight: &Tensor<T>) -> Option<usize> {
+    (weight.ndim() == 2 && weight.is_standard_layout()).then(|| weight.as_ptr().addr())
+}
+
+impl Registry {
+    /// Has products with this weight use its packs.
+    pub fn insert<T: Real>(&self, weight: &Tensor<T>, packs: &Arc<Packs<T>>) {
+        if let Some(address) = address(weight) {
+            let mut weights = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            weights.insert(address, packs.clone());
+        }
+    }
+
+    fn get<T: Real>(&self, weight: &Tensor<T>) -> Option<Arc<Packs<T>>> {
+        let weights = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        weights.get(&address(weight)?)?.clone().downcast().ok()
+    }
+}
+
+/// The product `x·Wᵀ` or `x·W` with a weight `W [O, I]`: `y = …`, or `y += …` when it accumulates.
+/// A weight that is a parameter on a tape is packed once.
+///
+/// Shapes: `x [B, I]` and `y [B, O]`, or `x [B, O]` and `y [B, I]`; the callers have checked them. A
+/// weight that is no matrix gives nothing.
+pub fn product_with_weight<T: Real>(
+    context: &Context,
+    x: ArrayView2<'_, T>,
+    weight: &Tensor<T>,
+    side: Side,
+    accumulate: bool,
+    y: ArrayViewMut2<'_, T>,
+) {
+    let Ok(matrix) = weight.view().into_dimensionality::<Ix2>() else { return };
+    let b = match side {
+        Side::Transposed => matrix.t(),
+        Side::Plain => matrix,
+    };
+    if let Some(packs) = context.weights().get(weight) {
+        let cell = match side {
+            Side::Transposed => &packs.transposed,
+            Side::Plain => &packs.plain,
+        };
+        // On one thread: a thread that waits for others here could be given work that waits for it.
+        let packed = cell.get_or_init(|| Packed::new(&context.on_one_thread(), b));
+        let same_kernel = || {
+            let [here, there] = [context.kernels(), packed.kernels()].map(T::matmul);
+            here.name() == there.name()
+        };
+        // A slice may begin where the whole does.
+        if (packed.view().rows(), packed.view().columns()) == b.dim() && same_kernel() {
+            return product_packed(context, x, packed, accumulate, y);
+        }
+    }
+    product(context, x, b, accumulate, y);
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, ArrayD, IxDyn, s};
+
+    use super::*;
+    use crate::ParamStore;
+    use crate::random::Key;
+
+    fn random(key: Key, shape: &[usize]) -> Tensor<f32> {
+        let mut count = 0;
+        ArrayD::from_shape_simple_fn(IxDyn(shape), || {
+            count += 1;
+            key.uniform(count) as f32 - 0.5
+        })
+        .into_shared()
+    }
+
+    fn products(context: &Context, weight: &Tensor<f32>) -> [Array2<f32>; 2] {
+        let (out, size) = (weight.shape()[0], weight.shape()[1]);
+        [(Side::Transposed, size, out), (Side::Plain, out, size)].map(|(side, from, to)| {
+            let x = random(Key::new(1), &[5, from]).into_dimensionality::<Ix2>().unwrap();
+            let mut y = Array2::from_elem((5, to), 0.25);
+            product_with_weight(context, x.view(), weight, side, true, y.view_mut());
+            y
+        })
+    }
+
+    #[test]
+    fn packed_weights_give_the_same_bits_until_they_change_and_after() {
+        let mut store = ParamStore::new();
+        let id = store.add("weight", random(Key::new(2), &[70, 33])).unwrap();
+        let plain = Context::sequential();
+        for round in 0..3 {
+            let context = plain.clone().for_tape();
+            context.weights().insert(store.get(id), store.packs(id));
+            for _ in 0..2 {
+                assert_eq!(products(&context, store.get(id)), products(&plain, store.get(id)));
+            }
+            assert!(store.packs(id).plain.get().is_some(), "nothing was packed");
+            // What begins at the same place is not the same matrix.
+            let first = store.get(id).clone().slice_move(s![..35, ..]).into_dyn();
+            assert_eq!(products(&context, &first), products(&plain, &first));
+            // Other kernels do not take what was packed for these.
+            let naive = context.clone().with_kernels(crate::Kernels::naive());
+            let found = products(&naive, store.get(id));
+            let naive = plain.clone().with_kernels(crate::Kernels::naive());
+            assert_eq!(found, products(&naive, store.get(id)));
+            drop(first);
+            match round {
+                0 => store.get_mut(id).mapv_inplace(|x| 2.0 * x),
+                _ => store.set(id, random(Key::new(3 + round), &[70, 33])).unwrap(),
+            }
+            assert!(store.packs(id).plain.get().is_none(), "an old value is still packed");
+        }
+    }
+}

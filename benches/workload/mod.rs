@@ -32,13 +32,18 @@ const MODEL: &str = r#"
 
 /// The model with fresh weights.
 pub fn model() -> Seq2Seq<f32> {
+    model_on(Context::sequential())
+}
+
+/// The same, for inference with this context.
+pub fn model_on(context: Context) -> Seq2Seq<f32> {
     let config: ModelConfig = toml::from_str(MODEL).unwrap();
     let statistics = Statistics { mean: vec![0.0; FRAME], deviation: vec![1.0; FRAME] };
     let ordinary = (SPECIALS.len()..VOCABULARY).map(|number| format!("w{number}"));
     let tokens = SPECIALS.iter().map(|&special| special.to_owned()).chain(ordinary).collect();
     let target = Vocabulary::from_tokens(Segmentation::Word, tokens).unwrap();
     let source = SourceSide::Vectors(statistics);
-    Seq2Seq::new(config, source, target, Context::sequential(), Key::new(1)).unwrap()
+    Seq2Seq::new(config, source, target, context, Key::new(1)).unwrap()
 }
 
 /// Random examples: 20 frames, and 25 tokens that an end follows.

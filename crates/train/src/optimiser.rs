@@ -5,6 +5,7 @@
 use ndarray::Array1;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use unspool_tensor::kernels::vectorised::vectorised;
 use unspool_tensor::{Context, ParamId, ParamStore, Real, Tensor};
 
 use crate::config::must_be;
@@ -179,7 +180,7 @@ impl<T: Real> Optimiser<T> {
                 {
                     parts(Part { weights, gradient, averages })
                         .into_par_iter()
-                        .for_each(|part| rule.apply(part));
+                        .for_each(|part| vectorised(|| rule.apply(part)));
                 }
             }
         });
@@ -232,6 +233,7 @@ impl<T: Real> Rule<T> {
         }
     }
 
+    #[inline]
     fn apply(&self, part: Part<'_, T>) {
         let Part { weights, gradient, averages } = part;
         match (self, averages.into_iter().collect::<Vec<_>>().as_mut_slice()) {

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::{add_scaled, dot};
 use unspool_tensor::kernels::softmax::{softmax, softmax_backward};
+use unspool_tensor::kernels::vectorised::vectorised;
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
 
 /// Where the rows of a matrix stand in a slice.
@@ -174,6 +175,7 @@ pub(super) fn for_each_row<R: Send>(
     rows: impl Iterator<Item = R>,
     run: impl Fn(usize, R) + Send + Sync,
 ) {
+    let run = |b, row| vectorised(|| run(b, row));
     if !context.parallel(work) {
         return rows.enumerate().for_each(|(b, row)| run(b, row));
     }

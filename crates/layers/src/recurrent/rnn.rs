@@ -15,10 +15,12 @@ impl Cell for Rnn {
     const EXTRAS: usize = 0;
     const SUMS_GATES: bool = true;
 
+    #[inline]
     fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
         rnn_forward(pointwise, row);
     }
 
+    #[inline]
     fn backward<T: Real>(row: BackwardRow<'_, T>) {
         rnn_backward(row);
     }
@@ -31,12 +33,14 @@ impl Cell for Rnn {
 /// ```
 ///
 /// Kept for the backward pass: `h'`, in the place of the sum.
+#[inline]
 pub fn rnn_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
     (pointwise.tanh)(row.gates);
     row.h_next.copy_from_slice(row.gates);
 }
 
 /// The RNN's backward pass, one row: from `d_h'` to the gradient of the gate's sum.
+#[inline]
 pub fn rnn_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
     for unit in 0..row.d_h.len() {

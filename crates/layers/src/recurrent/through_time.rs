@@ -6,6 +6,7 @@
 //! The rows are packed, see [`Packing`]: `P` valid vectors, in one block of rows a step.
 
 use ndarray::{ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Axis, Data, Dimension, Ix2, s};
+use unspool_tensor::kernels::vectorised::vectorised;
 use unspool_tensor::kernels::weights::{Side, product_with_weight};
 use unspool_tensor::shape::reshaped;
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
@@ -146,18 +147,20 @@ pub(super) fn forward<C: Cell, T: Real>(
         let (c, c_next) = elements(&mut c).split_at_mut((batch + rows.start) * cell_columns);
         let (gates, extras) = (elements(&mut gates), elements(&mut extras));
         let hidden_gates = elements(&mut hidden_gates);
-        for k in 0..rows.len() {
-            let row = ForwardRow {
-                gates: row_mut(gates, gate_columns, rows.start + k),
-                hidden_gates: row(hidden_gates, hidden_gate_columns, k),
-                h: row(h, hidden, previous.start + k),
-                c: row(c, cell_columns, previous.start + k),
-                h_next: row_mut(h_next, hidden, k),
-                c_next: row_mut(c_next, cell_columns, k),
-                extras: row_mut(extras, extra_columns, rows.start + k),
-            };
-            C::forward(pointwise, row);
-        }
+        vectorised(|| {
+            for k in 0..rows.len() {
+                let row = ForwardRow {
+                    gates: row_mut(gates, gate_columns, rows.start + k),
+                    hidden_gates: row(hidden_gates, hidden_gate_columns, k),
+                    h: row(h, hidden, previous.start + k),
+                    c: row(c, cell_columns, previous.start + k),
+                    h_next: row_mut(h_next, hidden, k),
+                    c_next: row_mut(c_next, cell_columns, k),
+                    extras: row_mut(extras, extra_columns, rows.start + k),
+                };
+                C::forward(pointwise, row);
+            }
+        });
     }
     Ok(Unrolled {
         packing,
@@ -214,19 +217,25 @@ pub(super) fn backward<C: Cell, T: Real>(
                 d_h += &d_output.row(source);
             }
         }
-        for k in 0..rows.len() {
-            let packed = rows.start + k;
-            C::backward(BackwardRow {
-                gates: row(gates, gate_columns, packed),
-                extras: row(extras, extra_columns, packed),
-                h: row(h, hidden, previous.start + k),
-                c: row(c, cell_columns, previous.start + k),
-                d_h: row_mut(elements(&mut d_h), hidden, k),
-                d_c: row_mut(elements(&mut d_c), cell_columns, k),
-                d_gates: row_mut(elements(&mut d_gates), gate_columns, packed),
-                d_hidden_gates: row_mut(elements(&mut d_hidden_gates), hidden_gate_columns, packed),
-            });
-        }
+        vectorised(|| {
+            for k in 0..rows.len() {
+                let packed = rows.start + k;
+                C::backward(BackwardRow {
+                    gates: row(gates, gate_columns, packed),
+                    extras: row(extras, extra_columns, packed),
+                    h: row(h, hidden, previous.start + k),
+                    c: row(c, cell_columns, previous.start + k),
+                    d_h: row_mut(elements(&mut d_h), hidden, k),
+                    d_c: row_mut(elements(&mut d_c), cell_columns, k),
+                    d_gates: row_mut(elements(&mut d_gates), gate_columns, packed),
+                    d_hidden_gates: row_mut(
+                        elements(&mut d_hidden_gates),
+                        hidden_gate_columns,
+                        packed,
+                    ),
+                });
+            }
+        });
         // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
         let d_sums = if C::SUMS_GATES { &d_gates } else { &d_hidden_gates };
         let d_sums = d_sums.slice(s![rows, ..]);

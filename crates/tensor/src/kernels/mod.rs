@@ -12,6 +12,7 @@ pub mod reduce;
 pub mod registry;
 pub mod rows;
 pub mod softmax;
+pub mod vectorised;
 pub mod weights;
 
 pub use registry::Kernels;

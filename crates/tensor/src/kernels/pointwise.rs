@@ -5,6 +5,7 @@
 //! polynomial for `eʳ - 1`. Only multiplications, additions and divisions in a fixed order are
 //! used, no fused multiply-add: every instruction set gives the same bits.
 
+use super::vectorised::vectorised;
 use crate::Real;
 
 /// `exp`, `tanh` and the logistic function over slices, in the variant that a
@@ -54,26 +55,7 @@ pub fn sigmoid_slice(xs: &mut [f32]) {
 /// Runs `f` over the slice with the widest vectors that the machine has.
 #[inline(always)]
 fn dispatch(xs: &mut [f32], f: impl Fn(f32) -> f32) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f")]
-        fn avx512(xs: &mut [f32], f: impl Fn(f32) -> f32) {
-            xs.iter_mut().for_each(|x| *x = f(*x));
-        }
-        #[target_feature(enable = "avx2")]
-        fn avx2(xs: &mut [f32], f: impl Fn(f32) -> f32) {
-            xs.iter_mut().for_each(|x| *x = f(*x));
-        }
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the feature was detected.
-            return unsafe { avx512(xs, f) };
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the feature was detected.
-            return unsafe { avx2(xs, f) };
-        }
-    }
-    xs.iter_mut().for_each(|x| *x = f(*x));
+    vectorised(|| xs.iter_mut().for_each(|x| *x = f(*x)));
 }
 
 /// `(q, n)` with `eˣ = 2ⁿ·(1 + q)` and `|q| < 0.42`; n is returned as a whole `f32`.

@@ -11,6 +11,7 @@ use crate::Real;
 pub const LANES: usize = 16;
 
 /// The sum of `xs`.
+#[inline]
 pub fn sum<T: Real>(xs: &[T]) -> T {
     let mut lanes = [T::zero(); LANES];
     let (blocks, rest) = xs.as_chunks::<LANES>();
@@ -25,11 +26,13 @@ pub fn sum<T: Real>(xs: &[T]) -> T {
     first_to_last(&lanes)
 }
 
+#[inline]
 fn first_to_last<T: Real>(lanes: &[T; LANES]) -> T {
     lanes.iter().fold(T::zero(), |total, &x| total + x)
 }
 
 /// The inner product `Σ xᵢ·yᵢ`; zeros at the end of both change nothing.
+#[inline]
 pub fn dot<T: Real>(xs: &[T], ys: &[T]) -> T {
     let mut lanes = [T::zero(); LANES];
     let (x_blocks, x_rest) = xs.as_chunks::<LANES>();
@@ -46,6 +49,7 @@ pub fn dot<T: Real>(xs: &[T], ys: &[T]) -> T {
 }
 
 /// `ys += scale · xs`, element by element.
+#[inline]
 pub fn add_scaled<T: Real>(ys: &mut [T], scale: T, xs: &[T]) {
     for (y, &x) in ys.iter_mut().zip(xs) {
         *y += scale * x;
@@ -53,6 +57,7 @@ pub fn add_scaled<T: Real>(ys: &mut [T], scale: T, xs: &[T]) {
 }
 
 /// The largest element, NaN when there is one; negative infinity when there is none.
+#[inline]
 pub fn max<T: Real>(xs: &[T]) -> T {
     let mut lanes = [T::from_f64(f64::NEG_INFINITY); LANES];
     let (blocks, rest) = xs.as_chunks::<LANES>();

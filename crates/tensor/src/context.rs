@@ -9,7 +9,7 @@ use crate::random::Key;
 use crate::{Error, Kernels, Result};
 
 /// Below this many multiply-adds, a second thread costs more than it brings.
-const PARALLEL_FROM: usize = 1 << 18;
+const PARALLEL_FROM: usize = 1 << 20;
 
 /// Kernels, threads and randomness, given to tapes and models when they are made. There is no
 /// global state.

@@ -16,6 +16,7 @@ mod blocked;
 mod conformance;
 mod matrixmultiply;
 mod naive;
+mod pack;
 mod packed;
 mod tile;
 mod vector;
@@ -185,8 +186,10 @@ enum Bands {
     Panels(usize),
 }
 
-/// What each thread takes of `c [M, N]`, or `None` when one does all: columns when there are as
-/// many as rows, for then each thread's part of `b` stays in its own cache.
+/// What each thread takes of `c [M, N]`, or `None` when one does all.
+///
+/// They share the longer side, unless it cannot be cut into parts that are as equal: columns when
+/// it is N, for then each thread's part of `b` stays in its own cache.
 fn split<T: Real>(
     context: &Context,
     kernel: &dyn MatmulKernel<T>,
@@ -197,11 +200,18 @@ fn split<T: Real>(
         return None;
     }
     let threads = context.threads();
-    let panels = n.div_ceil(kernel.panel_width());
-    Some(match n >= m && panels >= threads {
-        true => Bands::Panels(panels.div_ceil(threads)),
-        false => Bands::Rows(m.div_ceil(threads).next_multiple_of(kernel.tile_rows())),
-    })
+    let rows = m.div_ceil(threads).next_multiple_of(kernel.tile_rows());
+    let panels = n.div_ceil(kernel.panel_width()).div_ceil(threads);
+    // How much the busiest thread has to do.
+    let by_rows = rows.min(m) * n;
+    let by_panels = (panels * kernel.panel_width()).min(n) * m;
+    let slack = 9.0 / 8.0;
+    let as_equal = |one: usize, other: usize| one as f64 <= slack * other as f64;
+    let columns = match n >= m {
+        true => as_equal(by_panels, by_rows),
+        false => !as_equal(by_rows, by_panels),
+    };
+    Some(if columns { Bands::Panels(panels) } else { Bands::Rows(rows) })
 }
 
 /// The numbers that this crate has fast kernels for.

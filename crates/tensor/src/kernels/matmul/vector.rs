@@ -39,11 +39,22 @@ pub(super) trait Vector: Copy + Debug + Send + Sync + 'static {
     /// `self · x + y`, rounded once where the instruction set can.
     unsafe fn mul_add(self, x: Self, y: Self) -> Self;
 
-    /// Transposes a square of [`LANES`](Self::LANES) by [`LANES`](Self::LANES) numbers from one
-    /// place to another, whose rows begin `from_row` and `to_row` numbers after each other.
-    unsafe fn transpose(
+    /// Copies `count` rows of [`panel_width`] numbers, which begin `from_row` numbers after each
+    /// other, to rows that stand one behind the other.
+    unsafe fn copy_rows(
+        count: usize,
         from: *const Self::Element,
         from_row: isize,
+        to: *mut Self::Element,
+    );
+
+    /// Transposes [`LANES`](Self::LANES) columns of `squares` times as many numbers, which stand
+    /// side by side, to rows: the columns begin `from_column` numbers after each other, the rows
+    /// `to_row`.
+    unsafe fn transpose(
+        squares: usize,
+        from: *const Self::Element,
+        from_column: isize,
         to: *mut Self::Element,
         to_row: usize,
     );
@@ -55,6 +66,33 @@ pub(super) trait Vector: Copy + Debug + Send + Sync + 'static {
     unsafe fn multiply_tile<const ROWS: usize, const VECTORS: usize, const PARTIAL: bool>(
         tile: &Tile<Self::Element>,
     );
+}
+
+/// NR: how many columns of `b` a panel has, those of a tile.
+pub(super) const fn panel_width<V: Vector>() -> usize {
+    V::LANES * V::TILE_VECTORS
+}
+
+/// [`Vector::copy_rows`] in any instruction set.
+///
+/// # Safety
+/// That of [`Vector::copy_rows`].
+#[inline(always)]
+pub(super) unsafe fn copy_rows<V: Vector>(
+    count: usize,
+    from: *const V::Element,
+    from_row: isize,
+    to: *mut V::Element,
+) {
+    for k in 0..count {
+        for v in 0..V::TILE_VECTORS {
+            // SAFETY: vector v of row k is in what the caller lets us use.
+            unsafe {
+                let vector = V::load(from.offset(k as isize * from_row).add(v * V::LANES));
+                vector.store(to.add(k * panel_width::<V>() + v * V::LANES));
+            }
+        }
+    }
 }
 
 /// `N` numbers in an array: what compilers make of it on any machine.
@@ -121,13 +159,23 @@ macro_rules! portable {
                 Portable(sum)
             }
 
-            unsafe fn transpose(from: *const $t, from_row: isize, to: *mut $t, to_row: usize) {
-                for i in 0..$lanes {
+            unsafe fn copy_rows(count: usize, from: *const $t, from_row: isize, to: *mut $t) {
+                // SAFETY: the caller keeps its contract.
+                unsafe { copy_rows::<Self>(count, from, from_row, to) };
+            }
+
+            unsafe fn transpose(
+                squares: usize,
+                from: *const $t,
+                from_column: isize,
+                to: *mut $t,
+                to_row: usize,
+            ) {
+                for k in 0..squares * $lanes {
                     for j in 0..$lanes {
-                        // SAFETY: both places are in the squares that the caller lets us use.
+                        // SAFETY: both places are in what the caller lets us use.
                         unsafe {
-                            let number = *from.offset(i as isize * from_row).add(j);
-                            *to.add(j * to_row + i) = number;
+                            *to.add(k * to_row + j) = *from.offset(j as isize * from_column).add(k);
                         }
                     }
                 }

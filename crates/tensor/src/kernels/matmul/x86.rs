@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::tile::{self, Tile};
-use super::vector::Vector;
+use super::vector::{Vector, copy_rows};
 
 /// A [`Vector`] out of the intrinsics that have its numbers in their names.
 macro_rules! vector {
@@ -68,21 +68,39 @@ macro_rules! vector {
                 $name(unsafe { $mul_add(self.0, x.0, y.0) })
             }
 
-            enter!($features, $t);
+            enter!($features, $name, $t);
         }
     };
 }
 
 /// The functions that are compiled for an instruction set.
 macro_rules! enter {
-    ([$($feature:tt)+], $t:ty) => {
+    ([$($feature:tt)+], $name:ident, $t:ty) => {
         $(#[target_feature(enable = $feature)])+
-        unsafe fn transpose(from: *const $t, from_row: isize, to: *mut $t, to_row: usize) {
-            // SAFETY: all are rows of the squares that the caller lets us use.
-            unsafe {
-                let rows = std::array::from_fn(|i| Self::load(from.offset(i as isize * from_row)));
-                for (j, column) in Self::transposed(rows).into_iter().enumerate() {
-                    column.store(to.add(j * to_row));
+        unsafe fn copy_rows(count: usize, from: *const $t, from_row: isize, to: *mut $t) {
+            // SAFETY: the caller keeps its contract.
+            unsafe { copy_rows::<Self>(count, from, from_row, to) };
+        }
+
+        $(#[target_feature(enable = $feature)])+
+        unsafe fn transpose(
+            squares: usize,
+            from: *const $t,
+            from_column: isize,
+            to: *mut $t,
+            to_row: usize,
+        ) {
+            for k in (0..squares * Self::LANES).step_by(Self::LANES) {
+                // SAFETY: all of the square from k on is in what the caller lets us use.
+                unsafe {
+                    let mut square = [Self::splat(0.0).0; Self::LANES];
+                    for j in 0..Self::LANES {
+                        square[j] = Self::load(from.offset(j as isize * from_column).add(k)).0;
+                    }
+                    let square = Self::transposed(square);
+                    for i in 0..Self::LANES {
+                        $name(square[i]).store(to.add((k + i) * to_row));
+                    }
                 }
             }
         }
@@ -148,9 +166,9 @@ fn first_of_4(count: usize) -> __m256i {
 
 impl F32x16 {
     /// The columns of 16 rows.
+    #[inline]
     #[target_feature(enable = "avx512f")]
-    fn transposed(x: [Self; 16]) -> [Self; 16] {
-        let x = x.map(|x| x.0);
+    fn transposed(x: [__m512; 16]) -> [__m512; 16] {
         let mut y = x;
         for k in (0..16).step_by(4) {
             let (low, high) =
@@ -173,15 +191,15 @@ impl F32x16 {
             z[8 + j] = _mm512_shuffle_f32x4::<0xdd>(even, even_2);
             z[12 + j] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_2);
         }
-        z.map(F32x16)
+        z
     }
 }
 
 impl F64x8 {
     /// The columns of 8 rows.
+    #[inline]
     #[target_feature(enable = "avx512f")]
-    fn transposed(x: [Self; 8]) -> [Self; 8] {
-        let x = x.map(|x| x.0);
+    fn transposed(x: [__m512d; 8]) -> [__m512d; 8] {
         let mut y = x;
         for k in (0..8).step_by(2) {
             y[k] = _mm512_unpacklo_pd(x[k], x[k + 1]);
@@ -198,15 +216,15 @@ impl F64x8 {
             z[4 + j] = _mm512_shuffle_f64x2::<0xdd>(even, even_2);
             z[6 + j] = _mm512_shuffle_f64x2::<0xdd>(odd, odd_2);
         }
-        z.map(F64x8)
+        z
     }
 }
 
 impl F32x8 {
     /// The columns of 8 rows.
+    #[inline]
     #[target_feature(enable = "avx2")]
-    fn transposed(x: [Self; 8]) -> [Self; 8] {
-        let x = x.map(|x| x.0);
+    fn transposed(x: [__m256; 8]) -> [__m256; 8] {
         let mut y = x;
         for k in (0..8).step_by(4) {
             let (low, high) =
@@ -223,15 +241,15 @@ impl F32x8 {
             z[j] = _mm256_permute2f128_ps::<0x20>(y[j], y[4 + j]);
             z[4 + j] = _mm256_permute2f128_ps::<0x31>(y[j], y[4 + j]);
         }
-        z.map(F32x8)
+        z
     }
 }
 
 impl F64x4 {
     /// The columns of 4 rows.
+    #[inline]
     #[target_feature(enable = "avx2")]
-    fn transposed(x: [Self; 4]) -> [Self; 4] {
-        let x = x.map(|x| x.0);
+    fn transposed(x: [__m256d; 4]) -> [__m256d; 4] {
         let mut y = x;
         for k in (0..4).step_by(2) {
             y[k] = _mm256_unpacklo_pd(x[k], x[k + 1]);
@@ -242,6 +260,6 @@ impl F64x4 {
             z[j] = _mm256_permute2f128_pd::<0x20>(y[j], y[2 + j]);
             z[2 + j] = _mm256_permute2f128_pd::<0x31>(y[j], y[2 + j]);
         }
-        z.map(F64x4)
+        z
     }
 }

@@ -1,9 +1,10 @@
 //! A shape that does not fit gives an error that names the op and both shapes; nothing panics.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{Array2, ArrayD, IxDyn};
+use unspool_tensor::op::Forward;
 use unspool_tensor::ops::cross_entropy::{CrossEntropyOptions, Divisor, Smoothing};
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, Result, Tape, Var};
+use unspool_tensor::{BackwardMode, Context, GradSink, Op, OutputGrads, Result, Tape, Tensor, Var};
 
 type Apply = for<'t> fn(&[Var<'t, f64>]) -> Result<Var<'t, f64>>;
 
@@ -232,4 +233,89 @@ fn ignored_targets_may_be_outside_of_the_classes() {
     let options = CrossEntropyOptions { ignored: Some(usize::MAX), ..PLAIN };
     let loss = logits.cross_entropy(&[1, usize::MAX], options).unwrap();
     assert!((loss.value().sum() - 4f64.ln()).abs() < 1e-15);
+}
+
+fn zeros(rows: usize, columns: usize) -> Array2<f64> {
+    Array2::zeros((rows, columns))
+}
+
+/// An op of one input whose backward pass adds what it likes.
+#[derive(Debug)]
+struct Adding(Add);
+
+type Add = fn(&mut GradSink<'_, f64>) -> Result<()>;
+
+impl Op<f64> for Adding {
+    type Saved = ();
+
+    fn name(&self) -> &'static str {
+        "adding"
+    }
+
+    fn forward(&self, _: &Context, inputs: &[Tensor<f64>]) -> Result<Forward<f64, ()>> {
+        Ok((inputs.to_vec(), ()))
+    }
+
+    fn backward(
+        &self,
+        _: &Context,
+        (): &(),
+        _: &OutputGrads<'_, f64>,
+        sink: &mut GradSink<'_, f64>,
+    ) -> Result<()> {
+        self.0(sink)
+    }
+}
+
+/// A gradient that does not have its input's shape is refused, whoever adds it.
+#[test]
+fn a_wrong_backward_pass_is_told_what_is_wrong() {
+    let rows: [(Add, &str); 8] = [
+        (
+            |sink| sink.add(0, zeros(3, 2).into_dyn()),
+            "adding: shapes [2, 3] and [3, 2] as gradient of an input of that shape",
+        ),
+        (|sink| sink.add(1, zeros(2, 3).into_dyn()), "adding: 1 inputs expected, 2 found"),
+        (|sink| sink.add(2, zeros(2, 3).into_dyn()), "adding: 1 inputs expected, 3 found"),
+        (|sink| sink.add_in_place(1, |_| ()), "adding: 1 inputs expected, 2 found"),
+        (
+            |sink| sink.add_product(0, zeros(2, 4).view(), zeros(5, 3).view()),
+            "adding: shapes [2, 4] and [5, 3] do not give the gradient",
+        ),
+        (
+            |sink| sink.add_product(0, zeros(3, 4).view(), zeros(4, 2).view()),
+            "adding: shapes [3, 4] and [4, 2] do not give the gradient",
+        ),
+        (
+            |sink| sink.add_product_over_time(0, 2, zeros(4, 2).view(), zeros(6, 3).view()),
+            "adding: shapes [4, 2] and [6, 3] have different rows",
+        ),
+        (
+            |sink| sink.add_rows_over_time(0, 1, zeros(4, 3).view()),
+            "adding: shapes [2, 3] and [3] as gradient of an input of that shape",
+        ),
+    ];
+    let error = |add, mode| {
+        let tape = Tape::new(Context::sequential());
+        let x = tape.input(zeros(2, 3));
+        let [y] = tape.apply(Adding(add), &[x]).unwrap();
+        let d_y = zeros(2, 3).into_dyn();
+        tape.vector_jacobian(&[(y, d_y)], mode).unwrap_err().to_string()
+    };
+    for (add, expected) in rows {
+        for mode in [BackwardMode::Adding, BackwardMode::Recording] {
+            assert_eq!(error(add, mode), expected, "{mode:?}");
+        }
+    }
+    // Time steps come apart when recorded, and only then.
+    let uneven: Add = |sink| sink.add_rows_over_time(0, 3, zeros(4, 3).view());
+    for (mode, expected) in [
+        (
+            BackwardMode::Adding,
+            "adding: shapes [2, 3] and [3] as gradient of an input of that shape",
+        ),
+        (BackwardMode::Recording, "adding: shape [4] is not one batch for each of 3 time steps"),
+    ] {
+        assert_eq!(error(uneven, mode), expected);
+    }
 }

@@ -50,6 +50,9 @@ fn the_parameters_of_two_stores_are_told_apart() {
     let grads = tape.backward((x * y).unwrap().sum_all().unwrap()).unwrap();
     assert_eq!(grads.param(a).unwrap(), second.get(b));
     assert_eq!(grads.param(b).unwrap(), first.get(a));
+    let all = grads.into_params();
+    let wanted = [(a, second.get(b).clone()), (b, first.get(a).clone())];
+    assert_eq!(all, wanted);
     assert!(std::panic::catch_unwind(|| first.get(b).len()).is_err());
 }
 

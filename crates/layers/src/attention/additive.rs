@@ -62,6 +62,13 @@ pub struct AdditiveSaved<T: Real> {
     weights: Tensor<T>,
 }
 
+impl AdditiveAttention {
+    /// About how many multiply-adds there are.
+    fn work(&self, size: usize, memory: usize) -> usize {
+        self.lengths.iter().sum::<usize>() * (size + memory)
+    }
+}
+
 impl<T: Real> Op<T> for AdditiveAttention {
     type Saved = AdditiveSaved<T>;
 
@@ -90,7 +97,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
         }
         check_lengths(NAME, &self.lengths, batch, source)?;
 
-        let work = self.lengths.iter().sum::<usize>() * (size + memory);
+        let work = self.work(size, memory);
         let pointwise = context.kernels().pointwise();
         let mut contexts = vec![T::zero(); batch * memory];
         let mut weights = vec![T::zero(); batch * source];
@@ -129,7 +136,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
         let (d_c, d_w) = (flat(&d_context), flat(&d_weights));
         let (q, v, w) = (flat(&saved.query), flat(&saved.v), flat(&saved.weights));
         let (k, m) = (Stack::new(&saved.keys), Stack::new(&saved.values));
-        let work = self.lengths.iter().sum::<usize>() * (size + memory);
+        let work = self.work(size, memory);
         let pointwise = context.kernels().pointwise();
 
         // w = softmax(e), c = Σ w·m  ⇒  d_e, d_m

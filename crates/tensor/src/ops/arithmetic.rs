@@ -174,7 +174,7 @@ impl<T: Real> Op<T> for Pow {
         let d_z = d_outputs.dense(0);
         if sink.wants(0) {
             // z = x^y  ⇒  d_x = d_z·y·x^(y-1)
-            let by_base = zip_broadcast("pow", x, y, power_by_base)?;
+            let by_base = zip_broadcast("pow", x, y, pow_backward_base)?;
             sink.add_broadcast(0, zip_broadcast("pow", &d_z, &by_base, |d, s| d * s)?, x.shape())?;
         }
         if sink.wants(1) {
@@ -191,7 +191,7 @@ impl<T: Real> Op<T> for Pow {
 }
 
 /// `y·x^(y-1)`, the slope of `x^y` by x.
-fn power_by_base<T: Real>(x: T, y: T) -> T {
+fn pow_backward_base<T: Real>(x: T, y: T) -> T {
     if y.is_zero() { T::zero() } else { y * x.powf(y - T::one()) }
 }
 
@@ -226,7 +226,7 @@ impl<T: Real> Op<T> for PowNumber {
         // z = x^a  ⇒  d_x = d_z·a·x^(a-1)
         let exponent = T::from_f64(self.exponent);
         let d_x = zip_broadcast("pow_number", &d_outputs.dense(0), x, |d, x| {
-            d * power_by_base(x, exponent)
+            d * pow_backward_base(x, exponent)
         })?;
         sink.add(0, d_x)
     }

@@ -42,7 +42,7 @@ impl Axes {
     }
 
     /// The reverse: `d` repeated along the axes of an array of `shape`.
-    fn repeated<T: Real>(&self, op: &str, d: Tensor<T>, shape: &[usize]) -> Result<ArrayD<T>> {
+    fn sum_backward<T: Real>(&self, op: &str, d: Tensor<T>, shape: &[usize]) -> Result<ArrayD<T>> {
         let mut d = d;
         if !self.keep {
             for axis in self.of(op, shape)? {
@@ -80,7 +80,7 @@ impl<T: Real> Op<T> for Sum {
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         // y = Σ x  ⇒  d_x = d_y, repeated along the axes
-        sink.add(0, self.0.repeated("sum", d_outputs.dense(0), shape)?)
+        sink.add(0, self.0.sum_backward("sum", d_outputs.dense(0), shape)?)
     }
 }
 
@@ -120,7 +120,7 @@ impl<T: Real> Op<T> for Mean {
         // y = Σ x / count  ⇒  d_x = d_y / count, repeated along the axes
         let count = T::from_f64(self.count(shape)?);
         let d = d_outputs.dense(0).mapv(|d| d / count).into_shared();
-        sink.add(0, self.0.repeated("mean", d, shape)?)
+        sink.add(0, self.0.sum_backward("mean", d, shape)?)
     }
 }
 

@@ -126,7 +126,7 @@ impl<T: Real> Op<T> for Concat {
         let mut start = 0;
         for (k, &length) in lengths.iter().enumerate() {
             if sink.wants(k) {
-                sink.add(k, cut(&d_y, self.axis, start, length))?;
+                sink.add(k, join_backward(&d_y, self.axis, start, length))?;
             }
             start += length;
         }
@@ -198,7 +198,12 @@ fn join<T: Real>(op: &str, parts: &[Tensor<T>], axis: usize, shape: &[usize]) ->
 }
 
 /// A range of one axis of an array in standard layout, copied run by run: the reverse of [`join`].
-fn cut<T: Real>(whole: &Tensor<T>, axis: usize, start: usize, length: usize) -> ArrayD<T> {
+fn join_backward<T: Real>(
+    whole: &Tensor<T>,
+    axis: usize,
+    start: usize,
+    length: usize,
+) -> ArrayD<T> {
     let mut shape = whole.shape().to_vec();
     let run: usize = shape[axis + 1..].iter().product();
     let period = (shape[axis] * run).max(1);

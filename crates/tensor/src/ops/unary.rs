@@ -1,9 +1,9 @@
 //! Functions of each element: `exp`, `ln`, `sqrt`, `tanh`, `sigmoid`, `relu`.
 //!
 //! One table: each row has the function, its kernel over slices if there is one, which of x
-//! and y the backward pass needs, and `d_x` as a function of `d_y` and that array. Outside of a
-//! function's domain the results are IEEE's: `ln 0` is negative infinity, `√-1` and `ln -1` are
-//! NaN, `exp 1000` is infinite.
+//! and y the backward pass needs, and `d_x` as a function of `d_y` and that array; these functions
+//! stand beneath it, in the same order. Outside of a function's domain the results are IEEE's:
+//! `ln 0` is negative infinity, `√-1` and `ln -1` are NaN, `exp 1000` is infinite.
 
 use ndarray::Zip;
 
@@ -89,48 +89,72 @@ elementwise! {
     forward: |x| x.exp();
     kernel: Some(|kernels| kernels.exp);
     saved: Y;
-    // y = exp x  ⇒  d_x = d_y·y
-    backward: |d_y, y| d_y * y;
+    backward: exp_backward;
 
     /// `y = ln x`, the natural logarithm, element by element.
     Ln ln;
     forward: |x| x.ln();
     kernel: None;
     saved: X;
-    // y = ln x  ⇒  d_x = d_y / x
-    backward: |d_y, x| d_y / x;
+    backward: ln_backward;
 
     /// `y = √x`, element by element.
     Sqrt sqrt;
     forward: |x| x.sqrt();
     kernel: None;
     saved: Y;
-    // y = √x  ⇒  d_x = d_y / 2y
-    backward: |d_y, y| d_y / (y + y);
+    backward: sqrt_backward;
 
     /// `y = tanh x`, element by element.
     Tanh tanh;
     forward: |x| x.tanh();
     kernel: Some(|kernels| kernels.tanh);
     saved: Y;
-    // y = tanh x  ⇒  d_x = d_y·(1 - y²)
-    backward: |d_y, y| d_y * (T::one() - y * y);
+    backward: tanh_backward;
 
     /// `y = 1 / (1 + exp(-x))`, the logistic function, element by element.
     Sigmoid sigmoid;
     forward: |x| x.sigmoid();
     kernel: Some(|kernels| kernels.sigmoid);
     saved: Y;
-    // y = σ(x)  ⇒  d_x = d_y·y·(1 - y)
-    backward: |d_y, y| d_y * y * (T::one() - y);
+    backward: sigmoid_backward;
 
     /// `y = max(x, 0)`, element by element; the gradient at 0 is taken to be 0.
     Relu relu;
     forward: |x| x.maximum(T::zero());
     kernel: None;
     saved: Y;
-    // y = max(x, 0)  ⇒  d_x = d_y where y > 0
-    backward: |d_y, y| if y > T::zero() { d_y } else { T::zero() };
+    backward: relu_backward;
+}
+
+/// `y = exp x`  ⇒  `d_x = d_y·y`.
+fn exp_backward<T: Real>(d_y: T, y: T) -> T {
+    d_y * y
+}
+
+/// `y = ln x`  ⇒  `d_x = d_y / x`.
+fn ln_backward<T: Real>(d_y: T, x: T) -> T {
+    d_y / x
+}
+
+/// `y = √x`  ⇒  `d_x = d_y / 2y`.
+fn sqrt_backward<T: Real>(d_y: T, y: T) -> T {
+    d_y / (y + y)
+}
+
+/// `y = tanh x`  ⇒  `d_x = d_y·(1 - y²)`.
+fn tanh_backward<T: Real>(d_y: T, y: T) -> T {
+    d_y * (T::one() - y * y)
+}
+
+/// `y = σ(x)`  ⇒  `d_x = d_y·y·(1 - y)`.
+fn sigmoid_backward<T: Real>(d_y: T, y: T) -> T {
+    d_y * y * (T::one() - y)
+}
+
+/// `y = max(x, 0)`  ⇒  `d_x = d_y where y > 0`.
+fn relu_backward<T: Real>(d_y: T, y: T) -> T {
+    if y > T::zero() { d_y } else { T::zero() }
 }
 
 /// A copy of `x` in standard layout, changed by a kernel over slices.

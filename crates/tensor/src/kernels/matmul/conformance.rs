@@ -51,12 +51,16 @@ pub fn conformance<T: Element>(kernel: &dyn MatmulKernel<T>) -> Result<(), Nonco
     if kernel.panel_width() == 0 || kernel.tile_rows() == 0 {
         return Err(fail("all", "a panel has no columns, or a tile no rows".into()));
     }
-    let contexts = [1, 2, 3]
+    // An interpreter that looks for undefined behaviour is too slow for threads and large shapes.
+    let (threads, largest) = if cfg!(miri) { (1..1, 400) } else { (1..4, usize::MAX) };
+    let contexts = threads
         .map(|threads| Context::with_threads(threads).map(|context| context.with_parallel_from(0)));
-    let contexts = contexts.into_iter().collect::<Result<Vec<_>, Error>>();
+    let contexts = contexts.collect::<Result<Vec<_>, Error>>();
     let contexts = contexts.map_err(|error| fail("all", error.to_string()))?;
     let width = kernel.panel_width();
-    for (number, trial) in trials(width, kernel.tile_rows()).into_iter().enumerate() {
+    let trials = trials(width, kernel.tile_rows()).into_iter();
+    let trials = trials.filter(|trial| trial.shape.iter().product::<usize>() <= largest);
+    for (number, trial) in trials.enumerate() {
         let key = Key::new(1).with(number as u64);
         trial.run(kernel, &contexts, key).map_err(|problem| fail(&trial.to_string(), problem))?;
     }
@@ -172,7 +176,10 @@ impl Trial {
         let whole = run(0..m, &|a, c| kernel.product_unpacked(a, b, accumulate, c))?;
         self.compare(&whole, a, b, &start)?;
 
-        let packed = PackedPanels::new(&contexts[0], kernel, b);
+        // In memory that held something else before.
+        let stale = Array2::from_elem((k, n + kernel.panel_width()), T::from_f64(f64::NAN));
+        let mut packed = PackedPanels::new(&Context::sequential(), kernel, stale.view());
+        packed.pack(&Context::sequential(), kernel, b);
         if !ends_in_zeros(packed.view()) {
             return Err("a packed panel does not end in zeros".into());
         }
@@ -345,5 +352,122 @@ impl<T: Element> Matrix<T> {
     fn is_intact(&self) -> bool {
         let guards = self.numbers.iter().filter(|&&x| x == Self::guard()).count();
         guards >= self.numbers.len() - self.shape.0 * self.shape.1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The naive product with a fault.
+    #[derive(Clone, Copy, Debug)]
+    enum Faulty {
+        ReadsC,
+        LosesC,
+        LooksAtOtherRows,
+        SkipsZeros,
+        FlushesDenormals,
+        ForgetsTheEnd,
+        RoundsTooMuch,
+        IgnoresStrides,
+        ChangesWhatItPacks,
+        LeavesPanelsUnfilled,
+    }
+
+    use Faulty::*;
+
+    impl MatmulKernel<f32> for Faulty {
+        fn name(&self) -> &str {
+            "faulty"
+        }
+
+        fn panel_width(&self) -> usize {
+            8
+        }
+
+        fn pack_panel(&self, b: ArrayView2<'_, f32>, panel: &mut [f32]) {
+            for (row, packed) in b.outer_iter().zip(panel.chunks_exact_mut(8)) {
+                let (packed, behind) = packed.split_at_mut(b.ncols());
+                packed.iter_mut().zip(row).for_each(|(packed, &number)| *packed = number);
+                if !matches!(self, LeavesPanelsUnfilled) {
+                    behind.fill(0.0);
+                }
+            }
+        }
+
+        fn product(
+            &self,
+            a: ArrayView2<'_, f32>,
+            b: PackedView<'_, f32>,
+            accumulate: bool,
+            c: ArrayViewMut2<'_, f32>,
+        ) {
+            let b = Array2::from_shape_fn((b.rows(), b.columns()), |(k, j)| {
+                let number = b.numbers()[(j / 8 * b.rows() + k) * 8 + j % 8];
+                if matches!(self, ChangesWhatItPacks) {
+                    number * (1.0 + f32::EPSILON)
+                } else {
+                    number
+                }
+            });
+            self.product_unpacked(a, b.view(), accumulate, c);
+        }
+
+        fn product_unpacked(
+            &self,
+            a: ArrayView2<'_, f32>,
+            b: ArrayView2<'_, f32>,
+            mut accumulate: bool,
+            mut c: ArrayViewMut2<'_, f32>,
+        ) {
+            let mut a = a.to_owned();
+            let many = a.nrows() > 1;
+            match self {
+                ReadsC => {
+                    c *= if accumulate { 1.0 } else { 0.0 };
+                    accumulate = true;
+                }
+                LosesC => accumulate = false,
+                FlushesDenormals => a.mapv_inplace(|x| if x.is_subnormal() { 0.0 } else { x }),
+                ForgetsTheEnd if b.nrows() > 512 => a.slice_mut(s![.., -10..]).fill(0.0),
+                RoundsTooMuch => a.mapv_inplace(|x| f32::from_bits(x.to_bits() & 0xffff_0000)),
+                // `a` was copied in the order of its memory.
+                IgnoresStrides if !a.is_standard_layout() => {
+                    let memory = a.as_slice_memory_order().unwrap().to_vec();
+                    a = Array2::from_shape_vec(a.dim(), memory).unwrap();
+                }
+                _ => {}
+            }
+            for ((i, j), c) in c.indexed_iter_mut() {
+                let terms = a.row(i).into_iter().zip(b.column(j));
+                let terms = terms.filter(|(x, _)| !matches!(self, SkipsZeros) || **x != 0.0);
+                let terms: Vec<f32> = terms.map(|(x, y)| x * y).collect();
+                let sum: f32 = match matches!(self, LooksAtOtherRows) && many {
+                    true => terms.iter().rev().sum(),
+                    false => terms.iter().sum(),
+                };
+                *c = if accumulate { *c + sum } else { sum };
+            }
+        }
+    }
+
+    #[test]
+    fn faulty_kernels_are_caught() {
+        for (fault, words) in [
+            (ReadsC, "is NaN, not"),
+            (LosesC, "+="),
+            (LooksAtOtherRows, "gives other bits"),
+            (SkipsZeros, "not NaN"),
+            (FlushesDenormals, "Denormal numbers: c[0, 0] is"),
+            (ForgetsTheEnd, "a [1, 1031]"),
+            (RoundsTooMuch, "c[0, 0] is"),
+            (IgnoresStrides, "Transposed"),
+            (ChangesWhatItPacks, "a packed b gives other bits"),
+            (LeavesPanelsUnfilled, "a packed panel does not end in zeros"),
+        ] {
+            let found = conformance::<f32>(&fault).err().map(|found| found.to_string());
+            let is_told = found.as_ref().is_some_and(|found| found.contains(words));
+            assert!(is_told, "{fault:?}: {found:?}");
+        }
     }
 }

@@ -64,7 +64,12 @@ impl<T: Real> PackedPanels<T> {
         panels
     }
 
-    fn pack(&mut self, context: &Context, kernel: &dyn MatmulKernel<T>, b: ArrayView2<'_, T>) {
+    pub(super) fn pack(
+        &mut self,
+        context: &Context,
+        kernel: &dyn MatmulKernel<T>,
+        b: ArrayView2<'_, T>,
+    ) {
         (self.rows, self.columns) = b.dim();
         self.width = kernel.panel_width();
         let (panel, len) = (self.rows * self.width, packed_len(b.dim(), self.width));

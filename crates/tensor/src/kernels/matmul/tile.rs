@@ -55,8 +55,8 @@ pub(super) unsafe fn multiply<
 >(
     tile: &Tile<V::Element>,
 ) {
-    if ROWS > V::TILE_ROWS || VECTORS > V::TILE_VECTORS {
-        unreachable!("tiles are chosen within those of the vector");
+    if ROWS > V::TILE_ROWS || VECTORS > V::TILE_VECTORS || (VECTORS < V::TILE_VECTORS && !PARTIAL) {
+        unreachable!("micro_kernel takes no such tile");
     }
     let Tile { depth, mut a, a_row, a_step, mut b, b_step, c, c_row, columns, accumulate } = *tile;
     let partial = |v: usize| PARTIAL && v == VECTORS - 1;

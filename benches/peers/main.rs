@@ -15,13 +15,17 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
 /// Arrays of one step are kept for the next.
 #[global_allocator]
 static ALLOCATOR: unspool_tensor::memory::Recycling = unspool_tensor::memory::Recycling;
+
+/// Before each of our runs.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The workloads, and what each is.
 const WORKLOADS: [(&str, &str); 12] = [
@@ -139,6 +143,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let mut run = ours::workload(workload, options.threads).ok_or("no such workload")?;
         let time = |run: &mut ours::Workload| {
+            // PyTorch's threads spin for a while after their work.
+            thread::sleep(PAUSE);
             let begin = Instant::now();
             run();
             begin.elapsed().as_secs_f64() * 1e3

@@ -179,7 +179,7 @@ fn reversed(x: &ArrayD<f64>) -> ArrayD<f64> {
 #[test]
 fn gradients_agree_with_dual_numbers_however_they_are_asked_for() {
     let ask = Ask::default;
-    let naive = || Context::sequential().with_kernels(Kernels::Naive);
+    let naive = || Context::sequential().with_kernels(Kernels::naive());
     for trial in cases().into_iter().map(Trial::new) {
         let right = trial.by_dual_numbers();
         let ways = [

@@ -226,6 +226,43 @@ fn a_row_has_the_same_bits_alone_in_any_batch_and_with_more_padding() {
     }
 }
 
+/// From 16 rows on, threads take bands of rows through all steps: the same bits as on one thread,
+/// and the gradients of the composed twin.
+#[test]
+fn bands_of_rows_on_several_threads_change_no_bit() {
+    let (steps, batch) = (5, 37);
+    let lengths: Vec<usize> = (0..batch).map(|row| KEY.below(row as u64, 6) as usize).collect();
+    for cell in CellKind::ALL {
+        for lengths in [None, Some(lengths.as_slice())] {
+            for bidirectional in [false, true] {
+                let mut store = ParamStore::<f64>::new();
+                let config = config(cell, bidirectional, 0.0);
+                let init = RecurrentInit::default();
+                let layer = Recurrent::new(&mut store, "layer", config, &init, KEY).unwrap();
+                let run = |context: Context| {
+                    let tape = Tape::new(context);
+                    let x = tape.input(random("x", &[steps, batch, 2]));
+                    let bound = Bound::training(&tape, &store);
+                    let (y, last) = layer.forward(bound, x, lengths, None).unwrap();
+                    let mut outputs = vec![y];
+                    outputs.extend(last.h.into_iter().chain(last.c));
+                    let seeds: Vec<_> = (outputs.iter().enumerate())
+                        .map(|(k, output)| (*output, random(&format!("seed{k}"), &output.shape())))
+                        .collect();
+                    let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
+                    let outputs: Vec<_> = outputs.iter().map(|y| y.value()).collect();
+                    (outputs, grads.wrt(x).cloned(), grads.into_params())
+                };
+                let one = run(Context::sequential());
+                for threads in [2, 3, 4] {
+                    let context = Context::with_threads(threads).unwrap().with_parallel_from(0);
+                    assert!(one == run(context), "{cell} on {threads} threads, {lengths:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn single_steps_give_what_the_whole_sequence_gives() {
     for cell in CellKind::ALL {

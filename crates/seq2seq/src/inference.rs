@@ -6,7 +6,7 @@ use ndarray::Axis;
 use unspool_decode::{StepModel, StepOutput};
 use unspool_layers::Bound;
 use unspool_layers::recurrent::State;
-use unspool_tensor::{Real, Tape, Tensor, Var};
+use unspool_tensor::{Context, Real, Tape, Tensor, Var};
 
 use crate::batch::SourceBatch;
 use crate::decoder::DecoderState;
@@ -24,6 +24,8 @@ pub struct InferenceState<T: Real> {
     fed: Option<Tensor<T>>,
     memory: Option<StoredMemory<T>>,
     time: usize,
+    /// What the steps run with.
+    context: Context,
 }
 
 /// The keys and values of attention, off the tape.
@@ -32,6 +34,8 @@ struct StoredMemory<T: Real> {
     keys: Tensor<T>,
     values: Tensor<T>,
     lengths: Arc<[usize]>,
+    /// Which source each row has: all hypotheses of a beam have one.
+    sources: Vec<usize>,
 }
 
 impl<T: Real> Seq2Seq<T> {
@@ -40,7 +44,19 @@ impl<T: Real> Seq2Seq<T> {
     /// # Errors
     /// The sources are of another kind than the model's.
     pub fn encode(&self, source: &SourceBatch) -> Result<InferenceState<T>> {
-        let tape = Tape::inference(self.context().clone());
+        self.encode_with(self.context(), source)
+    }
+
+    /// As [`encode`](Self::encode), with a context of its own, which the steps then have too.
+    ///
+    /// # Errors
+    /// The sources are of another kind than the model's.
+    pub fn encode_with(
+        &self,
+        context: &Context,
+        source: &SourceBatch,
+    ) -> Result<InferenceState<T>> {
+        let tape = Tape::inference(context.clone());
         let bound = Bound::evaluation(&tape, self.params());
         let encoded = self.encoder().forward(bound, source, self.statistics())?;
         let memory = self.decoder().prepare(bound, encoded.memory, &source.lengths)?;
@@ -50,14 +66,15 @@ impl<T: Real> Seq2Seq<T> {
             keys: memory.keys.value(),
             values: memory.values.value(),
             lengths: memory.lengths,
+            sources: (0..source.len()).collect(),
         });
-        Ok(InferenceState { memory, ..InferenceState::of(&state, 0) })
+        Ok(InferenceState { memory, ..InferenceState::of(&state, 0, context.clone()) })
     }
 }
 
 impl<T: Real> InferenceState<T> {
     /// Everything but the memory.
-    fn of(state: &DecoderState<'_, T>, time: usize) -> Self {
+    fn of(state: &DecoderState<'_, T>, time: usize, context: Context) -> Self {
         let values = |vars: &[Var<'_, T>]| vars.iter().map(|var| var.value()).collect();
         InferenceState {
             hidden: values(&state.recurrent.h),
@@ -65,6 +82,7 @@ impl<T: Real> InferenceState<T> {
             fed: state.fed.map(|fed| fed.value()),
             memory: None,
             time,
+            context,
         }
     }
 }
@@ -78,7 +96,7 @@ impl<T: Real> StepModel for Seq2Seq<T> {
     }
 
     fn step(&self, tokens: &[Token], state: &mut Self::State, out: &mut StepOutput) -> Result<()> {
-        let tape = Tape::inference(self.context().clone());
+        let tape = Tape::inference(state.context.clone());
         let bound = Bound::evaluation(&tape, self.params());
         let vars = |tensors: &[Tensor<T>]| {
             tensors.iter().map(|tensor| tape.constant(tensor.clone())).collect()
@@ -88,7 +106,7 @@ impl<T: Real> StepModel for Seq2Seq<T> {
             fed: state.fed.clone().map(|fed| tape.constant(fed)),
         };
         let memory = match &state.memory {
-            Some(StoredMemory { keys, values, lengths }) => {
+            Some(StoredMemory { keys, values, lengths, .. }) => {
                 let (keys, values) = (tape.constant(keys.clone()), tape.constant(values.clone()));
                 self.decoder().memory(bound, keys, values, lengths.clone())?
             }
@@ -109,8 +127,9 @@ impl<T: Real> StepModel for Seq2Seq<T> {
                 written.iter_mut().zip(row).for_each(|(out, &x)| *out = x.to_f64() as f32);
             }
         }
-        let memory = state.memory.take();
-        *state = InferenceState { memory, ..InferenceState::of(&step.state, state.time + 1) };
+        let (memory, context) = (state.memory.take(), state.context.clone());
+        let after = InferenceState::of(&step.state, state.time + 1, context);
+        *state = InferenceState { memory, ..after };
         Ok(())
     }
 
@@ -127,6 +146,12 @@ impl<T: Real> StepModel for Seq2Seq<T> {
         state.cell.iter_mut().for_each(select);
         state.fed.iter_mut().for_each(select);
         if let Some(memory) = &mut state.memory {
+            let sources: Vec<usize> = origins.iter().map(|&row| memory.sources[row]).collect();
+            // Hypotheses change places within their beams at every step.
+            if sources == memory.sources {
+                return Ok(());
+            }
+            memory.sources = sources;
             select(&mut memory.keys);
             select(&mut memory.values);
             memory.lengths = origins.iter().map(|&origin| memory.lengths[origin]).collect();

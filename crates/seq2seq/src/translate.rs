@@ -1,11 +1,12 @@
 //! Translating a batch of sources with any search, by one model or by several as one.
 
+use rayon::prelude::*;
 use unspool_decode::{
     Beam, DecodeError, Ensemble, EnsembleError, EnsembleState, Hypothesis, Sampling, Search,
     SettingError, StepModel, beam_search, greedy_search, sample,
 };
-use unspool_tensor::Real;
 use unspool_tensor::random::Key;
+use unspool_tensor::{Context, Real};
 
 use crate::batch::{Source, SourceBatch};
 use crate::vocabulary::{BOS, EOS};
@@ -55,6 +56,9 @@ pub fn max_length(source: usize) -> usize {
     2 * source + 20
 }
 
+/// A thread of its own is worth it for so many sources.
+const FEWEST: usize = 4;
+
 /// One model, or several whose probabilities are averaged.
 #[derive(Debug)]
 pub struct Translator<'m, T: Real> {
@@ -103,6 +107,33 @@ impl<'m, T: Real> Translator<'m, T> {
         limits: Limits,
         numbers: &[usize],
     ) -> Result<Vec<Vec<Hypothesis>>, TranslateError> {
+        let context = self.first.context();
+        let share = sources.len().div_ceil(context.threads());
+        if context.threads() == 1 || share < FEWEST {
+            return self.translate_with(context, sources, strategy, limits, numbers);
+        }
+        // Each thread searches for a share of the sources by itself.
+        let numbers: Vec<usize> =
+            (0..sources.len()).map(|at| numbers.get(at).copied().unwrap_or(at)).collect();
+        let one = context.on_one_thread();
+        let shares: Result<Vec<_>, TranslateError> = context.install(|| {
+            (sources.par_chunks(share).zip(numbers.par_chunks(share)))
+                .map(|(sources, numbers)| {
+                    self.translate_with(&one, sources, strategy, limits, numbers)
+                })
+                .collect()
+        });
+        Ok(shares?.into_iter().flatten().collect())
+    }
+
+    fn translate_with(
+        &self,
+        context: &Context,
+        sources: &[&Source],
+        strategy: &Strategy,
+        limits: Limits,
+        numbers: &[usize],
+    ) -> Result<Vec<Vec<Hypothesis>>, TranslateError> {
         let length = |source: &&Source| {
             // The fewest tokens and the end must fit.
             let least = limits.min_length.saturating_add(1);
@@ -115,12 +146,12 @@ impl<'m, T: Real> Translator<'m, T> {
         search.attention = limits.attention;
         match &self.ensemble {
             None => {
-                let mut state = self.first.encode(&batch)?;
+                let mut state = self.first.encode_with(context, &batch)?;
                 Ok(run(self.first, &mut state, &search, strategy, numbers)?)
             }
             Some(ensemble) => {
                 let states: Result<Vec<_>, ModelError> =
-                    self.all.iter().map(|model| model.encode(&batch)).collect();
+                    self.all.iter().map(|model| model.encode_with(context, &batch)).collect();
                 let mut state = EnsembleState::new(states?);
                 Ok(run(ensemble, &mut state, &search, strategy, numbers)?)
             }

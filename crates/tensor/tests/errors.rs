@@ -270,7 +270,7 @@ impl Op<f64> for Adding {
 /// A gradient that does not have its input's shape is refused, whoever adds it.
 #[test]
 fn a_wrong_backward_pass_is_told_what_is_wrong() {
-    let rows: [(Add, &str); 8] = [
+    let rows: [(Add, &str); 9] = [
         (
             |sink| sink.add(0, zeros(3, 2).into_dyn()),
             "adding: shapes [2, 3] and [3, 2] as gradient of an input of that shape",
@@ -287,8 +287,12 @@ fn a_wrong_backward_pass_is_told_what_is_wrong() {
             "adding: shapes [3, 4] and [4, 2] do not give the gradient",
         ),
         (
-            |sink| sink.add_product_over_time(0, 2, zeros(4, 2).view(), zeros(6, 3).view()),
+            |sink| sink.add_product_over_time(0, 2, zeros(4, 2).into(), zeros(6, 3).into()),
             "adding: shapes [4, 2] and [6, 3] have different rows",
+        ),
+        (
+            |sink| sink.add_product_over_time(0, 2, zeros(4, 3).into(), zeros(4, 2).into()),
+            "adding: shapes [4, 3] and [4, 2] do not give the gradient",
         ),
         (
             |sink| sink.add_rows_over_time(0, 1, zeros(4, 3).view()),

@@ -159,6 +159,55 @@ impl Packing {
         state
     }
 
+    /// The rows of the sorted batch in so many bands, with about as many valid vectors in each.
+    pub(super) fn bands(&self, count: usize) -> Vec<Range<usize>> {
+        let mut bands = Vec::with_capacity(count);
+        let (mut start, mut seen) = (0, 0);
+        for row in 0..self.batch {
+            seen += (0..self.time_steps).filter(|&step| self.step(step).len() > row).count();
+            let share = (bands.len() + 1) * self.len();
+            if bands.len() + 1 < count && seen * count >= share {
+                bands.push(start..row + 1);
+                start = row + 1;
+            }
+        }
+        bands.push(start..self.batch);
+        bands
+    }
+
+    /// What each band has of an array of packed rows `[P, columns]`: a slice for each step, with
+    /// those of its rows that still run.
+    pub(super) fn parts<'a, T>(
+        &self,
+        bands: &[Range<usize>],
+        packed: &'a mut [T],
+        columns: usize,
+    ) -> Vec<Vec<&'a mut [T]>> {
+        let blocks = (0..self.time_steps).map(|step| self.step(step).len());
+        split(bands, packed, columns, blocks)
+    }
+
+    /// What each band has of states `[B + P, columns]`: first those before all steps.
+    pub(super) fn parts_of_states<'a, T>(
+        &self,
+        bands: &[Range<usize>],
+        states: &'a mut [T],
+        columns: usize,
+    ) -> Vec<Vec<&'a mut [T]>> {
+        let steps = (0..self.time_steps).map(|step| self.step(step).len());
+        split(bands, states, columns, std::iter::once(self.batch).chain(steps))
+    }
+
+    /// What each band has of the rows of a sorted batch `[B, columns]`.
+    pub(super) fn rows_of<'a, T>(
+        bands: &[Range<usize>],
+        mut rows: &'a mut [T],
+        columns: usize,
+    ) -> Vec<&'a mut [T]> {
+        let lengths = bands.iter().map(|band| band.len() * columns);
+        lengths.map(|length| rows.split_off_mut(..length).unwrap_or_default()).collect()
+    }
+
     /// The rows of `states [B + P, H]` before a step. `states` holds the initial states, sorted,
     /// and then those after each packed row.
     pub(super) fn previous(&self, step: usize) -> Range<usize> {
@@ -196,4 +245,22 @@ impl Packing {
         }
         last.into_shared()
     }
+}
+
+/// Blocks of so many rows, one behind the other, each cut into what belongs to each band.
+fn split<'a, T>(
+    bands: &[Range<usize>],
+    mut rows: &'a mut [T],
+    columns: usize,
+    blocks: impl Iterator<Item = usize>,
+) -> Vec<Vec<&'a mut [T]>> {
+    let mut parts: Vec<Vec<&mut [T]>> = bands.iter().map(|_| Vec::new()).collect();
+    for running in blocks {
+        let mut block = rows.split_off_mut(..running * columns).unwrap_or_default();
+        for (band, parts) in bands.iter().zip(&mut parts) {
+            let length = band.end.min(running).saturating_sub(band.start) * columns;
+            parts.push(block.split_off_mut(..length).unwrap_or_default());
+        }
+    }
+    parts
 }

@@ -5,7 +5,14 @@
 //!
 //! The rows are packed, see [`Packing`]: `P` valid vectors, in one block of rows a step.
 
-use ndarray::{ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, Axis, Data, Dimension, Ix2, s};
+use std::ops::Range;
+
+use ndarray::{
+    ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, ArrayViewMut2, Axis, Data, Dimension, Ix2,
+    aview2, s,
+};
+use rayon::prelude::*;
+use unspool_tensor::kernels::reduce::add_scaled;
 use unspool_tensor::kernels::vectorised::vectorised;
 use unspool_tensor::kernels::weights::{Side, product_with_weight};
 use unspool_tensor::shape::reshaped;
@@ -114,54 +121,22 @@ pub(super) fn forward<C: Cell, T: Real>(
     let (weight_ih, weight_hh) = (&inputs[at.weight_ih], &inputs[at.weight_hh]);
     let (bias_ih, bias_hh) = (&inputs[at.bias_ih], &inputs[at.bias_hh]);
 
-    // gates = x·W_ihᵀ + b_ih (+ b_hh), over all steps at once
+    // gates = x·W_ihᵀ, over all steps at once
     let mut gates = Array2::zeros((packing.len(), C::GATES * hidden));
-    gates.assign(bias_ih);
-    if C::SUMS_GATES {
-        gates += bias_hh;
-    }
-    product_with_weight(context, x.view(), weight_ih, Side::Transposed, true, gates.view_mut());
-
+    product_with_weight(context, x.view(), weight_ih, Side::Transposed, false, gates.view_mut());
     // Arrays that the cell does not need have no columns.
-    let (gate_columns, extra_columns) = (C::GATES * hidden, C::EXTRAS * hidden);
-    let hidden_gate_columns = if C::SUMS_GATES { 0 } else { gate_columns };
-    let cell_columns = c.ncols();
-    let pointwise = context.kernels().pointwise();
-    let mut hidden_gates = Array2::zeros((batch, hidden_gate_columns));
-    let mut extras = Array2::zeros((packing.len(), extra_columns));
-    for step in 0..time_steps {
-        let (rows, previous) = (packing.step(step), packing.previous(step));
-        // (hidden_)gates += h·W_hhᵀ (+ b_hh), for the rows that still run
-        let h_previous = h.slice(s![previous.clone(), ..]);
-        let sums = if C::SUMS_GATES {
-            gates.slice_mut(s![rows.clone(), ..])
-        } else {
-            let mut sums = hidden_gates.slice_mut(s![..rows.len(), ..]);
-            sums.assign(bias_hh);
-            sums
-        };
-        product_with_weight(context, h_previous, weight_hh, Side::Transposed, true, sums);
+    let mut extras = Array2::zeros((packing.len(), C::EXTRAS * hidden));
+    let [bias_ih, bias_hh] = [bias_ih, bias_hh].map(|bias| bias.iter().copied().collect());
+    let run = Forward { hidden, weight_hh, biases: Biases::new::<C>(bias_ih, bias_hh) };
 
-        // The states before the step stand above those after it.
-        let (h, h_next) = elements(&mut h).split_at_mut((batch + rows.start) * hidden);
-        let (c, c_next) = elements(&mut c).split_at_mut((batch + rows.start) * cell_columns);
-        let (gates, extras) = (elements(&mut gates), elements(&mut extras));
-        let hidden_gates = elements(&mut hidden_gates);
-        vectorised(|| {
-            for k in 0..rows.len() {
-                let row = ForwardRow {
-                    gates: row_mut(gates, gate_columns, rows.start + k),
-                    hidden_gates: row(hidden_gates, hidden_gate_columns, k),
-                    h: row(h, hidden, previous.start + k),
-                    c: row(c, cell_columns, previous.start + k),
-                    h_next: row_mut(h_next, hidden, k),
-                    c_next: row_mut(c_next, cell_columns, k),
-                    extras: row_mut(extras, extra_columns, rows.start + k),
-                };
-                C::forward(pointwise, row);
-            }
-        });
-    }
+    let bands = bands(context, &packing, gates.len().saturating_mul(hidden));
+    let (gate_columns, extra_columns, cell_columns) = (gates.ncols(), extras.ncols(), c.ncols());
+    let parts = packing.parts(&bands, elements(&mut gates), gate_columns).into_iter();
+    let parts = parts.zip(packing.parts(&bands, elements(&mut extras), extra_columns));
+    let parts = parts.zip(packing.parts_of_states(&bands, elements(&mut h), hidden));
+    let parts = parts.zip(packing.parts_of_states(&bands, elements(&mut c), cell_columns));
+    let parts = parts.map(|(((gates, extras), h), c)| ForwardParts { gates, extras, h, c });
+    for_each_band(context, parts.collect(), |context, parts| run.band::<C>(context, parts));
     Ok(Unrolled {
         packing,
         x,
@@ -201,47 +176,27 @@ pub(super) fn backward<C: Cell, T: Real>(
         Some(d_c) => packing.sort(matrix(d_c)?).into_owned(),
         None => Array2::zeros((batch, 0)),
     };
-    let (gate_columns, extra_columns) = (C::GATES * hidden, C::EXTRAS * hidden);
+    let gate_columns = C::GATES * hidden;
     let hidden_gate_columns = if C::SUMS_GATES { 0 } else { gate_columns };
     let cell_columns = saved.c.ncols();
-    let (gates, extras) = (elements_of(&saved.gates), elements_of(&saved.extras));
-    let (h, c) = (elements_of(&saved.h), elements_of(&saved.c));
     let mut d_gates = Array2::zeros((packing.len(), gate_columns));
     let mut d_hidden_gates = Array2::zeros((packing.len(), hidden_gate_columns));
-    for step in (0..packing.time_steps()).rev() {
-        let (rows, previous) = (packing.step(step), packing.previous(step));
-        let running = s![..rows.len(), ..];
-        if let Some(d_output) = &d_output {
-            // output[t, b] = h'  ⇒  d_h' += d_output[t, b]
-            for (mut d_h, &source) in d_h.outer_iter_mut().zip(&packing.sources()[rows.clone()]) {
-                d_h += &d_output.row(source);
-            }
-        }
-        vectorised(|| {
-            for k in 0..rows.len() {
-                let packed = rows.start + k;
-                C::backward(BackwardRow {
-                    gates: row(gates, gate_columns, packed),
-                    extras: row(extras, extra_columns, packed),
-                    h: row(h, hidden, previous.start + k),
-                    c: row(c, cell_columns, previous.start + k),
-                    d_h: row_mut(elements(&mut d_h), hidden, k),
-                    d_c: row_mut(elements(&mut d_c), cell_columns, k),
-                    d_gates: row_mut(elements(&mut d_gates), gate_columns, packed),
-                    d_hidden_gates: row_mut(
-                        elements(&mut d_hidden_gates),
-                        hidden_gate_columns,
-                        packed,
-                    ),
-                });
-            }
-        });
-        // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
-        let d_sums = if C::SUMS_GATES { &d_gates } else { &d_hidden_gates };
-        let d_sums = d_sums.slice(s![rows, ..]);
-        let d_h = d_h.slice_mut(running);
-        product_with_weight(context, d_sums, weight_hh, Side::Plain, true, d_h);
-    }
+    let run = Backward {
+        saved,
+        weight_hh,
+        d_output: d_output.as_ref().map(elements_of),
+        columns: [gate_columns, C::EXTRAS * hidden, hidden, cell_columns, hidden_gate_columns],
+    };
+    let bands = bands(context, packing, d_gates.len().saturating_mul(hidden));
+    let parts = packing.parts(&bands, elements(&mut d_gates), gate_columns).into_iter();
+    let hidden_parts = packing.parts(&bands, elements(&mut d_hidden_gates), hidden_gate_columns);
+    let parts = parts.zip(hidden_parts);
+    let parts = parts.zip(Packing::rows_of(&bands, elements(&mut d_h), hidden));
+    let parts = parts.zip(Packing::rows_of(&bands, elements(&mut d_c), cell_columns));
+    let parts = parts.zip(&bands).map(|((((d_gates, d_hidden_gates), d_h), d_c), band)| {
+        BackwardParts { first: band.start, d_gates, d_hidden_gates, d_h, d_c }
+    });
+    for_each_band(context, parts.collect(), |context, parts| run.band::<C>(context, parts));
 
     // gates = x·W_ihᵀ + b_ih  ⇒  d_x = d_gates·W_ih
     if sink.wants(X) {
@@ -273,6 +228,168 @@ pub(super) fn backward<C: Cell, T: Real>(
     }
     weights.add_rows(&[at.bias_ih], d_gates.view())?;
     weights.add_rows(&[at.bias_hh], d_hidden_gates.view())
+}
+
+/// The bands of rows that threads take through all steps, each without a word to the others. One
+/// band has the threads for its products.
+fn bands(context: &Context, packing: &Packing, work: usize) -> Vec<Range<usize>> {
+    /// Fewer rows would read the weights as often as many do.
+    const FEWEST_ROWS: usize = 8;
+    let most = packing.batch() / FEWEST_ROWS;
+    let shared = packing.time_steps() > 1 && most > 1 && context.parallel(work);
+    packing.bands(if shared { context.threads().min(most) } else { 1 })
+}
+
+/// Runs `run` for each band: one with all threads, or each of several on one.
+fn for_each_band<P: Send>(
+    context: &Context,
+    mut parts: Vec<P>,
+    run: impl Fn(&Context, P) + Send + Sync,
+) {
+    if parts.len() == 1 {
+        return parts.drain(..).for_each(|parts| run(context, parts));
+    }
+    let one = context.on_one_thread();
+    context.install(|| parts.into_par_iter().for_each(|parts| run(&one, parts)));
+}
+
+/// What a band of rows writes forwards: of each array a slice for each step, with the rows that
+/// still run; of the states, first those before all steps.
+struct ForwardParts<'a, T> {
+    gates: Vec<&'a mut [T]>,
+    extras: Vec<&'a mut [T]>,
+    h: Vec<&'a mut [T]>,
+    c: Vec<&'a mut [T]>,
+}
+
+/// What the bands of a forward pass share.
+struct Forward<'a, T: Real> {
+    hidden: usize,
+    weight_hh: &'a Tensor<T>,
+    biases: Biases<T>,
+}
+
+/// The biases as the cell has them.
+struct Biases<T> {
+    /// `b_ih`, and `+ b_hh` when the cell sums its gates.
+    gates: Vec<T>,
+    /// `b_hh` when it does not.
+    hidden_gates: Vec<T>,
+}
+
+impl<T: Real> Biases<T> {
+    fn new<C: Cell>(mut ih: Vec<T>, hh: Vec<T>) -> Self {
+        if !C::SUMS_GATES {
+            return Biases { gates: ih, hidden_gates: hh };
+        }
+        ih.iter_mut().zip(&hh).for_each(|(ih, &hh)| *ih += hh);
+        Biases { gates: ih, hidden_gates: Vec::new() }
+    }
+}
+
+impl<T: Real> Forward<'_, T> {
+    /// A band of rows through all steps.
+    fn band<C: Cell>(&self, context: &Context, parts: ForwardParts<'_, T>) {
+        let ForwardParts { gates, extras, mut h, mut c } = parts;
+        let (hidden, pointwise) = (self.hidden, context.kernels().pointwise());
+        let gate_columns = C::GATES * hidden;
+        let (hidden_columns, extra_columns) = (self.biases.hidden_gates.len(), C::EXTRAS * hidden);
+        let most = gates.first().map_or(0, |gates| gates.len() / gate_columns);
+        let mut hidden_gates = vec![T::zero(); most * hidden_columns];
+        for (step, (gates, extras)) in gates.into_iter().zip(extras).enumerate() {
+            let rows = gates.len() / gate_columns;
+            let (h_before, h_after) = h.split_at_mut(step + 1);
+            let (c_before, c_after) = c.split_at_mut(step + 1);
+            let (h, h_next) = (&h_before[step][..rows * hidden], &mut *h_after[0]);
+            let (c, c_next) = (&*c_before[step], &mut *c_after[0]);
+            // (hidden_)gates (+)= h·W_hhᵀ, for the rows that still run
+            let hidden_gates = &mut hidden_gates[..rows * hidden_columns];
+            let (side, accumulate) = (Side::Transposed, C::SUMS_GATES);
+            let sums = if C::SUMS_GATES { &mut *gates } else { &mut *hidden_gates };
+            let sums = view_mut(sums, gate_columns);
+            product_with_weight(context, view(h, hidden), self.weight_hh, side, accumulate, sums);
+            let cell_columns = c_next.len() / rows.max(1);
+            vectorised(|| {
+                for k in 0..rows {
+                    let gates = row_mut(gates, gate_columns, k);
+                    let hidden_gates = row_mut(hidden_gates, hidden_columns, k);
+                    add_scaled(gates, T::one(), &self.biases.gates);
+                    add_scaled(hidden_gates, T::one(), &self.biases.hidden_gates);
+                    let row = ForwardRow {
+                        gates,
+                        hidden_gates,
+                        h: row(h, hidden, k),
+                        c: row(c, cell_columns, k),
+                        h_next: row_mut(h_next, hidden, k),
+                        c_next: row_mut(c_next, cell_columns, k),
+                        extras: row_mut(extras, extra_columns, k),
+                    };
+                    C::forward(pointwise, row);
+                }
+            });
+        }
+    }
+}
+
+/// What a band of rows writes backwards.
+struct BackwardParts<'a, T> {
+    /// The number of its first row.
+    first: usize,
+    /// For each step, the rows that still run.
+    d_gates: Vec<&'a mut [T]>,
+    d_hidden_gates: Vec<&'a mut [T]>,
+    d_h: &'a mut [T],
+    d_c: &'a mut [T],
+}
+
+/// What the bands of a backward pass share.
+struct Backward<'a, T: Real> {
+    saved: &'a Unrolled<T>,
+    weight_hh: &'a Tensor<T>,
+    d_output: Option<&'a [T]>,
+    /// Of gates, extras, h, c and hidden gates.
+    columns: [usize; 5],
+}
+
+impl<T: Real> Backward<'_, T> {
+    /// A band of rows back through all steps.
+    fn band<C: Cell>(&self, context: &Context, parts: BackwardParts<'_, T>) {
+        let BackwardParts { first, mut d_gates, mut d_hidden_gates, d_h, d_c } = parts;
+        let Unrolled { packing, gates, extras, h, c, .. } = self.saved;
+        let (gates, extras) = (elements_of(gates), elements_of(extras));
+        let (h, c) = (elements_of(h), elements_of(c));
+        let [gate_columns, extra_columns, hidden, cell_columns, hidden_columns] = self.columns;
+        for step in (0..packing.time_steps()).rev() {
+            let (d_gates, d_hidden_gates) = (&mut *d_gates[step], &mut *d_hidden_gates[step]);
+            let rows = d_gates.len() / gate_columns;
+            let (packed, previous) =
+                (packing.step(step).start + first, packing.previous(step).start + first);
+            vectorised(|| {
+                for k in 0..rows {
+                    if let Some(d_output) = self.d_output {
+                        // output[t, b] = h'  ⇒  d_h' += d_output[t, b]
+                        let d_output = row(d_output, hidden, packing.sources()[packed + k]);
+                        add_scaled(row_mut(d_h, hidden, k), T::one(), d_output);
+                    }
+                    C::backward(BackwardRow {
+                        gates: row(gates, gate_columns, packed + k),
+                        extras: row(extras, extra_columns, packed + k),
+                        h: row(h, hidden, previous + k),
+                        c: row(c, cell_columns, previous + k),
+                        d_h: row_mut(d_h, hidden, k),
+                        d_c: row_mut(d_c, cell_columns, k),
+                        d_gates: row_mut(d_gates, gate_columns, k),
+                        d_hidden_gates: row_mut(d_hidden_gates, hidden_columns, k),
+                    });
+                }
+            });
+            // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
+            let d_sums = if C::SUMS_GATES { d_gates } else { d_hidden_gates };
+            let (d_sums, d_h) = (view(d_sums, gate_columns), &mut d_h[..rows * hidden]);
+            let d_h = view_mut(d_h, hidden);
+            product_with_weight(context, d_sums, self.weight_hh, Side::Plain, true, d_h);
+        }
+    }
 }
 
 /// Adds the gradients of weights out of packed rows.
@@ -320,6 +437,18 @@ impl<T: Real> WeightSink<'_, '_, T> {
     fn splits_steps(&self) -> bool {
         self.sink.is_recording() && !self.one_step
     }
+}
+
+/// Whole rows as a matrix.
+fn view<T>(rows: &[T], columns: usize) -> ArrayView2<'_, T> {
+    let shape = (rows.len() / columns.max(1), columns);
+    ArrayView2::from_shape(shape, rows).unwrap_or_else(|_| aview2::<T, 0>(&[]))
+}
+
+/// As [`view`], to write to.
+fn view_mut<T>(rows: &mut [T], columns: usize) -> ArrayViewMut2<'_, T> {
+    let shape = (rows.len() / columns.max(1), columns);
+    ArrayViewMut2::from_shape(shape, rows).unwrap_or_else(|_| ArrayViewMut2::from(&mut [[]; 0]))
 }
 
 /// All elements, row by row, of an array that was made here and so is in standard layout.

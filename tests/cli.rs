@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use resvg::tiny_skia::Pixmap;
-use unspool_tensor::Context;
 use unspool_tensor::random::Key;
+use unspool_tensor::{Context, Kernels};
 use unspool_train::checkpoint;
 use unspool_train::optimiser::OptimiserConfig;
 use unspool_train::tasks::Task;
@@ -507,6 +507,7 @@ fn json_is_json_and_help_has_examples() {
         ("eval --hypotheses source --references target source --json", 1),
         ("inspect tiny --json", 1),
         ("tasks --json", 2),
+        ("kernels --json", Kernels::variants().len() + 2),
         ("tasks reverse --out json-task --size 9 --json", 8),
         ("train --resume tiny --json", 1),
     ];
@@ -527,6 +528,7 @@ fn json_is_json_and_help_has_examples() {
         "tasks",
         "plot",
         "inspect",
+        "kernels",
         "gradcheck",
         "completions",
     ];
@@ -612,6 +614,30 @@ fn edited_checkpoints_are_refused() {
     }
 }
 
+#[test]
+fn the_environment_chooses_the_kernels_of_every_command() {
+    for (name, code, err, chosen) in [
+        ("", 0, "", None),
+        ("naive", 0, "", Some("naive")),
+        ("portable", 0, "", Some("portable")),
+        ("fast", 1, "UNSPOOL_KERNELS: no \"fast\" on this machine, which has naive, ", None),
+    ] {
+        let train = "train --resume plain --quiet --json";
+        for args in ["kernels --json", "inspect plain", train] {
+            let mut command = unspool(files(), args);
+            let ended = run(command.env("UNSPOOL_KERNELS", name), b"");
+            let what = format!("UNSPOOL_KERNELS={name} {args}");
+            hold(&what, &ended, code, err, "");
+            let chosen = chosen.filter(|_| args.starts_with("kernels"));
+            let is_chosen = |line: &str| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                line["variant"] == chosen.unwrap() && line["chosen"] == true
+            };
+            assert!(chosen.is_none() || ended.out.lines().any(is_chosen), "{what}: {}", ended.out);
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn results_that_cannot_be_written_are_an_error() {
@@ -623,6 +649,7 @@ fn results_that_cannot_be_written_are_an_error() {
         "inspect tiny --json",
         "inspect tiny --config",
         "tasks",
+        "kernels",
         "plot tiny --out full.svg",
         "gradcheck --op exp",
         "completions zsh",

@@ -59,6 +59,7 @@ enum Command {
     Plot(commands::plot::Plot),
     Inspect(commands::inspect::Inspect),
     Gradcheck(commands::gradcheck::Gradcheck),
+    Kernels(commands::kernels::ListKernels),
     Completions(commands::completions::Completions),
 }
 
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         Command::Plot(command) => command.run(&console, context),
         Command::Inspect(command) => command.run(&console, context),
         Command::Gradcheck(command) => command.run(&console, context),
+        Command::Kernels(command) => command.run(&context),
         Command::Completions(command) => command.run(),
     };
     match result {

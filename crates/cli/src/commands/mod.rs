@@ -5,6 +5,7 @@ pub mod demo;
 pub mod eval;
 pub mod gradcheck;
 pub mod inspect;
+pub mod kernels;
 pub mod plot;
 pub mod search;
 pub mod tasks;

@@ -43,12 +43,15 @@ impl Kernels {
     }
 
     /// The variants that the environment variable `UNSPOOL_KERNELS` names, or the default ones when
-    /// it is not set. Programs call this; nothing else in this crate looks at the environment.
+    /// it is not set, or empty. Programs call this; nothing else in this crate looks at the environment.
     ///
     /// # Errors
     /// Those of [`named`](Kernels::named).
     pub fn from_environment() -> Result<Self> {
-        let Some(name) = std::env::var_os(VARIABLE) else { return Ok(Self::default()) };
+        let name = std::env::var_os(VARIABLE).unwrap_or_default();
+        if name.is_empty() {
+            return Ok(Self::default());
+        }
         let name = name.to_string_lossy();
         Self::find(&name).ok_or_else(|| unknown(VARIABLE, &name))
     }

@@ -11,6 +11,33 @@
 //! - NaN and infinities go where the arithmetic of the naive product takes them.
 //!
 //! [`conformance`](fn@conformance) checks all of it, of your own kernel too.
+//!
+//! # Our own kernels
+//!
+//! One set of loops (`blocked.rs`) around one micro-kernel (`tile.rs`), for any vectors
+//! (`vector.rs`): those of AVX-512 and AVX2 with fused multiply-adds (`x86.rs`), and arrays that
+//! compilers make vectors of. The micro-kernel keeps a tile of `c` in registers, 8 rows by 3 vectors
+//! of AVX-512, and reads `b` in panels as wide as a tile (`pack.rs`, `packed.rs`), or where it is
+//! when `a` has few rows. Rows of `a` are read where they are; only an `a` whose numbers stand
+//! otherwise, as in the gradient of a weight `aᵀ·b`, is packed.
+//!
+//! Each number of `c` is one chain of multiply-adds over `k` from the first to the last, which
+//! begins at 0 or at `c`, and goes on from `c` in the next block. So neither the tile nor any block
+//! has a part in the bits, all sizes can be chosen for speed, and AVX2 and AVX-512 agree to the bit.
+//!
+//! # What did not help
+//!
+//! Shares of the peak of a core of a Xeon (Sapphire Rapids, AVX-512, 48 kB, 2 MB and 300 MB of
+//! cache), measured in the same second; the square is 1024 × 1024 × 1024.
+//! - Blocks so flat that a panel of `b` stays in the first cache, by the book: a depth of 192 gives
+//!   74% on the square, 768 gives 89%. Reading a panel from the second cache costs nothing, since a
+//!   vector of it serves 8 rows; reading and writing `c` more often does.
+//! - Higher blocks of `a`: 512 rows give 2% to 5% less than 128.
+//! - Packing rows of `a` that stand side by side already: 81%, against 88% without.
+//! - Prefetching the panel of a single row by hand, 256 bytes to 16 kB ahead: no difference. The
+//!   hardware does it; the product of one row runs as fast as its weight can be read.
+//! - Reading `b` in place when `a` has many rows: 64% on the gradient of a weight 1024 × 256, against
+//!   71% with packing; for 64 rows it is the better way, 78% against 65%.
 
 mod blocked;
 mod conformance;
@@ -262,7 +289,10 @@ element!(f64, 2, F64x4 F64x8);
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
+    use crate::random::Key;
 
     fn all_conform<T: Element>() {
         for kernel in T::variants().into_iter().filter(|kernel| kernel.is_supported()) {
@@ -274,5 +304,49 @@ mod tests {
     fn all_variants_conform() {
         all_conform::<f32>();
         all_conform::<f64>();
+    }
+
+    /// The names of the kernels with fused multiply-adds are those of instruction sets.
+    fn agree_to_the_bit<T: Element>() {
+        let fused = T::variants().into_iter().filter(|kernel| kernel.name().starts_with("avx"));
+        let fused: Vec<_> = fused.filter(|kernel| kernel.is_supported()).collect();
+        let matrix = |rows, columns, seed| {
+            let key = Key::new(seed);
+            Array2::from_shape_fn((rows, columns), |(i, j)| {
+                T::from_f64(key.uniform((i * columns + j) as u64) - 0.5)
+            })
+        };
+        for (m, k, n) in [(1, 1000, 50), (13, 900, 101), (130, 33, 7)] {
+            let (a, b) = (matrix(m, k, 1), matrix(k, n, 2));
+            let mut found = fused.iter().map(|kernel| {
+                let mut c = matrix(m, n, 3);
+                kernel.product_unpacked(a.view(), b.view(), true, c.view_mut());
+                c
+            });
+            if let Some(first) = found.next() {
+                found.for_each(|other| assert_eq!(first, other, "{m} x {k} x {n}"));
+            }
+        }
+    }
+
+    #[test]
+    fn wider_vectors_have_the_same_bits() {
+        agree_to_the_bit::<f32>();
+        agree_to_the_bit::<f64>();
+    }
+
+    #[test]
+    fn a_packed_matrix_is_packed_again_where_it_is() {
+        let context = Context::sequential();
+        let mut packed = Packed::new(&context, Array2::<f32>::ones((40, 70)).view());
+        let start = packed.view().numbers().as_ptr();
+        for shape in [(40, 70), (70, 40), (3, 5), (0, 7), (7, 0)] {
+            let b = Array2::from_shape_fn(shape, |(i, j)| (i * 100 + j) as f32);
+            packed.repack(&context, b.view());
+            let mut c = Array2::zeros(shape);
+            product_packed(&context, Array2::eye(shape.0).view(), &packed, false, c.view_mut());
+            assert_eq!(c, b);
+            assert!(std::ptr::eq(start, packed.view().numbers().as_ptr()), "{shape:?}");
+        }
     }
 }

@@ -25,7 +25,8 @@ use crate::console::{Console, closed_pipe};
   unspool train --task reverse --out runs/rev    train on a built-in task
   unspool train multi30k.toml --out runs/m30k    train as a file says
   unspool translate --model runs/demo            translate what you type
-  unspool plot runs/demo --out curves.svg        draw how training went"
+  unspool plot runs/demo --out curves.svg        draw how training went
+  unspool bench --quick                          how fast the kernels are here"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -60,6 +61,7 @@ enum Command {
     Inspect(commands::inspect::Inspect),
     Gradcheck(commands::gradcheck::Gradcheck),
     Kernels(commands::kernels::ListKernels),
+    Bench(commands::bench::Bench),
     Completions(commands::completions::Completions),
 }
 
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::Inspect(command) => command.run(&console, context),
         Command::Gradcheck(command) => command.run(&console, context),
         Command::Kernels(command) => command.run(&context),
+        Command::Bench(command) => command.run(&console, context),
         Command::Completions(command) => command.run(),
     };
     match result {

@@ -1,5 +1,6 @@
 //! The subcommands, one file each, and in `search` the options that two of them share.
 
+pub mod bench;
 pub mod completions;
 pub mod demo;
 pub mod eval;

@@ -10,6 +10,7 @@
 //! | `heatmap.rs` | where the decoder attended |
 //! | `curves.rs` | stacked panels of lines over a shared horizontal axis |
 //! | `history.rs` | the curves of training runs |
+//! | `performance.rs` | how fast kernels are, over size and over intensity |
 //! | `steps.rs` | differences over the step size |
 //! | `axis.rs` | ranges, ticks and their labels |
 //! | `picture.rs` | the SVG writer, the rasteriser, saving to a file |
@@ -20,6 +21,7 @@ mod axis;
 mod curves;
 mod heatmap;
 mod history;
+mod performance;
 mod picture;
 mod steps;
 mod text;
@@ -28,5 +30,6 @@ mod theme;
 pub use curves::{Curves, Panel, Scale, Series};
 pub use heatmap::Heatmap;
 pub use history::{RunHistory, training_curves};
+pub use performance::{rates_over_size, roofline};
 pub use picture::PictureFormat;
 pub use steps::difference_steps;

@@ -1,0 +1,249 @@
+//! Kernels that are fast because they do not do the work, each in another way. All are caught; the
+//! honest kernels beside them are not.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use unspool_bench::{
+    Expected, Function, Packing, Pass, Product, Settings, Shape, Stage, compare, measure,
+    measure_one,
+};
+use unspool_tensor::Context;
+use unspool_tensor::kernels::matmul::{MatmulKernel, Naive, PackedView};
+
+/// What a cheat does in place of a product; `honest` does it right.
+type Trick =
+    dyn Fn(ArrayView2<'_, f32>, &dyn Fn() -> Array2<f32>, ArrayViewMut2<'_, f32>) + Send + Sync;
+
+/// A function from inputs to outputs.
+type Run = dyn FnMut(&[Vec<f32>], &mut [Vec<f32>]) + Send;
+
+/// The naive product, but for a trick.
+struct Cheat {
+    name: &'static str,
+    trick: Box<Trick>,
+}
+
+impl fmt::Debug for Cheat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl MatmulKernel<f32> for Cheat {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn panel_width(&self) -> usize {
+        8
+    }
+
+    fn product(
+        &self,
+        a: ArrayView2<'_, f32>,
+        b: PackedView<'_, f32>,
+        _: bool,
+        c: ArrayViewMut2<'_, f32>,
+    ) {
+        let honest = || {
+            let mut c = Array2::zeros(c.dim());
+            Naive.product(a, b, false, c.view_mut());
+            c
+        };
+        // The closure above only asks for the shape.
+        let answer: &dyn Fn() -> Array2<f32> = &honest;
+        let shape = c.dim();
+        let mut out = Array2::from_elem(shape, f32::NAN);
+        out.assign(&c);
+        (self.trick)(a, answer, out.view_mut());
+        let mut c = c;
+        c.assign(&out);
+    }
+}
+
+/// The first answer for each question that looks the same is the answer for all of them.
+fn remembers<Q: std::hash::Hash + Eq + Send + 'static>(
+    question: impl Fn(ArrayView2<'_, f32>) -> Q + Send + Sync + 'static,
+) -> Box<Trick> {
+    let known: Mutex<HashMap<Q, Array2<f32>>> = Mutex::default();
+    Box::new(move |a, honest, mut c| {
+        let mut known = known.lock().unwrap();
+        c.assign(known.entry(question(a)).or_insert_with(honest));
+    })
+}
+
+/// Does the work only in calls whose number passes.
+fn only_calls(passes: impl Fn(usize) -> bool + Send + Sync + 'static) -> Box<Trick> {
+    let calls = AtomicUsize::new(0);
+    Box::new(move |_, honest, mut c| {
+        if passes(calls.fetch_add(1, Ordering::Relaxed)) {
+            c.assign(&honest());
+        }
+    })
+}
+
+fn cheats() -> Vec<(Cheat, Option<Stage>)> {
+    let cheat = |name, trick| Cheat { name, trick };
+    let before = Some(Stage::Before);
+    vec![
+        (cheat("returns zeros", Box::new(|_, _, mut c| c.fill(0.0))), before),
+        (cheat("returns ones", Box::new(|_, _, mut c| c.fill(1.0))), before),
+        (cheat("writes NaN", Box::new(|_, _, mut c| c.fill(f32::NAN))), before),
+        (cheat("writes nothing", Box::new(|_, _, _| {})), before),
+        (
+            cheat(
+                "one NaN",
+                Box::new(|_, honest, mut c| {
+                    c.assign(&honest());
+                    c[[1, 2]] = f32::NAN;
+                }),
+            ),
+            before,
+        ),
+        (
+            cheat(
+                "skips the last row",
+                Box::new(|_, honest, mut c| {
+                    let rows = c.nrows() - 1;
+                    c.slice_mut(s![..rows, ..]).assign(&honest().slice(s![..rows, ..]));
+                }),
+            ),
+            before,
+        ),
+        (
+            cheat(
+                "skips the last column",
+                Box::new(|_, honest, mut c| {
+                    let columns = c.ncols() - 1;
+                    c.slice_mut(s![.., ..columns]).assign(&honest().slice(s![.., ..columns]));
+                }),
+            ),
+            before,
+        ),
+        (
+            cheat(
+                "half the digits",
+                Box::new(|_, honest, mut c| {
+                    // Those of bfloat16.
+                    let short = |x: f32| f32::from_bits(x.to_bits() & 0xffff_0000);
+                    c.assign(&honest().mapv(short));
+                }),
+            ),
+            before,
+        ),
+        (cheat("keeps by pointer", remembers(|a| a.as_ptr().addr())), before),
+        (cheat("keeps by shape", remembers(|a| a.dim())), before),
+        (
+            cheat(
+                "keeps by pointer and first number",
+                remembers(|a| (a.as_ptr().addr(), a[[0, 0]].to_bits())),
+            ),
+            None,
+        ),
+        // It pays for reading everything, and would be fast on long sums.
+        (cheat("computes the first call", only_calls(|call| call < 1)), before),
+        (cheat("computes ten calls", only_calls(|call| call < 10)), Some(Stage::During)),
+        (cheat("computes every third call", only_calls(|call| call % 3 == 0)), None),
+        (cheat("computes all but the first hundred", only_calls(|call| call > 100)), before),
+    ]
+}
+
+fn settings() -> Settings {
+    // Ended by the number of samples, not by time.
+    Settings { seconds: 100.0, least_samples: 12, most_samples: 12, ..Settings::quick() }
+}
+
+fn product(kernel: Arc<dyn MatmulKernel<f32>>, packing: Packing) -> Product<f32> {
+    let shape = Shape::new(6, 20, 9).unwrap();
+    Product::new(kernel, Pass::Forward, packing, shape, &Context::sequential())
+}
+
+#[test]
+fn every_cheat_is_caught() {
+    for packing in [Packing::Before, Packing::None] {
+        for (cheat, stage) in cheats() {
+            let name = cheat.name;
+            let found = measure_one(&mut product(Arc::new(cheat), packing), &settings());
+            let mismatch = found.expect_err(name);
+            assert!(stage.is_none_or(|stage| stage == mismatch.stage), "{name}: {mismatch}");
+            assert!(mismatch.to_string().contains(name), "{mismatch}");
+        }
+    }
+}
+
+#[test]
+fn operands_out_of_the_caches_are_checked_too() {
+    for (cheat, _) in cheats() {
+        let name = cheat.name;
+        let mut product = product(Arc::new(cheat), Packing::Before);
+        measure_one(&mut product, &settings().cold()).expect_err(name);
+    }
+}
+
+#[test]
+fn cheats_among_the_honest_are_told_and_the_honest_are_measured() {
+    let mut workloads = vec![product(Arc::new(Naive), Packing::None)];
+    for (cheat, _) in cheats() {
+        workloads.push(product(Arc::new(cheat), Packing::None));
+    }
+    workloads.push(product(Arc::new(Naive), Packing::Before));
+    let mut workloads: Vec<&mut dyn unspool_bench::Workload> =
+        workloads.iter_mut().map(|product| product as _).collect();
+    let mut shares = Vec::new();
+    let found = measure(&mut workloads, &settings(), |share| shares.push(share));
+    let honest: Vec<usize> = (0..found.len()).filter(|&number| found[number].is_ok()).collect();
+    assert_eq!(honest, [0, found.len() - 1]);
+    for number in honest {
+        let measured = found[number].as_ref().unwrap();
+        assert_eq!(measured.seconds.count, 12);
+        assert!(measured.error > 0.0 && measured.error <= 1.0, "{measured:?}");
+        assert!(measured.rate() > 0.0);
+    }
+    assert!(shares.is_sorted() && shares.last() == Some(&1.0), "{shares:?}");
+}
+
+#[test]
+fn a_comparison_with_a_cheat_is_none() {
+    for (cheat, _) in cheats() {
+        let name = cheat.name;
+        let mut cheat = product(Arc::new(cheat), Packing::None);
+        let mut naive = product(Arc::new(Naive), Packing::None);
+        compare(&mut cheat, &mut naive, &settings(), |_| {}).expect_err(name);
+        compare(&mut naive, &mut cheat, &settings(), |_| {}).expect_err(name);
+    }
+    let [mut a, mut b] = [(); 2].map(|()| product(Arc::new(Naive), Packing::None));
+    let found = compare(&mut a, &mut b, &settings(), |_| {}).unwrap();
+    assert!(found.speed.low <= found.speed.high && found.calibration.low > 0.0, "{found}");
+}
+
+#[test]
+fn functions_that_cheat_are_caught() {
+    let doubled = |run: Box<Run>| {
+        let exact = |inputs: &[Vec<f64>]| {
+            vec![inputs[0].iter().map(|x| Expected { value: 2.0 * x, bound: 0.0 }).collect()]
+        };
+        let context = Context::sequential();
+        Function::<f32>::new("double", "mine", "8", &context, run, exact)
+            .input(8, -1.0..1.0)
+            .output(8)
+    };
+    let right = |inputs: &[Vec<f32>], outputs: &mut [Vec<f32>]| {
+        outputs[0].iter_mut().zip(&inputs[0]).for_each(|(y, x)| *y = 2.0 * x);
+    };
+    measure_one(&mut doubled(Box::new(right)), &settings()).unwrap();
+    let mut calls = 0;
+    let first = move |inputs: &[Vec<f32>], outputs: &mut [Vec<f32>]| {
+        calls += 1;
+        if calls < 2 {
+            right(inputs, outputs);
+        }
+    };
+    let zeros = |_: &[Vec<f32>], outputs: &mut [Vec<f32>]| outputs[0].fill(0.0);
+    measure_one(&mut doubled(Box::new(first)), &settings()).unwrap_err();
+    measure_one(&mut doubled(Box::new(zeros)), &settings()).unwrap_err();
+}

@@ -1,0 +1,527 @@
+//! `unspool bench`: how fast are the kernels, beside what the machine can do and beside each other?
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use unspool_bench::report::aligned;
+use unspool_bench::{
+    Change, Comparison, Function, Identity, Machine, MachineSettings, Measurement, Mismatch,
+    Number, Oracle, Packing, Pass, Product, Report, Settings, Shape, Shares, Workload, compare,
+    measure, thread_counts,
+};
+use unspool_tensor::kernels::matmul::MatmulKernel;
+use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::{Context, Kernels};
+
+use crate::console::{Console, Outcome, print};
+use crate::paths;
+use crate::plot::{PictureFormat, rates_over_size, roofline};
+
+/// Measure the kernels: beside what the machine can do, and beside each other
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  unspool bench --quick                            a few shapes, in a few seconds
+  unspool bench peak                               what this machine can do
+  unspool bench product --shape 64x640x1024        all kernels and passes on one shape
+  unspool bench product --shapes mine.txt --cold   on your shapes, in the caches and out of them
+  unspool bench product --compare avx512 matrixmultiply
+  unspool bench product --squares --plot rates.svg --roofline roof.svg
+  unspool bench --quick --save before              then change something, and:
+  unspool bench --quick --against before
+
+A shape is MxKxN: M rows of a batch, K inputs and N outputs of a layer. A file of shapes has one on
+each line, or is TOML: shapes = [\"64x640x1024\"]. Every answer is held to an oracle in f64 before,
+while and after it is timed; a wrong one exits with 1. Percentages are of the most operations a second
+of this machine, of those with the kernel's own instructions, and of the roofline.")]
+pub struct Bench {
+    /// What to measure; all, without
+    #[arg(value_name = "WHAT")]
+    what: Vec<What>,
+    /// A few shapes and kernels, each for some milliseconds
+    #[arg(long)]
+    quick: bool,
+    /// A shape of matrix products, MxKxN; several add up
+    #[arg(long, value_name = "MxKxN")]
+    shape: Vec<Shape>,
+    /// A file of shapes: one on each line, or TOML
+    #[arg(long, value_name = "FILE")]
+    shapes: Option<PathBuf>,
+    /// Squares from 32 to 1024, and no others unless they are asked for
+    #[arg(long)]
+    squares: bool,
+    /// Only kernels of this name; several add up [default: all; naive ones on small shapes]
+    #[arg(long, value_name = "NAME")]
+    kernel: Vec<String>,
+    /// Only this pass of a layer; several add up [default: all; with --quick, forward]
+    #[arg(long, value_name = "PASS")]
+    pass: Vec<PassChoice>,
+    /// In which numbers
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    number: Vec<NumberChoice>,
+    /// Also with operands that are not in the caches
+    #[arg(long)]
+    cold: bool,
+    /// Compare two kernels: is A faster than B?
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    #[arg(conflicts_with_all = ["kernel", "save", "against", "plot", "roofline"])]
+    compare: Vec<String>,
+    /// For about how long each is measured [default: 0.2; with --quick 0.04; with --compare 1]
+    #[arg(long, value_name = "X")]
+    seconds: Option<f64>,
+    /// What the inputs and the order of samples come from
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Keep what is found: as target/bench/NAME.json, or in a file if this is a path
+    #[arg(long, value_name = "NAME")]
+    save: Option<String>,
+    /// Compare with what was kept
+    #[arg(long, value_name = "NAME")]
+    against: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Draw GFLOP/s over the size, as .svg or .png
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// Draw the roofline, as .svg or .png
+    #[arg(long, value_name = "FILE")]
+    roofline: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// The machine alone; it is measured in any case
+    Peak,
+    /// Matrix products
+    Product,
+    /// exp, tanh and the logistic function
+    Pointwise,
+    /// Softmax over rows
+    Softmax,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum PassChoice {
+    /// y = x·Wᵀ
+    Forward,
+    /// d_x = d_y·W
+    #[value(name = "d_x")]
+    BackwardInput,
+    /// d_W = d_yᵀ·x
+    #[value(name = "d_W")]
+    BackwardWeight,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum NumberChoice {
+    /// Single precision
+    F32,
+    /// Double precision
+    F64,
+}
+
+impl From<PassChoice> for Pass {
+    fn from(choice: PassChoice) -> Self {
+        match choice {
+            PassChoice::Forward => Pass::Forward,
+            PassChoice::BackwardInput => Pass::BackwardInput,
+            PassChoice::BackwardWeight => Pass::BackwardWeight,
+        }
+    }
+}
+
+/// Naive products of more multiply-adds than this are left out unless they are asked for.
+const NAIVE_UP_TO: usize = 1 << 24;
+/// Lengths of slices for pointwise functions: in the first cache, and in the second.
+const LENGTHS: [usize; 2] = [4096, 65_536];
+/// Rows and columns for softmax: attention over a sentence, and a large vocabulary.
+const ROWS: [[usize; 2]; 2] = [[64, 20], [64, 8000]];
+
+/// Workloads that are measured in turns.
+type Group = Vec<Box<dyn Workload>>;
+
+impl Bench {
+    /// Runs the subcommand.
+    pub fn run(self, console: &Console, context: Context) -> Outcome {
+        if let Some(seconds) = self.seconds.filter(|x| !(*x > 0.0 && *x <= 1e6)) {
+            return Err(format!("--seconds {seconds}: must be above 0, and at most 1e6").into());
+        }
+        self.check_names()?;
+        let shapes = self.shapes()?;
+        for picture in [&self.plot, &self.roofline].into_iter().flatten() {
+            PictureFormat::from_path(picture)?;
+            paths::check_writable(picture)?;
+        }
+        let before = match &self.against {
+            Some(name) => Some(Report::read(&baseline(name))?),
+            None => None,
+        };
+        let save = self.save.as_ref().map(|name| baseline(name));
+        if let Some(file) = &save {
+            if let Some(folder) = file.parent().filter(|_| self.names_no_path()) {
+                std::fs::create_dir_all(folder)
+                    .map_err(|error| format!("{}: {error}", folder.display()))?;
+            }
+            paths::check_writable(file)?;
+        }
+        if cfg!(debug_assertions) {
+            console.say("this program was built without --release; its figures say little");
+        }
+        let contexts = thread_counts(context.threads());
+        let contexts: Result<Vec<_>, _> = contexts.into_iter().map(Context::with_threads).collect();
+        let contexts = contexts?;
+        if !self.compare.is_empty() {
+            return self.run_comparisons(&shapes, &contexts, console);
+        }
+        let machine = self.machine(&contexts, console);
+        if !self.json {
+            print(&machine)?;
+        }
+        let mut groups = Vec::new();
+        for &number in &self.number {
+            match number {
+                NumberChoice::F32 => self.groups::<f32>(&shapes, &contexts, &mut groups),
+                NumberChoice::F64 => self.groups::<f64>(&shapes, &contexts, &mut groups),
+            }
+        }
+        let (found, wrong) = self.measure(groups, machine.last_cache(), console);
+        let report = Report::new(machine, found);
+        let changes = before.as_ref().map(|before| report.changes_since(before));
+        self.show(&report, &wrong, changes.as_deref(), console)?;
+        if let Some(before) =
+            before.filter(|before| before.machine.processor != report.machine.processor)
+        {
+            let processor = before.machine.processor;
+            console.say(format!("what it is compared with was measured on another: {processor}"));
+        }
+        if let Some(file) = save {
+            report.write(&file)?;
+            console.say(format!("kept in {}", file.display()));
+        }
+        if let Some(file) = &self.plot {
+            rates_over_size(&report).draw().save(file)?;
+        }
+        if let Some(file) = &self.roofline {
+            roofline(&report).draw().save(file)?;
+        }
+        Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Whether `--save` gives a name, not a path.
+    fn names_no_path(&self) -> bool {
+        self.save.as_ref().is_some_and(|name| !is_path(name))
+    }
+
+    fn check_names(&self) -> Result<(), Box<dyn Error>> {
+        for name in self.kernel.iter().chain(&self.compare) {
+            Kernels::named(name)?;
+        }
+        match &self.what[..] {
+            [] => Ok(()),
+            what if self.compare.is_empty() || what.contains(&What::Product) => Ok(()),
+            _ => Err("--compare: compares matrix products; leave the others out".into()),
+        }
+    }
+
+    /// The shapes that are asked for.
+    fn shapes(&self) -> Result<Vec<Shape>, Box<dyn Error>> {
+        let mut shapes = self.shape.clone();
+        if let Some(file) = &self.shapes {
+            let text = paths::read_text(file)?;
+            let is_toml = file.extension().is_some_and(|extension| extension == "toml");
+            let read = if is_toml { Shape::parse_toml } else { Shape::parse_lines };
+            shapes.extend(read(&text).map_err(|error| format!("{}: {error}", file.display()))?);
+        }
+        if self.squares {
+            shapes.extend(Shape::squares());
+        }
+        Ok(match (shapes.is_empty(), self.quick || !self.compare.is_empty()) {
+            (false, _) => shapes,
+            (true, true) => Shape::few(),
+            (true, false) => [Shape::of_models(), Shape::squares()].concat(),
+        })
+    }
+
+    fn settings(&self, seconds: f64) -> Settings {
+        let seconds = self.seconds.unwrap_or(seconds);
+        let least_samples = if self.quick { 7 } else { Settings::default().least_samples };
+        Settings { seconds, least_samples, seed: self.seed, ..Settings::default() }
+    }
+
+    fn has(&self, what: What) -> bool {
+        self.what.is_empty() || self.what.contains(&what)
+    }
+
+    fn machine(&self, contexts: &[Context], console: &Console) -> Machine {
+        let threads: Vec<_> = contexts.iter().map(Context::threads).collect();
+        let settings = match self.quick {
+            true => MachineSettings::quick(&threads),
+            false => MachineSettings::new(&threads),
+        };
+        let bar = console.bar(100, "%");
+        let machine = Machine::measure(&settings, |what, share| {
+            bar.set_position((100.0 * share) as u64);
+            bar.set_message(what.to_owned());
+        });
+        bar.finish_and_clear();
+        machine
+    }
+
+    fn kernels<T: Number>(&self, shape: Shape) -> Vec<Arc<dyn MatmulKernel<T>>> {
+        let default = T::matmul(&Kernels::default()).name().to_owned();
+        let wanted = |name: &str| match &self.kernel[..] {
+            [] if self.quick => name == default || name == "matrixmultiply",
+            [] => name != "naive" || shape.m * shape.k * shape.n <= NAIVE_UP_TO,
+            names => names.iter().any(|wanted| wanted == name),
+        };
+        let kernels = T::variants().into_iter();
+        kernels.filter(|kernel| kernel.is_supported() && wanted(kernel.name())).collect()
+    }
+
+    fn passes(&self) -> Vec<Pass> {
+        match &self.pass[..] {
+            [] if self.quick || !self.compare.is_empty() => vec![Pass::Forward],
+            [] => Pass::ALL.to_vec(),
+            choices => choices.iter().map(|&choice| choice.into()).collect(),
+        }
+    }
+
+    /// All workloads in these numbers. What is in a group is measured in turns.
+    fn groups<T: Number>(&self, shapes: &[Shape], contexts: &[Context], groups: &mut Vec<Group>) {
+        if self.has(What::Product) {
+            for &shape in shapes {
+                for pass in self.passes() {
+                    for context in contexts.iter().filter(|context| pays(context, shape)) {
+                        let oracle = Arc::new(Oracle::default());
+                        let products = self.kernels::<T>(shape).into_iter().flat_map(|kernel| {
+                            let product = |&packing: &Packing| {
+                                let kernel = kernel.clone();
+                                let product = Product::new(kernel, pass, packing, shape, context);
+                                Box::new(product.with_oracle(&oracle)) as Box<dyn Workload>
+                            };
+                            packings(pass).iter().map(product).collect::<Vec<_>>()
+                        });
+                        groups.push(products.collect());
+                    }
+                }
+            }
+        }
+        let variants = [("naive", Pointwise::<T>::naive()), ("fast", Pointwise::fast())];
+        let sequential = Context::sequential();
+        if self.has(What::Pointwise) {
+            for len in LENGTHS {
+                let functions = variants.iter().flat_map(|&(variant, pointwise)| {
+                    Function::pointwise(variant, pointwise, len, &sequential)
+                });
+                groups.push(functions.map(|function| Box::new(function) as _).collect());
+            }
+        }
+        if self.has(What::Softmax) {
+            for shape in ROWS {
+                let functions = variants.iter().map(|&(variant, pointwise)| {
+                    Box::new(Function::softmax(variant, pointwise, shape, &sequential)) as _
+                });
+                groups.push(functions.collect());
+            }
+        }
+    }
+
+    /// Measures all groups, one after the other.
+    fn measure(
+        &self,
+        groups: Vec<Group>,
+        last_cache: usize,
+        console: &Console,
+    ) -> (Vec<Measurement>, Vec<Mismatch>) {
+        let seconds = if self.quick { 0.04 } else { 0.2 };
+        let warm = Settings { last_cache, ..self.settings(seconds) };
+        let temperatures = match self.cold {
+            true => vec![warm.clone(), warm.cold()],
+            false => vec![warm],
+        };
+        let total = groups.iter().map(Vec::len).sum::<usize>() * temperatures.len();
+        let bar = console.bar(total as u64, "kernels");
+        let (mut found, mut wrong) = (Vec::new(), Vec::new());
+        let mut done = 0;
+        for mut group in groups {
+            let mut workloads: Vec<&mut dyn Workload> =
+                group.iter_mut().map(|workload| &mut **workload as &mut dyn Workload).collect();
+            for settings in &temperatures {
+                let count = workloads.len();
+                say_what_is_measured(&bar, &workloads);
+                let results = measure(&mut workloads, settings, |share| {
+                    bar.set_position(done + (share * count as f64) as u64);
+                });
+                done += count as u64;
+                for result in results {
+                    match result {
+                        Ok(measurement) => found.push(measurement),
+                        Err(mismatch) => wrong.push(mismatch),
+                    }
+                }
+            }
+        }
+        bar.finish_and_clear();
+        (found, wrong)
+    }
+
+    fn show(
+        &self,
+        report: &Report,
+        wrong: &[Mismatch],
+        changes: Option<&[Change]>,
+        console: &Console,
+    ) -> Result<(), Box<dyn Error>> {
+        if self.json {
+            let measurements: Result<Vec<_>, _> = (report.measurements.iter())
+                .map(|found| {
+                    let mut value = serde_json::to_value(found)?;
+                    value["rate"] = found.rate().into();
+                    value["shares"] = serde_json::to_value(Shares::of(found, &report.machine))?;
+                    Ok::<_, serde_json::Error>(value)
+                })
+                .collect();
+            let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+            print(serde_json::json!({
+                "machine": report.machine, "measurements": measurements?,
+                "wrong": wrong, "changes": changes,
+            }))?;
+            return Ok(());
+        }
+        if !report.measurements.is_empty() {
+            print(format!("\n{}", report.table()))?;
+        }
+        for mismatch in wrong {
+            print(format!("WRONG {mismatch}"))?;
+        }
+        if let Some(changes) = changes {
+            print(format!("\n{}", table_of_changes(changes)))?;
+            let same = report.measurements.len() - changes.len();
+            if same > 0 {
+                console.say(format!("{same} were not measured then"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A against B on each shape and pass.
+    fn run_comparisons(
+        &self,
+        shapes: &[Shape],
+        contexts: &[Context],
+        console: &Console,
+    ) -> Outcome {
+        let mut pairs = Vec::new();
+        for &number in &self.number {
+            match number {
+                NumberChoice::F32 => self.pairs::<f32>(shapes, contexts, &mut pairs),
+                NumberChoice::F64 => self.pairs::<f64>(shapes, contexts, &mut pairs),
+            }
+        }
+        let seconds = if self.quick { 0.1 } else { 1.0 };
+        let warm = Settings { least_samples: 31, ..self.settings(seconds) };
+        let settings = if self.cold { warm.cold() } else { warm };
+        let bar = console.bar(100, "%");
+        let count = pairs.len() as f64;
+        let mut comparisons: Vec<Comparison> = Vec::new();
+        for (number, [mut a, mut b]) in pairs.into_iter().enumerate() {
+            say_what_is_measured(&bar, &[&mut *a]);
+            let found = compare(&mut *a, &mut *b, &settings, |share| {
+                bar.set_position((100.0 * (number as f64 + share) / count) as u64);
+            });
+            let found = found.inspect_err(|_| bar.finish_and_clear())?;
+            if !self.json {
+                // Told as they come; the bar stands below.
+                let Identity { kernel, shape, number, threads, .. } = &found.a.identity;
+                let plural = if *threads == 1 { "" } else { "s" };
+                let what = format!("{kernel} {shape} {number}, {threads} thread{plural}");
+                bar.suspend(|| print(format!("{what}: {found}")))?;
+            }
+            comparisons.push(found);
+        }
+        bar.finish_and_clear();
+        if self.json {
+            print(serde_json::json!({ "comparisons": comparisons }))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The two kernels on each shape, pass and number of threads.
+    fn pairs<T: Number>(
+        &self,
+        shapes: &[Shape],
+        contexts: &[Context],
+        pairs: &mut Vec<[Box<dyn Workload>; 2]>,
+    ) {
+        let named = |name: &String| T::variants().into_iter().find(|kernel| kernel.name() == name);
+        let [Some(a), Some(b)] = [0, 1].map(|at| self.compare.get(at).and_then(named)) else {
+            return;
+        };
+        for &shape in shapes {
+            for pass in self.passes() {
+                for context in contexts.iter().filter(|context| pays(context, shape)) {
+                    for &packing in packings(pass) {
+                        let oracle = Arc::new(Oracle::default());
+                        pairs.push([&a, &b].map(|kernel| {
+                            let product =
+                                Product::new(kernel.clone(), pass, packing, shape, context);
+                            Box::new(product.with_oracle(&oracle)) as _
+                        }));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a product of this shape uses the threads of the context.
+fn pays(context: &Context, Shape { m, k, n }: Shape) -> bool {
+    context.threads() == 1 || context.parallel(m.saturating_mul(k).saturating_mul(n))
+}
+
+/// How the second factor may come.
+fn packings(pass: Pass) -> &'static [Packing] {
+    match pass {
+        Pass::BackwardWeight => &[Packing::None],
+        _ => &[Packing::Before, Packing::None],
+    }
+}
+
+fn say_what_is_measured(bar: &ProgressBar, workloads: &[&mut (dyn Workload + '_)]) {
+    let first = workloads.first().map(|workload| workload.identity());
+    bar.set_message(first.map_or(String::new(), |id| format!("{} {}", id.kernel, id.shape)));
+}
+
+fn is_path(name: &str) -> bool {
+    Path::new(name).components().count() > 1 || name.ends_with(".json")
+}
+
+/// The file of a baseline.
+fn baseline(name: &str) -> PathBuf {
+    match is_path(name) {
+        true => name.into(),
+        false => Path::new("target/bench").join(format!("{name}.json")),
+    }
+}
+
+fn table_of_changes(changes: &[Change]) -> String {
+    let head = ["kernel", "shape", "variant", "number", "threads", "operands", "speed", ""];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for Change { identity, temperature, speed, direction } in changes {
+        let Identity { kernel, variant, shape, number, threads } = identity.clone();
+        rows.push(vec![
+            kernel,
+            shape,
+            variant,
+            number,
+            threads.to_string(),
+            temperature.name().into(),
+            format!("{speed:.3}"),
+            direction.to_string(),
+        ]);
+    }
+    aligned(&rows, 4)
+}

@@ -5,7 +5,7 @@
 #   cargo install cargo-mutants --version 27.1.0 --locked
 #   tests/mutants.sh                       # all of it, or what is left of an interrupted run
 #   tests/mutants.sh --jobs 2              # options go to the tool
-#   cargo mutants --workspace -F sigmoid   # only the mutants with sigmoid in their names
+#   tests/mutants.sh --in-diff my.diff     # only what this diff touches
 #
 # Fails when a mutant is missed: it needs a test, or simpler code, or, when it is proven to change
 # nothing, a line with the proof in `exclude_re` of .cargo/mutants.toml.

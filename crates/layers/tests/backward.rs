@@ -34,6 +34,10 @@ struct Ask<'a> {
     used: &'a dyn Fn(usize) -> bool,
     /// Whether the gradients of the inputs already hold something.
     before: bool,
+    /// Whether the op runs on what another op has made of the inputs (`1·x`), not on leaves.
+    behind: bool,
+    /// How often it runs on the same inputs; each run takes its share of the gradients.
+    runs: usize,
 }
 
 const ALL: &dyn Fn(usize) -> bool = &|_| true;
@@ -42,7 +46,7 @@ impl Default for Ask<'_> {
     fn default() -> Self {
         let (context, layout) = (Context::sequential(), ArrayD::clone as fn(&ArrayD<f64>) -> _);
         let mode = BackwardMode::Adding;
-        Ask { context, layout, mode, wanted: ALL, used: ALL, before: false }
+        Ask { context, layout, mode, wanted: ALL, used: ALL, before: false, behind: false, runs: 1 }
     }
 }
 
@@ -70,21 +74,23 @@ impl Trial {
         let name = &self.case.name;
         let tape = Tape::new(ask.context.clone());
         let inputs = self.inputs.iter().map(ask.layout).enumerate();
-        let vars: Vec<_> = inputs
+        let leaves: Vec<_> = inputs
             .map(|(k, x)| if (ask.wanted)(k) { tape.input(x) } else { tape.constant(x) })
             .collect();
-        let outputs = tape.apply_shared(self.case.op.clone(), &vars).unwrap();
-        let seeds = outputs.iter().zip(&self.seeds).enumerate();
-        let mut seeds: Vec<_> = seeds
-            .filter(|(k, _)| (ask.used)(*k))
-            .map(|(_, (&y, d))| (y, (ask.layout)(d)))
-            .collect();
+        let vars: Vec<_> =
+            leaves.iter().map(|&x| if ask.behind { (x * 1.0).unwrap() } else { x }).collect();
         let before: Vec<_> = self.inputs.iter().map(|x| (ask.layout)(&(x * 3.0 + 1.0))).collect();
+        let (mut outputs, mut seeds) = (Vec::new(), Vec::new());
+        for _ in 0..ask.runs {
+            outputs = tape.apply_shared(self.case.op.clone(), &vars).unwrap();
+            let used = outputs.iter().zip(&self.seeds).enumerate().filter(|(k, _)| (ask.used)(*k));
+            seeds.extend(used.map(|(_, (&y, d))| (y, (ask.layout)(&(d / ask.runs as f64)))));
+        }
         if ask.before {
             seeds.extend(vars.iter().copied().zip(before.iter().cloned()));
         }
         let grads = tape.vector_jacobian(&seeds, ask.mode).unwrap();
-        let added = vars.iter().zip(&before).enumerate().map(|(k, (&x, before))| {
+        let added = leaves.iter().zip(&before).enumerate().map(|(k, (&x, before))| {
             let d = grads.wrt(x)?.to_owned();
             if ask.mode == BackwardMode::Recording {
                 let zeros = ArrayD::zeros(d.raw_dim());
@@ -190,6 +196,9 @@ fn gradients_agree_with_dual_numbers_however_they_are_asked_for() {
             ("transposed", Ask { before: true, layout: transposed, ..ask() }),
             ("reversed", Ask { before: true, layout: reversed, ..ask() }),
             ("naive kernels", Ask { context: naive(), ..ask() }),
+            ("behind another op", Ask { behind: true, ..ask() }),
+            ("behind another op, on top", Ask { before: true, behind: true, ..ask() }),
+            ("in three runs", Ask { runs: 3, ..ask() }),
         ];
         for (what, ask) in ways {
             trial.check(what, &ask, &right);

@@ -58,6 +58,19 @@ fn the_parameters_of_two_stores_are_told_apart() {
 }
 
 #[test]
+fn what_the_result_does_not_depend_on_has_no_gradient() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let (x, y) = (tape.input(arr1(&[1.0])), tape.input(arr1(&[2.0])));
+    let loss = (x * x).unwrap();
+    (y * y).unwrap();
+    for mode in [BackwardMode::Adding, BackwardMode::Recording] {
+        let grads = tape.vector_jacobian(&[(loss, arr1(&[1.0]).into_dyn())], mode).unwrap();
+        assert!(grads.wrt(x).is_some() && grads.wrt(y).is_none());
+        assert!(grads.contributions(y).is_empty());
+    }
+}
+
+#[test]
 fn a_tape_for_inference_has_no_backward_pass() {
     let tape = Tape::<f64>::inference(Context::sequential());
     let y = tape.input(arr1(&[1.0, 2.0])).sum_all().unwrap();

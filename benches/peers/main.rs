@@ -49,11 +49,11 @@ struct Options {
     #[arg(long, default_value = "python3")]
     python: PathBuf,
     /// Threads of both; PyTorch's better of 1 and so many counts
-    #[arg(long, default_value_t = 2)]
-    threads: usize,
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
     /// How often each side runs
-    #[arg(long, default_value_t = 21)]
-    runs: usize,
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
     /// Workloads; all without
     workloads: Vec<String>,
     /// What `cargo bench` passes on
@@ -119,6 +119,13 @@ impl Times {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
+    let threads = usize::from(options.threads);
+    for name in &options.workloads {
+        if !WORKLOADS.iter().any(|(workload, _)| workload == name) {
+            let known: Vec<_> = WORKLOADS.iter().map(|(workload, _)| *workload).collect();
+            return Err(format!("{name}: is none of {}", known.join(", ")).into());
+        }
+    }
     let mut python = Command::new(&options.python);
     let (mut peer, name) = match Peer::start(python.arg("benches/peers/pytorch.py")) {
         Ok(started) => started,
@@ -141,7 +148,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if !options.workloads.is_empty() && !options.workloads.iter().any(|name| name == workload) {
             continue;
         }
-        let mut run = ours::workload(workload, options.threads).ok_or("no such workload")?;
+        let mut run = ours::workload(workload, threads).ok_or("no such workload")?;
         let time = |run: &mut ours::Workload| {
             // PyTorch's threads spin for a while after their work.
             thread::sleep(PAUSE);
@@ -150,7 +157,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             begin.elapsed().as_secs_f64() * 1e3
         };
         // Their better number of threads.
-        let mut choices = vec![1, options.threads];
+        let mut choices = vec![1, threads];
         choices.dedup();
         let mut best = (f64::INFINITY, 1);
         for threads in choices {

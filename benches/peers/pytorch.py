@@ -62,6 +62,8 @@ class Model:
         self.decoder = Decoder()
         self.parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         self.optimiser = torch.optim.Adam(self.parameters, 1e-3)
+        self.source = torch.randn(BATCH, SOURCE, FRAME)
+        self.target = torch.randint(1, VOCABULARY, (BATCH, TARGET))
 
     def train(self, training):
         self.encoder.train(training)
@@ -70,8 +72,7 @@ class Model:
     def update(self, hoisted, forcing):
         """One update; the keys are projected once when `hoisted`, at every step otherwise."""
         self.train(True)
-        source = torch.randn(BATCH, SOURCE, FRAME)
-        target = torch.randint(1, VOCABULARY, (BATCH, TARGET))
+        source, target = self.source, self.target
         self.optimiser.zero_grad()
         memory, state = self.encoder(source)
         keys = self.decoder.attention.key(memory) if hoisted else None
@@ -90,7 +91,7 @@ class Model:
     @torch.no_grad()
     def greedy(self):
         self.train(False)
-        memory, state = self.encoder(torch.randn(1, SOURCE, FRAME))
+        memory, state = self.encoder(self.source[:1])
         keys = self.decoder.attention.key(memory)
         token = torch.tensor([1])
         for _ in range(TOKENS):
@@ -101,7 +102,7 @@ class Model:
     def beam_loop(self):
         """A call of the decoder for each hypothesis."""
         self.train(False)
-        memory, state = self.encoder(torch.randn(1, SOURCE, FRAME))
+        memory, state = self.encoder(self.source[:1])
         keys = self.decoder.attention.key(memory)
         beams = [([1], state, 0.0)]
         for _ in range(TOKENS):
@@ -118,7 +119,7 @@ class Model:
     def beam_batched(self, sentences):
         """One call of the decoder for all hypotheses of all sentences."""
         self.train(False)
-        memory, (h, c) = self.encoder(torch.randn(sentences, SOURCE, FRAME))
+        memory, (h, c) = self.encoder(self.source[:sentences])
         keys = self.decoder.attention.key(memory)
         memory, keys = (x.repeat_interleave(BEAM, 0) for x in (memory, keys))
         h, c = (x.repeat_interleave(BEAM, 1).contiguous() for x in (h, c))

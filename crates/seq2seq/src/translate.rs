@@ -108,27 +108,32 @@ impl<'m, T: Real> Translator<'m, T> {
         numbers: &[usize],
     ) -> Result<Vec<Vec<Hypothesis>>, TranslateError> {
         let context = self.first.context();
-        let share = sources.len().div_ceil(context.threads());
-        if context.threads() == 1 || share < FEWEST {
-            return self.translate_with(context, sources, strategy, limits, numbers);
+        let share = sources.len().div_ceil(context.threads()).max(FEWEST);
+        if share >= sources.len() {
+            return self.translate_with(Clone::clone, sources, strategy, limits, numbers);
         }
         // Each thread searches for a share of the sources by itself.
         let numbers: Vec<usize> =
             (0..sources.len()).map(|at| numbers.get(at).copied().unwrap_or(at)).collect();
-        let one = context.on_one_thread();
+        let one = Context::on_one_thread;
         let shares: Result<Vec<_>, TranslateError> = context.install(|| {
             (sources.par_chunks(share).zip(numbers.par_chunks(share)))
                 .map(|(sources, numbers)| {
-                    self.translate_with(&one, sources, strategy, limits, numbers)
+                    self.translate_with(one, sources, strategy, limits, numbers)
                 })
                 .collect()
         });
-        Ok(shares?.into_iter().flatten().collect())
+        match shares {
+            Ok(shares) => Ok(shares.into_iter().flatten().collect()),
+            // What is wrong is told as of the whole, whichever share met it first.
+            Err(_) => self.translate_with(one, sources, strategy, limits, &numbers),
+        }
     }
 
+    /// On one thread or all, as `context` makes each model's own.
     fn translate_with(
         &self,
-        context: &Context,
+        context: impl Fn(&Context) -> Context,
         sources: &[&Source],
         strategy: &Strategy,
         limits: Limits,
@@ -146,12 +151,13 @@ impl<'m, T: Real> Translator<'m, T> {
         search.attention = limits.attention;
         match &self.ensemble {
             None => {
-                let mut state = self.first.encode_with(context, &batch)?;
+                let mut state = self.first.encode_with(&context(self.first.context()), &batch)?;
                 Ok(run(self.first, &mut state, &search, strategy, numbers)?)
             }
             Some(ensemble) => {
-                let states: Result<Vec<_>, ModelError> =
-                    self.all.iter().map(|model| model.encode_with(context, &batch)).collect();
+                let states: Result<Vec<_>, ModelError> = (self.all.iter())
+                    .map(|model| model.encode_with(&context(model.context()), &batch))
+                    .collect();
                 let mut state = EnsembleState::new(states?);
                 Ok(run(ensemble, &mut state, &search, strategy, numbers)?)
             }

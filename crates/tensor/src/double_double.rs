@@ -21,7 +21,7 @@ const HALVINGS: i32 = 8;
 /// Finite differences of an op over these do not drown in rounding where a gradient is small beside
 /// the function. The algorithms are those of Joldes, Muller and Popescu, "Tight and rigorous error
 /// bounds for basic building blocks of double-word arithmetic" (2017); functions are good to about
-/// 1e-30. What is not finite has no low part.
+/// 1e-30, and to that of `f64` where exponentials near the ends of its range are in them. What is not finite has no low part.
 ///
 /// ```
 /// use unspool_tensor::{DoubleDouble, Real};

@@ -25,7 +25,8 @@ const ALIGNMENT: usize = 64;
 /// # fn main() { assert_eq!(vec![0u8; 100_000].len(), 100_000) }
 /// ```
 ///
-/// What a program held at its peak it keeps.
+/// Of each size a program keeps the most that it ever held at once; there are eight sizes from one
+/// power of two to the next.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Recycling;
 

@@ -6,7 +6,7 @@ use std::fmt;
 use ndarray::{Array2, ArrayD, IxDyn};
 
 use super::check::index_of;
-use super::numeric::{Precision, Sample, differentiate};
+use super::numeric::{Doubt, Precision, Sample, differentiate};
 use super::subject::{Argument, Subject};
 use crate::{Result, Tensor};
 
@@ -30,18 +30,19 @@ pub struct Jacobian {
     pub numeric: Array2<f64>,
     /// How far the differences may be off.
     pub bound: Array2<f64>,
-    /// How far apart numbers may be, as a share of the largest: those farther apart are marked.
-    pub tolerance: f64,
+    /// Where differences give no derivative: at a kink or a jump, or where the output is not finite.
+    pub doubtful: Array2<bool>,
+    /// How far apart numbers may be: those farther apart are marked.
+    pub allowed: f64,
 }
 
 impl Jacobian {
-    /// Whether the two differ there, by more than tolerance and bound.
+    /// Whether the two differ there, by more than is allowed and the bound. Of doubtful numbers
+    /// nothing is said.
     pub fn differs(&self, row: usize, column: usize) -> bool {
         let at = [row, column];
-        let scale = self.numeric.iter().fold(0.0_f64, |top, x| top.max(x.abs()));
-        let allowed = self.tolerance * scale + self.bound[at];
         let off = (self.analytic[at] - self.numeric[at]).abs();
-        off.is_nan() || off > allowed
+        !self.doubtful[at] && (off.is_nan() || off > self.allowed + self.bound[at])
     }
 }
 
@@ -70,11 +71,15 @@ pub fn jacobians(subject: &(impl Subject + ?Sized), tolerance: f64) -> Result<Ve
                 analytic: Array2::zeros(size),
                 numeric: Array2::zeros(size),
                 bound: Array2::zeros(size),
-                tolerance,
+                doubtful: Array2::from_elem(size, false),
+                allowed: 0.0,
             };
             for (row, gradients) in gradients.iter().enumerate() {
-                for (column, d) in gradients[input].iter().flatten().enumerate() {
-                    jacobian.analytic[[row, column]] = *d;
+                let found = gradients.get(input).and_then(Option::as_ref);
+                for (to, d) in
+                    jacobian.analytic.row_mut(row).iter_mut().zip(found.into_iter().flatten())
+                {
+                    *to = *d;
                 }
             }
             for column in 0..size[1] {
@@ -92,8 +97,9 @@ pub fn jacobians(subject: &(impl Subject + ?Sized), tolerance: f64) -> Result<Ve
                                 if let Some(x) = moved[input].iter_mut().nth(column) {
                                     *x += t;
                                 }
-                                let y = subject.forward(&moved)?.swap_remove(output);
-                                known.push((t, y.iter().copied().collect()));
+                                let moved = subject.forward(&moved)?;
+                                let y = moved.get(output).into_iter().flatten();
+                                known.push((t, y.copied().collect()));
                                 known.len() - 1
                             }
                         };
@@ -103,8 +109,12 @@ pub fn jacobians(subject: &(impl Subject + ?Sized), tolerance: f64) -> Result<Ve
                     })?;
                     jacobian.numeric[[row, column]] = derivative.value;
                     jacobian.bound[[row, column]] = derivative.bound;
+                    jacobian.doubtful[[row, column]] =
+                        derivative.doubt.is_some_and(|doubt| doubt != Doubt::Noise);
                 }
             }
+            let sound = jacobian.numeric.iter().filter(|x| x.is_finite());
+            jacobian.allowed = tolerance * sound.fold(0.0_f64, |top, x| top.max(x.abs()));
             jacobians.push(jacobian);
         }
     }
@@ -174,6 +184,9 @@ impl fmt::Display for Jacobian {
                     true => self.analytic[[row, column]],
                     false => self.numeric[[row, column]],
                 };
+                if !analytic && self.doubtful[[row, column]] {
+                    return "?".into();
+                }
                 let mark = if analytic && self.differs(row, column) { "*" } else { "" };
                 if number == 0.0 { format!("{mark}0") } else { format!("{mark}{number:.5e}") }
             })?;

@@ -89,7 +89,9 @@ pub struct ArrayReport {
     pub error: f64,
     /// The largest bound among those that are decided, as a share of `scale`.
     pub bound: f64,
-    /// The largest difference to the dual numbers, as a share of `scale`; where there are some.
+    /// The largest difference to the dual numbers, as a share of `scale`; where there are some. Where
+    /// the rounding of `f64` could be all of it, that between the backward pass and differences in
+    /// twice the precision stands in its place.
     pub dual_error: Option<f64>,
     /// The wrong and the undecided elements, worst first; at most [`ArrayReport::SHOWN`] of them.
     pub elements: Vec<Element>,

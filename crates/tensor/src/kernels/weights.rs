@@ -37,8 +37,13 @@ impl<T> Default for Packs<T> {
     }
 }
 
-/// The packed weights of a tape, by where their numbers are. The tape holds the weights themselves,
-/// so that no other array can be there.
+/// A weight, held so that no other array can come to stand where it does, and its packs.
+struct Weight<T: Real> {
+    _value: Tensor<T>,
+    packs: Arc<Packs<T>>,
+}
+
+/// The packed weights of a tape, by where their numbers are.
 #[derive(Clone, Default)]
 pub(crate) struct Registry(Arc<RwLock<HashMap<usize, Arc<dyn Any + Send + Sync>>>>);
 
@@ -59,13 +64,15 @@ impl Registry {
     pub fn insert<T: Real>(&self, weight: &Tensor<T>, packs: &Arc<Packs<T>>) {
         if let Some(address) = address(weight) {
             let mut weights = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            weights.insert(address, packs.clone());
+            let weight = Weight { _value: weight.clone(), packs: packs.clone() };
+            weights.insert(address, Arc::new(weight));
         }
     }
 
     fn get<T: Real>(&self, weight: &Tensor<T>) -> Option<Arc<Packs<T>>> {
         let weights = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        weights.get(&address(weight)?)?.clone().downcast().ok()
+        let found = weights.get(&address(weight)?)?.downcast_ref::<Weight<T>>()?;
+        Some(found.packs.clone())
     }
 }
 

@@ -125,7 +125,7 @@ impl Temperature {
 pub struct MachineSettings {
     /// By how many threads at the same time: each of these.
     pub threads: Vec<usize>,
-    /// The best of so many rounds counts.
+    /// The best of so many rounds counts; several threads have more when they need them.
     pub rounds: usize,
     /// How long a round takes at least, in seconds.
     pub seconds: f64,
@@ -142,7 +142,7 @@ impl MachineSettings {
     /// About half a second, for these numbers of threads; without the main memory.
     pub fn quick(threads: &[usize]) -> Self {
         let threads = threads.to_vec();
-        MachineSettings { threads, rounds: 10, seconds: 1e-3, memory: false }
+        MachineSettings { threads, rounds: 20, seconds: 1e-3, memory: false }
     }
 }
 

@@ -9,8 +9,8 @@ use indicatif::ProgressBar;
 use unspool_bench::report::aligned;
 use unspool_bench::{
     Change, Comparison, Function, Identity, Machine, MachineSettings, Measurement, Mismatch,
-    Number, Oracle, Packing, Pass, Product, Report, Settings, Shape, Shares, Workload, compare,
-    measure, thread_counts,
+    Number, NumberType, Oracle, Packing, Pass, Product, Report, Settings, Shape, Shares, Workload,
+    compare, measure, thread_counts,
 };
 use unspool_tensor::kernels::matmul::MatmulKernel;
 use unspool_tensor::kernels::pointwise::Pointwise;
@@ -179,6 +179,9 @@ impl Bench {
         let machine = self.machine(&contexts, console);
         if !self.json {
             print(&machine)?;
+        }
+        if let Some(text) = was_busy(&machine) {
+            console.say(text);
         }
         let mut groups = Vec::new();
         for &number in &self.number {
@@ -475,6 +478,19 @@ impl Bench {
             }
         }
     }
+}
+
+/// What to say when several threads together did less than they should.
+fn was_busy(machine: &Machine) -> Option<String> {
+    let peak = |threads| machine.peak(NumberType::F32, threads);
+    let most = machine.peaks.iter().map(|peak| peak.threads).max()?;
+    let times = peak(most)? / peak(1)?;
+    (times < 0.8 * most.min(machine.cores) as f64).then(|| {
+        format!(
+            "{most} threads reached {times:.1} times the peak of one: either they share cores, or \
+             the machine is busy"
+        )
+    })
 }
 
 /// Whether a product of this shape uses the threads of the context.

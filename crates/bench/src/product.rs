@@ -220,6 +220,16 @@ impl<T: Number> Workload for Product<T> {
         };
     }
 
+    fn rewrite(&mut self, change: bool) {
+        (self.key, self.exact_right) = (None, None);
+        let sign = T::from_f64(if change { -1.0 } else { 1.0 });
+        self.left.iter_mut().for_each(|x| *x *= sign);
+        if self.packed.is_none() {
+            // Not all of them, or the product would be what it was.
+            self.right.iter_mut().skip(1).step_by(2).for_each(|x| *x *= sign);
+        }
+    }
+
     fn run(&mut self) {
         let a = first_factor(self.pass, &self.left);
         let c = self.output.view_mut();
@@ -281,7 +291,7 @@ pub(crate) fn scattered(count: u64, len: usize) -> usize {
 }
 
 /// Fills a matrix with functions of numbers between -1 and 1, none of them 0.
-fn fill<T: Number>(numbers: &mut Array2<T>, key: Key, of: impl Fn(f64) -> f64) {
+pub(crate) fn fill<T: Number>(numbers: &mut Array2<T>, key: Key, of: impl Fn(f64) -> f64) {
     let mut words = [0; 4];
     for (at, number) in numbers.iter_mut().enumerate() {
         if at % 4 == 0 {
@@ -408,6 +418,12 @@ mod tests {
                     product.run();
                     let share = product.verify().unwrap();
                     assert!((0.0..=1.0).contains(&share), "{identity}: {share}");
+                    product.rewrite(false);
+                    product.verify().unwrap();
+                    product.rewrite(true);
+                    assert!(product.verify().is_err(), "{identity}: rewritten");
+                    product.run();
+                    product.verify().unwrap();
                     for count in 0..20 {
                         product.touch(count);
                         // An old answer is seen.

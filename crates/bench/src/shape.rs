@@ -69,6 +69,11 @@ impl Shape {
         2.0 * self.m as f64 * self.k as f64 * self.n as f64
     }
 
+    /// Multiply-adds of the product: `m·k·n`.
+    pub fn multiply_adds(&self) -> usize {
+        self.m.saturating_mul(self.k).saturating_mul(self.n)
+    }
+
     /// The side of a square with as many operations.
     pub fn side(&self) -> f64 {
         (self.operations() / 2.0).cbrt()

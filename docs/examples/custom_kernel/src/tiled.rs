@@ -30,8 +30,7 @@ impl Tiled {
     pub const REGISTERS: Tiled =
         Tiled { name: "registers", micro_kernel: || portable, packs: false, block: WHOLE };
     /// Step 4: with the widest vectors of the machine, and multiplying and adding at once.
-    pub const VECTORS: Tiled =
-        Tiled { name: "vectors", micro_kernel: widest, ..Self::REGISTERS };
+    pub const VECTORS: Tiled = Tiled { name: "vectors", micro_kernel: widest, ..Self::REGISTERS };
     /// Step 5: `b` is copied first, in the order in which it is read.
     pub const PACKED: Tiled = Tiled { name: "packed", packs: true, ..Self::VECTORS };
     /// Step 6: in blocks that stay in the caches while they are used.

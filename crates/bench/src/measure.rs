@@ -163,6 +163,14 @@ pub fn measure(
     slots.iter().map(|&slot| run.measurement(slot, slot, settings)).collect()
 }
 
+/// So many rounds have their operands in the same memory.
+///
+/// Where they are has a part in how fast a kernel is, as have other things that have nothing to do
+/// with it (Mytkowicz, Diwan, Hauswirth and Sweeney, "Producing wrong data without doing anything
+/// obviously wrong!", 2009); what cannot be kept equal is varied (Curtsinger and Berger,
+/// "Stabilizer: statistically sound performance evaluation", 2013).
+const ROUNDS_IN_PLACE: usize = 4;
+
 /// Samples of several workloads, taken in turns.
 pub(crate) struct Turns {
     workloads: Vec<State>,
@@ -333,6 +341,9 @@ impl Turns {
             let by_time = elapsed / budget;
             let by_samples = round as f64 / settings.least_samples.max(1) as f64;
             progress(by_time.min(by_samples).clamp(0.0, 1.0));
+            if round > 0 && round.is_multiple_of(ROUNDS_IN_PLACE) {
+                workloads.iter_mut().for_each(|workload| workload.relocate());
+            }
             key.with(3).with(round as u64).shuffle(&mut order);
             for &slot in &order {
                 let Some(workload) = workloads.get_mut(slots[slot]) else { continue };

@@ -120,6 +120,12 @@ impl<T: Number> Workload for WeightPacking<T> {
         Ok(largest)
     }
 
+    fn relocate(&mut self) {
+        // The old memory is given back when the new one is there.
+        self.weight = self.weight.clone();
+        self.packed = Packed::new(&self.context, matrix(self.side, &self.weight));
+    }
+
     fn evict(&self, evictor: &Evictor) {
         evictor.evict(self.weight.as_slice().unwrap_or_default());
         evictor.evict(self.packed.view().numbers());
@@ -149,6 +155,8 @@ mod tests {
                             packing.verify().unwrap();
                         }
                     }
+                    packing.relocate();
+                    packing.verify().unwrap();
                     packing.rewrite(false);
                     packing.verify().unwrap();
                     packing.rewrite(true);

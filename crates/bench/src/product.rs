@@ -269,6 +269,17 @@ impl<T: Number> Workload for Product<T> {
         self.hold_row(row, &expected::<T>(&values, &sizes, relative))
     }
 
+    fn relocate(&mut self) {
+        // The old memory is given back when the new one is there.
+        for array in [&mut self.left, &mut self.right, &mut self.output] {
+            *array = array.clone();
+        }
+        if self.packed.is_some() {
+            let b = second_factor(self.pass, &self.right);
+            self.packed = Some(Packed::new(&self.context, b));
+        }
+    }
+
     fn evict(&self, evictor: &Evictor) {
         for array in [&self.left, &self.right, &self.output] {
             evictor.evict(array.as_slice().unwrap_or_default());
@@ -419,6 +430,10 @@ mod tests {
                     let share = product.verify().unwrap();
                     assert!((0.0..=1.0).contains(&share), "{identity}: {share}");
                     product.rewrite(false);
+                    product.verify().unwrap();
+                    let place = product.output.as_ptr();
+                    product.relocate();
+                    assert_ne!(product.output.as_ptr(), place);
                     product.verify().unwrap();
                     product.rewrite(true);
                     assert!(product.verify().is_err(), "{identity}: rewritten");

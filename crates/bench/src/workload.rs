@@ -57,6 +57,10 @@ pub trait Workload: Send {
         self.verify()
     }
 
+    /// Moves inputs and outputs to other memory, numbers and all: how fast a kernel is depends on
+    /// which lines of a cache its operands share, and no kernel shall have the better place.
+    fn relocate(&mut self);
+
     /// Takes inputs and outputs out of the caches.
     fn evict(&self, evictor: &Evictor);
 }

@@ -36,11 +36,14 @@ use crate::plot::{PictureFormat, rates_over_size, roofline};
   unspool bench --quick --against before
   unspool bench --show before --plot rates.png     what was kept, by your own crate too
 
-A shape is MxKxN: M rows of a batch, K inputs and N outputs of a layer. A file of shapes has one on
-each line, or is TOML: shapes = [\"64x640x1024\"]. Every answer is held to an oracle in f64 before,
-while and after it is timed; a wrong one exits with 1. Percentages are of the most operations a second
-of this machine, of those with the kernel's own instructions, and of the roofline. A comparison says
-\"no difference\" unless there is more of it than between a kernel and itself.")]
+A shape is MxKxN: M rows of a batch, K inputs and N outputs of a layer. A file of shapes has one
+on each line, or is TOML: shapes = [\"64x640x1024\"].
+
+Every answer is held to an oracle in f64 before, while and after it is timed; a wrong one exits with
+1. In the table, ± is half the distance between the quartiles; peak, own and roof are percentages of
+the most operations a second of this machine, of those with the kernel's own instructions, and of
+the roofline; error is the largest error as a share of its bound. A comparison says \"no difference\"
+unless there is more of it than between a kernel and itself.")]
 pub struct Bench {
     /// What to measure; all, without
     #[arg(value_name = "WHAT")]
@@ -289,10 +292,11 @@ impl Bench {
 
     fn machine(&self, contexts: &[Context], console: &Console) -> Machine {
         let threads: Vec<_> = contexts.iter().map(Context::threads).collect();
-        let settings = match self.quick {
+        let mut settings = match self.quick {
             true => MachineSettings::quick(&threads),
             false => MachineSettings::new(&threads),
         };
+        settings.memory |= self.cold;
         let bar = console.bar(100, "%");
         let machine = Machine::measure(&settings, |what, share| {
             bar.set_position((100.0 * share) as u64);
@@ -498,7 +502,7 @@ impl Bench {
             return Err(format!("--compare: {a} and {b} have no work in common").into());
         }
         let seconds = if self.quick { 0.1 } else { 1.0 };
-        let warm = Settings { least_samples: 31, ..self.settings(seconds) };
+        let warm = Settings { least_samples: 48, ..self.settings(seconds) };
         let settings = if self.cold { warm.cold() } else { warm };
         let bar = console.bar(100, "%");
         let count = pairs.len() as f64;
@@ -553,10 +557,17 @@ fn other_machine(before: &Machine, now: &Machine) -> Option<String> {
         let processor = &before.processor;
         return Some(format!("what it is compared with was measured on another: {processor}"));
     }
-    let peak = |machine: &Machine| Some(machine.peak(NumberType::F32, 1)? / 1e9);
-    let (before, now) = (peak(before)?, peak(now)?);
-    (!(0.95..1.05).contains(&(now / before))).then(|| {
-        format!("the machine itself has changed: a peak of {now:.0} GFLOP/s, {before:.0} before")
+    let counts: BTreeSet<_> = now.peaks.iter().map(|peak| peak.threads).collect();
+    counts.into_iter().find_map(|threads| {
+        let peak = |machine: &Machine| Some(machine.peak(NumberType::F32, threads)? / 1e9);
+        let (before, now) = (peak(before)?, peak(now)?);
+        let plural = if threads == 1 { "" } else { "s" };
+        (!(0.95..1.05).contains(&(now / before))).then(|| {
+            format!(
+                "the machine itself has changed: with {threads} thread{plural} its peak was \
+                 {before:.0} GFLOP/s, and is {now:.0}"
+            )
+        })
     })
 }
 

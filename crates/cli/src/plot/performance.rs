@@ -100,13 +100,15 @@ pub fn rates_over_size(report: &Report) -> Curves {
 pub fn roofline(report: &Report) -> Curves {
     let drawn = Drawn::new(report);
     let panels = drawn.by_threads.iter().map(|(&threads, found)| {
-        let intensities = || found.iter().map(|found| found.cost.intensity());
-        let low = intensities().fold(f64::INFINITY, f64::min) / 2.0;
-        let high = 2.0 * intensities().fold(0.0, f64::max);
         let mut series = Vec::new();
         let peak = report.machine.peak(drawn.number, threads).unwrap_or(f64::INFINITY);
-        let levels = report.machine.bandwidths.iter().filter(|found| found.threads == threads);
-        for (colour, memory) in levels.enumerate() {
+        let levels = || report.machine.bandwidths.iter().filter(|found| found.threads == threads);
+        // From below all ridges, where the slopes are seen, to beyond all points.
+        let intensities = || found.iter().map(|found| found.cost.intensity());
+        let ridges = levels().map(|memory| peak / memory.best());
+        let low = intensities().chain(ridges).fold(f64::INFINITY, f64::min) / 2.0;
+        let high = 2.0 * intensities().fold(low, f64::max);
+        for (colour, memory) in levels().enumerate() {
             // Where memory is as fast as the peak.
             let ridge = (peak / memory.best()).clamp(low, high);
             let roof = |x: f64| (x, (x * memory.best()).min(peak) / 1e9);

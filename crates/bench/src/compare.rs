@@ -76,9 +76,9 @@ impl fmt::Display for Comparison {
 }
 
 /// Compares two workloads. Each round takes a sample of A, one of B and another one of A, in an
-/// order that is shuffled; every few rounds, both have their operands elsewhere. The ratio of medians
-/// has a bootstrap interval over these places; the two samples of A, drawn each by itself, show what
-/// noise and places alone make of no difference at all.
+/// order that is shuffled; every few rounds, both have their operands elsewhere. The ratio of
+/// medians has a bootstrap interval over these places; the two samples of A, drawn each by itself,
+/// show what noise and places alone make of no difference at all.
 ///
 /// # Errors
 /// One of them gives a wrong answer.

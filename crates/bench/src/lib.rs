@@ -5,14 +5,15 @@
 //!
 //! - measures the **limits** first: the most multiply-adds a second of each instruction set, on one
 //!   core and on several, and how fast memory is read and written at each level ([`Machine`]);
-//! - measures a kernel as **work on operands of its own** ([`Workload`]): median time and quartiles,
-//!   work a second, the share of the peak and of the roofline ([`measure`](fn@measure), [`Shares`]),
-//!   with operands in the caches or out of them ([`Temperature`]), on any number of threads;
-//! - **trusts no answer**: before and after timing, on fresh inputs in the same memory, every number
-//!   is held to an oracle in `f64` within a derived bound; while timing, an input changes before
-//!   each run and a part of the answer that depends on it is looked at after each sample; and a run on
-//!   inputs that are all new must not take longer. A kernel that returns zeros, skips work, or keeps
-//!   its answers, is an error, not a record;
+//! - measures a kernel as **work on operands of its own** ([`Workload`]): median time and
+//!   quartiles, work a second, the share of the peak and of the roofline ([`measure`](fn@measure),
+//!   [`Shares`]), with operands in the caches or out of them ([`Temperature`]), on any number of
+//!   threads;
+//! - **trusts no answer**: before and after timing, on fresh inputs in the same memory, every
+//!   number is held to an oracle in `f64` within a derived bound; while timing, an input changes
+//!   before each run and a part of the answer that depends on it is looked at after each sample;
+//!   and a run on inputs that are all new must not take longer. A kernel that returns zeros, skips
+//!   work, or keeps its answers, is an error, not a record;
 //! - **compares** two kernels in turns, with a confidence interval of the ratio, beside one of them
 //!   against itself: it says so when there is no difference ([`compare`](fn@compare));
 //! - keeps what it found, to compare a later commit with ([`Report`]).

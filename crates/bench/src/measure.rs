@@ -148,9 +148,9 @@ pub fn measure_one(
     run.measurement(0, 0, settings)
 }
 
-/// Measures several workloads sample by sample in turns, in an order that is shuffled each round, so
-/// that what slows the machine for a while does not slow one of them alone. `progress` is told the
-/// share that is done.
+/// Measures several workloads sample by sample in turns, in an order that is shuffled each round,
+/// so that what slows the machine for a while does not slow one of them alone. `progress` is told
+/// the share that is done.
 ///
 /// One that gives a wrong answer is an error, in its place; the others are measured.
 pub fn measure(

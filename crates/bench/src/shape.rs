@@ -85,10 +85,10 @@ impl Shape {
     }
 
     /// Shapes that encoder-decoders of recurrent layers have, forward. From the first: the gates of
-    /// an LSTM's step for one sentence; the logits of one word, of a small vocabulary and of a large
-    /// one; the gates of a step for a beam, and for a batch; the same with input feeding; input
-    /// projections and logits of all time steps of a batch at once; a tall and a thin product, as
-    /// attention has.
+    /// an LSTM's step for one sentence; the logits of one word, of a small vocabulary and of a
+    /// large one; the gates of a step for a beam, and for a batch; the same with input feeding;
+    /// input projections and logits of all time steps of a batch at once; a tall and a thin
+    /// product, as attention has.
     pub fn of_models() -> Vec<Shape> {
         [
             [1, 512, 1024],

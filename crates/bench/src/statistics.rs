@@ -99,9 +99,9 @@ const TAIL: f64 = 0.025;
 /// The interval is the percentile bootstrap's (Efron and Tibshirani, *An Introduction to the
 /// Bootstrap*, 1993, §13.3). Rounds are drawn in circular blocks of about the cube root of their
 /// number (Politis and Romano, "A circular block-resampling procedure for stationary data", 1992),
-/// so that samples of one place in memory, and those of a disturbance that lasts several rounds, are
-/// not taken for as many independent ones. Drawn [`Together`](Draw::Together), what slows both down
-/// cancels.
+/// so that samples of one place in memory, and those of a disturbance that lasts several rounds,
+/// are not taken for as many independent ones. Drawn [`Together`](Draw::Together), what slows both
+/// down cancels.
 pub fn ratio_of_medians(above: &[f64], below: &[f64], draw: Draw, key: Key) -> Interval {
     let count = above.len().min(below.len());
     let value = median(&above[..count]) / median(&below[..count]);

@@ -14,8 +14,8 @@ use crate::measure::time;
 ///
 /// The harness trusts no kernel. It gives fresh inputs in the same memory and looks at the whole
 /// answer, twice before timing and once after; while it times, it changes an input before each run
-/// and looks at a part of the answer that depends on it after each sample; and it sees whether a run
-/// on inputs that are all other than those before takes longer than one where a number is.
+/// and looks at a part of the answer that depends on it after each sample; and it sees whether a
+/// run on inputs that are all other than those before takes longer than one where a number is.
 pub trait Workload: Send {
     /// What it is called in tables and baselines.
     fn identity(&self) -> Identity;
@@ -202,9 +202,9 @@ impl Expected {
     }
 }
 
-/// The error that every order of summation keeps: `γ_n = n·u / (1 - n·u)` with `u` half the distance
-/// from 1 to the next number (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd edition,
-/// §3.1 and §3.5).
+/// The error that every order of summation keeps: `γ_n = n·u / (1 - n·u)` with `u` half the
+/// distance from 1 to the next number (Higham, *Accuracy and Stability of Numerical Algorithms*,
+/// 2nd edition, §3.1 and §3.5).
 pub fn gamma(terms: usize, epsilon: f64) -> f64 {
     let rounded = terms as f64 * epsilon / 2.0;
     rounded / (1.0 - rounded).max(0.0)

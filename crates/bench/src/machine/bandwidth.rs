@@ -121,8 +121,8 @@ macro_rules! passes {
                         for (sum, line) in sums.iter_mut().zip(block) {
                             for v in 0..VECTORS {
                                 let numbers = line.0[v * $lanes..][..$lanes].as_ptr();
-                                // SAFETY: so many numbers were just sliced, and a line is aligned to
-                                // 64 bytes, its vectors to their size.
+                                // SAFETY: so many numbers were just sliced, and a line is aligned
+                                // to 64 bytes, its vectors to their size.
                                 *sum = $add(*sum, unsafe { $load(numbers) });
                             }
                         }

@@ -247,9 +247,9 @@ impl Machine {
         Some(bytes / seconds)
     }
 
-    /// The roofline of Williams, Waterman and Patterson ("Roofline: an insightful visual performance
-    /// model", 2009): the most work a second that peak and memory allow, for work of this cost.
-    /// `None` when what bounds it was not measured.
+    /// The roofline of Williams, Waterman and Patterson ("Roofline: an insightful visual
+    /// performance model", 2009): the most work a second that peak and memory allow, for work of
+    /// this cost. `None` when what bounds it was not measured.
     ///
     /// Work that is counted in numbers, not operations, is bounded by memory alone.
     pub fn roof(

@@ -10,8 +10,8 @@ use std::time::Instant;
 /// rounds, for what disturbs a round only ever makes it slower.
 ///
 /// `prepare` makes the work of a thread, on that thread. The system may begin with several threads
-/// on one core, and takes its time to move them apart: they have up to `patience` seconds more, until
-/// they do nearly as much each as one alone.
+/// on one core, and takes its time to move them apart: they have up to `patience` seconds more,
+/// until they do nearly as much each as one alone.
 pub(super) fn best_rate<W: FnMut(), P: Fn() -> W + Sync>(
     threads: usize,
     rounds: usize,
@@ -67,8 +67,8 @@ pub(super) fn best_rate<W: FnMut(), P: Fn() -> W + Sync>(
     rate(best())
 }
 
-/// Waits until so many have arrived, this one included. Who waits does not sleep: to the system, two
-/// sleepers fit on one core.
+/// Waits until so many have arrived, this one included. Who waits does not sleep: to the system,
+/// two sleepers fit on one core.
 fn meet(arrived: &AtomicUsize, expected: usize) {
     arrived.fetch_add(1, Ordering::AcqRel);
     let mut spins = 0;

@@ -42,8 +42,8 @@ on each line, or is TOML: shapes = [\"64x640x1024\"].
 Every answer is held to an oracle in f64 before, while and after it is timed; a wrong one exits with
 1. In the table, ± is half the distance between the quartiles; peak, own and roof are percentages of
 the most operations a second of this machine, of those with the kernel's own instructions, and of
-the roofline; error is the largest error as a share of its bound. A comparison says \"no difference\"
-unless there is more of it than between a kernel and itself.")]
+the roofline; error is the largest error as a share of its bound. A comparison says
+\"no difference\" unless there is more of it than between a kernel and itself.")]
 pub struct Bench {
     /// What to measure; all, without
     #[arg(value_name = "WHAT")]

@@ -1,8 +1,8 @@
 //! The micro-kernel: a tile of `c` that stays in registers while it goes through all of k.
 //!
 //! Each number of the tile is one chain of multiply-adds over k, from the first to the last. So its
-//! bits depend neither on the tile that it is in nor on where the chain is interrupted: that is what
-//! the contract of the matrix product asks.
+//! bits depend neither on the tile that it is in nor on where the chain is interrupted: that is
+//! what the contract of the matrix product asks.
 
 /// Rows of a tile.
 pub const ROWS: usize = 8;
@@ -84,7 +84,8 @@ pub(crate) fn widest() -> MicroKernel {
 /// hold.
 #[cfg(target_arch = "x86_64")]
 macro_rules! micro_kernel {
-    ($name:ident, [$($feature:tt)+], $lanes:literal lanes, $rows:literal rows, $vectors:literal vectors,
+    ($name:ident, [$($feature:tt)+],
+     $lanes:literal lanes, $rows:literal rows, $vectors:literal vectors,
      $splat:ident $load:ident $store:ident $mul_add:ident) => {
         mod $name {
             use std::arch::x86_64::*;

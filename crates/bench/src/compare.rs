@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use unspool_tensor::random::Key;
 
 use crate::measure::{Measurement, Mismatch, Settings, Turns};
-use crate::statistics::{Interval, factor, ratio_of_medians};
+use crate::statistics::{Draw, Interval, factor, ratio_of_medians};
 use crate::workload::Workload;
 
 /// What a comparison of A with B found.
@@ -18,7 +18,7 @@ pub struct Comparison {
     pub b: Measurement,
     /// How many times as fast as B is A: the median time of B over that of A.
     pub speed: Interval,
-    /// The same of A against A, in the same rounds: what noise alone shows.
+    /// The same of A against A: what noise and places in memory alone show.
     pub calibration: Interval,
     /// What follows.
     pub verdict: Verdict,
@@ -76,8 +76,9 @@ impl fmt::Display for Comparison {
 }
 
 /// Compares two workloads. Each round takes a sample of A, one of B and another one of A, in an
-/// order that is shuffled. The ratio of medians has a bootstrap interval over the rounds; the two
-/// samples of A show what the machine's noise makes of no difference at all.
+/// order that is shuffled; every few rounds, both have their operands elsewhere. The ratio of
+/// medians has a bootstrap interval over these places; the two samples of A, drawn each by itself,
+/// show what noise and places alone make of no difference at all.
 ///
 /// # Errors
 /// One of them gives a wrong answer.
@@ -91,8 +92,8 @@ pub fn compare(
     let [a, b] = [0, 1].map(|slot| run.measurement(slot, slot, settings));
     let key = Key::new(settings.seed).named("bootstrap");
     let [of_a, of_b, of_a_again] = [0, 1, 2].map(|slot| &run.samples[slot]);
-    let speed = ratio_of_medians(of_b, of_a, key.with(1));
-    let calibration = ratio_of_medians(of_a_again, of_a, key.with(2));
+    let speed = ratio_of_medians(of_b, of_a, Draw::Together, key.with(1));
+    let calibration = ratio_of_medians(of_a_again, of_a, Draw::Apart, key.with(2));
     let verdict = Verdict::of(&speed, &calibration);
     Ok(Comparison { a: a?, b: b?, speed, calibration, verdict })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use unspool_tensor::Context;
 use unspool_tensor::kernels::pointwise::Pointwise;
-use unspool_tensor::kernels::softmax::softmax;
+use unspool_tensor::kernels::softmax::{softmax, softmax_backward};
 use unspool_tensor::random::Key;
 
 use crate::machine::Evictor;
@@ -183,6 +183,46 @@ impl<T: Number> Function<T> {
     }
 }
 
+impl<T: Number> Function<T> {
+    /// The gradient that goes back through the softmax of each of `rows` rows of `columns` numbers:
+    /// `d_x = y·(d_y - Σ d_y·y)`. Copying the gradient that comes is timed too.
+    pub fn softmax_backward(variant: &str, [rows, columns]: [usize; 2], context: &Context) -> Self {
+        let width = columns.max(1);
+        Self::new(
+            "softmax, d_x",
+            variant,
+            format!("{rows}x{columns}"),
+            context,
+            move |inputs, outputs| {
+                outputs[0].copy_from_slice(&inputs[1]);
+                let rows = outputs[0].chunks_mut(width).zip(inputs[0].chunks(width));
+                rows.for_each(|(ds, ys)| softmax_backward(ys, ds));
+            },
+            move |inputs| {
+                let rows = inputs[0].chunks(width).zip(inputs[1].chunks(width));
+                vec![rows.flat_map(|(ys, ds)| exact_softmax_backward::<T>(ys, ds)).collect()]
+            },
+        )
+        .input(rows * columns, 0.0..1.0)
+        .input(rows * columns, -1.0..1.0)
+        .output(rows * columns)
+    }
+}
+
+fn exact_softmax_backward<'r, T: Number>(
+    ys: &'r [f64],
+    ds: &'r [f64],
+) -> impl Iterator<Item = Expected> + 'r {
+    let terms = || ys.iter().zip(ds).map(|(y, d)| y * d);
+    let (sum, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+    let of_sum = gamma(ys.len() + 2, T::EPSILON) * size;
+    ys.iter().zip(ds).map(move |(y, d)| {
+        // The sum, the difference and the product are rounded.
+        let bound = y * (of_sum + T::EPSILON * (d.abs() + size)) + T::MIN_POSITIVE;
+        Expected { value: y * (d - sum), bound }
+    })
+}
+
 fn exact_softmax(row: &[f64], epsilon: f64) -> impl Iterator<Item = Expected> {
     let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = row.iter().map(|x| (x - top).exp()).sum();
@@ -238,6 +278,15 @@ impl<T: Number> Workload for Function<T> {
         }
     }
 
+    fn rewrite(&mut self, change: bool) {
+        for (input, range) in self.inputs.iter_mut().zip(&self.ranges) {
+            // Mirror images in the range.
+            let (scale, start) = if change { (-1.0, range.start + range.end) } else { (1.0, 0.0) };
+            let [scale, start] = [scale, start].map(T::from_f64);
+            input.iter_mut().for_each(|x| *x = scale * *x + start);
+        }
+    }
+
     fn run(&mut self) {
         (self.run)(&self.inputs, &mut self.outputs);
     }
@@ -258,6 +307,13 @@ impl<T: Number> Workload for Function<T> {
         Ok(largest)
     }
 
+    fn relocate(&mut self) {
+        // The old memory is given back when the new one is there.
+        for array in self.inputs.iter_mut().chain(&mut self.outputs) {
+            *array = array.clone();
+        }
+    }
+
     fn evict(&self, evictor: &Evictor) {
         self.inputs.iter().chain(&self.outputs).for_each(|array| evictor.evict(array));
     }
@@ -274,9 +330,12 @@ mod tests {
             let functions = [1, 17, 1000]
                 .into_iter()
                 .flat_map(|len| Function::pointwise(variant, pointwise, len, &context));
-            let softmaxes = [[1, 1], [3, 17], [2, 900]]
-                .into_iter()
-                .map(|shape| Function::softmax(variant, pointwise, shape, &context));
+            let softmaxes = [[1, 1], [3, 17], [2, 900]].into_iter().flat_map(|shape| {
+                [
+                    Function::softmax(variant, pointwise, shape, &context),
+                    Function::softmax_backward(variant, shape, &context),
+                ]
+            });
             for mut function in functions.chain(softmaxes) {
                 let identity = function.identity();
                 for key in [5, 6] {
@@ -287,7 +346,16 @@ mod tests {
                         function.verify().unwrap_or_else(|wrong| panic!("{identity}: {wrong}"));
                     assert!((0.0..=1.0).contains(&share), "{identity}: {share}");
                 }
+                function.relocate();
+                function.verify().unwrap();
+                function.rewrite(false);
+                function.verify().unwrap();
+                // Of one number, the softmax is 1 in any case.
                 if identity.shape != "1x1" {
+                    function.rewrite(true);
+                    assert!(function.verify().is_err(), "{identity}: rewritten");
+                    function.run();
+                    function.verify().unwrap();
                     for count in 0..5 {
                         function.touch(count);
                         assert!(function.verify_touched().is_err(), "{identity}: touch {count}");

@@ -5,13 +5,15 @@
 //!
 //! - measures the **limits** first: the most multiply-adds a second of each instruction set, on one
 //!   core and on several, and how fast memory is read and written at each level ([`Machine`]);
-//! - measures a kernel as **work on operands of its own** ([`Workload`]): median time and quartiles,
-//!   work a second, the share of the peak and of the roofline ([`measure`](fn@measure), [`Shares`]),
-//!   with operands in the caches or out of them ([`Temperature`]), on any number of threads;
-//! - **trusts no answer**: before and after timing, on fresh inputs in the same memory, every number
-//!   is held to an oracle in `f64` within a derived bound; while timing, an input changes before
-//!   each run and a part of the answer that depends on it is looked at after each sample. A kernel
-//!   that returns zeros, skips work, or keeps its answer for the next time is an error, not a record;
+//! - measures a kernel as **work on operands of its own** ([`Workload`]): median time and
+//!   quartiles, work a second, the share of the peak and of the roofline ([`measure`](fn@measure),
+//!   [`Shares`]), with operands in the caches or out of them ([`Temperature`]), on any number of
+//!   threads;
+//! - **trusts no answer**: before and after timing, on fresh inputs in the same memory, every
+//!   number is held to an oracle in `f64` within a derived bound; while timing, an input changes
+//!   before each run and a part of the answer that depends on it is looked at after each sample;
+//!   and a run on inputs that are all new must not take longer. A kernel that returns zeros, skips
+//!   work, or keeps its answers, is an error, not a record;
 //! - **compares** two kernels in turns, with a confidence interval of the ratio, beside one of them
 //!   against itself: it says so when there is no difference ([`compare`](fn@compare));
 //! - keeps what it found, to compare a later commit with ([`Report`]).
@@ -43,7 +45,7 @@
 //! ```
 //!
 //! Other functions, such as the pointwise part of a cell, are a [`Function`] of slices with an
-//! oracle of your own. For what fits neither, implement [`Workload`].
+//! oracle of your own; packing is a [`WeightPacking`]. For what fits none, implement [`Workload`].
 //!
 //! # What a measurement is
 //!
@@ -63,6 +65,7 @@ pub mod compare;
 pub mod function;
 pub mod machine;
 pub mod measure;
+pub mod packing;
 pub mod product;
 pub mod report;
 pub mod shape;
@@ -73,6 +76,7 @@ pub use compare::{Comparison, Verdict, compare};
 pub use function::Function;
 pub use machine::{Machine, MachineSettings, NumberType, Temperature, thread_counts};
 pub use measure::{Measurement, Mismatch, Settings, Stage, measure, measure_one};
+pub use packing::WeightPacking;
 pub use product::{Number, Oracle, Packing, Pass, Product};
 pub use report::{Change, Direction, Report, ReportError, Shares};
 pub use shape::{Shape, ShapeError};

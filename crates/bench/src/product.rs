@@ -220,6 +220,16 @@ impl<T: Number> Workload for Product<T> {
         };
     }
 
+    fn rewrite(&mut self, change: bool) {
+        (self.key, self.exact_right) = (None, None);
+        let sign = T::from_f64(if change { -1.0 } else { 1.0 });
+        self.left.iter_mut().for_each(|x| *x *= sign);
+        if self.packed.is_none() {
+            // Not all of them, or the product would be what it was.
+            self.right.iter_mut().skip(1).step_by(2).for_each(|x| *x *= sign);
+        }
+    }
+
     fn run(&mut self) {
         let a = first_factor(self.pass, &self.left);
         let c = self.output.view_mut();
@@ -259,6 +269,17 @@ impl<T: Number> Workload for Product<T> {
         self.hold_row(row, &expected::<T>(&values, &sizes, relative))
     }
 
+    fn relocate(&mut self) {
+        // The old memory is given back when the new one is there.
+        for array in [&mut self.left, &mut self.right, &mut self.output] {
+            *array = array.clone();
+        }
+        if self.packed.is_some() {
+            let b = second_factor(self.pass, &self.right);
+            self.packed = Some(Packed::new(&self.context, b));
+        }
+    }
+
     fn evict(&self, evictor: &Evictor) {
         for array in [&self.left, &self.right, &self.output] {
             evictor.evict(array.as_slice().unwrap_or_default());
@@ -281,7 +302,7 @@ pub(crate) fn scattered(count: u64, len: usize) -> usize {
 }
 
 /// Fills a matrix with functions of numbers between -1 and 1, none of them 0.
-fn fill<T: Number>(numbers: &mut Array2<T>, key: Key, of: impl Fn(f64) -> f64) {
+pub(crate) fn fill<T: Number>(numbers: &mut Array2<T>, key: Key, of: impl Fn(f64) -> f64) {
     let mut words = [0; 4];
     for (at, number) in numbers.iter_mut().enumerate() {
         if at % 4 == 0 {
@@ -408,6 +429,16 @@ mod tests {
                     product.run();
                     let share = product.verify().unwrap();
                     assert!((0.0..=1.0).contains(&share), "{identity}: {share}");
+                    product.rewrite(false);
+                    product.verify().unwrap();
+                    let place = product.output.as_ptr();
+                    product.relocate();
+                    assert_ne!(product.output.as_ptr(), place);
+                    product.verify().unwrap();
+                    product.rewrite(true);
+                    assert!(product.verify().is_err(), "{identity}: rewritten");
+                    product.run();
+                    product.verify().unwrap();
                     for count in 0..20 {
                         product.touch(count);
                         // An old answer is seen.

@@ -69,6 +69,11 @@ impl Shape {
         2.0 * self.m as f64 * self.k as f64 * self.n as f64
     }
 
+    /// Multiply-adds of the product: `m·k·n`.
+    pub fn multiply_adds(&self) -> usize {
+        self.m.saturating_mul(self.k).saturating_mul(self.n)
+    }
+
     /// The side of a square with as many operations.
     pub fn side(&self) -> f64 {
         (self.operations() / 2.0).cbrt()
@@ -80,10 +85,10 @@ impl Shape {
     }
 
     /// Shapes that encoder-decoders of recurrent layers have, forward. From the first: the gates of
-    /// an LSTM's step for one sentence; the logits of one word, of a small vocabulary and of a large
-    /// one; the gates of a step for a beam, and for a batch; the same with input feeding; input
-    /// projections and logits of all time steps of a batch at once; a tall and a thin product, as
-    /// attention has.
+    /// an LSTM's step for one sentence; the logits of one word, of a small vocabulary and of a
+    /// large one; the gates of a step for a beam, and for a batch; the same with input feeding;
+    /// input projections and logits of all time steps of a batch at once; a tall and a thin
+    /// product, as attention has.
     pub fn of_models() -> Vec<Shape> {
         [
             [1, 512, 1024],

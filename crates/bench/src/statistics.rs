@@ -79,6 +79,15 @@ pub fn factor(ratio: f64) -> f64 {
     ratio.max(1.0 / ratio)
 }
 
+/// How samples of two kinds are drawn again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// Those of the same rounds.
+    Together,
+    /// Each kind by itself: its samples stand for what another time, and another place, would give.
+    Apart,
+}
+
 /// How often samples are drawn again.
 const RESAMPLES: usize = 2000;
 /// What is outside the interval on either side.
@@ -88,11 +97,12 @@ const TAIL: f64 = 0.025;
 /// number `i` of both ran at about the same time.
 ///
 /// The interval is the percentile bootstrap's (Efron and Tibshirani, *An Introduction to the
-/// Bootstrap*, 1993, §13.3). Both samples of a round are drawn together, so what slows both down
-/// cancels; and rounds are drawn in circular blocks of about the cube root of their number (Politis
-/// and Romano, "A circular block-resampling procedure for stationary data", 1992), so that a
-/// disturbance that lasts several rounds is not taken for as many independent ones.
-pub fn ratio_of_medians(above: &[f64], below: &[f64], key: Key) -> Interval {
+/// Bootstrap*, 1993, §13.3). Rounds are drawn in circular blocks of about the cube root of their
+/// number (Politis and Romano, "A circular block-resampling procedure for stationary data", 1992),
+/// so that samples of one place in memory, and those of a disturbance that lasts several rounds,
+/// are not taken for as many independent ones. Drawn [`Together`](Draw::Together), what slows both
+/// down cancels.
+pub fn ratio_of_medians(above: &[f64], below: &[f64], draw: Draw, key: Key) -> Interval {
     let count = above.len().min(below.len());
     let value = median(&above[..count]) / median(&below[..count]);
     if count < 2 {
@@ -105,12 +115,14 @@ pub fn ratio_of_medians(above: &[f64], below: &[f64], key: Key) -> Interval {
         let key = key.with(resample);
         drawn_above.clear();
         drawn_below.clear();
-        for number in 0..count.div_ceil(block) {
-            let start = key.below(number as u64, count as u64) as usize;
-            for at in (start..start + block).map(|at| at % count) {
-                drawn_above.push(above[at]);
-                drawn_below.push(below[at]);
-            }
+        for number in 0..count.div_ceil(block) as u64 {
+            let rounds = |key: Key| {
+                let start = key.below(number, count as u64) as usize;
+                (start..start + block).map(|at| at % count)
+            };
+            let other = if draw == Draw::Together { key } else { key.named("apart") };
+            drawn_above.extend(rounds(key).map(|at| above[at]));
+            drawn_below.extend(rounds(other).map(|at| below[at]));
         }
         ratios.push(median_in(&mut drawn_above) / median_in(&mut drawn_below));
     }
@@ -165,7 +177,7 @@ mod tests {
                 let key = Key::new(trial);
                 let below = times(key.with(1), 101);
                 let above: Vec<_> = times(key.with(2), 101).iter().map(|t| slower * t).collect();
-                let found = ratio_of_medians(&above, &below, key.with(3));
+                let found = ratio_of_medians(&above, &below, Draw::Together, key.with(3));
                 assert!(found.low <= found.value && found.value <= found.high, "{found:?}");
                 found.covers_one()
             });
@@ -175,9 +187,29 @@ mod tests {
     }
 
     #[test]
+    fn a_better_place_is_no_difference() {
+        let trials = 100;
+        for draw in [Draw::Together, Draw::Apart] {
+            let covering = (0..trials).filter(|&trial| {
+                let key = Key::new(trial);
+                let of = |key: Key| -> Vec<f64> {
+                    let place = |i: usize| 1.0 + 0.08 * key.with(1).uniform(i as u64 / 4);
+                    let noise = times(key, 100).into_iter().enumerate();
+                    noise.map(|(i, time)| place(i) * time).collect()
+                };
+                let [above, below] = [2, 3].map(|of_kind| of(key.with(of_kind)));
+                ratio_of_medians(&above, &below, draw, key.with(4)).covers_one()
+            });
+            let covering = covering.count();
+            assert!(covering >= 90, "{draw:?}: {covering} of {trials} cover 1");
+        }
+    }
+
+    #[test]
     fn too_few_samples_say_nothing() {
         for samples in [&[][..], &[1.0]] {
-            assert!(ratio_of_medians(samples, samples, Key::new(1)).covers_one());
+            let found = ratio_of_medians(samples, samples, Draw::Apart, Key::new(1));
+            assert!(found.covers_one());
         }
     }
 }

@@ -7,13 +7,15 @@ use unspool_tensor::Context;
 use unspool_tensor::random::Key;
 
 use crate::machine::{Evictor, NumberType};
+use crate::measure::time;
 
 /// Work that can be measured. [`Product`](crate::Product) and [`Function`](crate::Function) are;
 /// implement it to measure what neither fits.
 ///
 /// The harness trusts no kernel. It gives fresh inputs in the same memory and looks at the whole
-/// answer, twice before timing and once after; and while it times, it changes an input before each
-/// run and looks at a part of the answer that depends on it after each sample.
+/// answer, twice before timing and once after; while it times, it changes an input before each run
+/// and looks at a part of the answer that depends on it after each sample; and it sees whether a
+/// run on inputs that are all other than those before takes longer than one where a number is.
 pub trait Workload: Send {
     /// What it is called in tables and baselines.
     fn identity(&self) -> Identity;
@@ -31,6 +33,10 @@ pub trait Workload: Send {
     /// Changes one number of the inputs, so that an old answer is a wrong one. This is timed with
     /// the run: it takes nanoseconds.
     fn touch(&mut self, count: u64);
+
+    /// Writes every number of the inputs where it is: again, or, when they are to `change`, another
+    /// one of the same kind. Both leave the same memory in the caches.
+    fn rewrite(&mut self, change: bool);
 
     /// Runs the kernel once.
     fn run(&mut self);
@@ -50,6 +56,10 @@ pub trait Workload: Send {
     fn verify_touched(&mut self) -> Result<f64, Wrong> {
         self.verify()
     }
+
+    /// Moves inputs and outputs to other memory, numbers and all: how fast a kernel is depends on
+    /// which lines of a cache its operands share, and no kernel shall have the better place.
+    fn relocate(&mut self);
 
     /// Takes inputs and outputs out of the caches.
     fn evict(&self, evictor: &Evictor);
@@ -135,18 +145,33 @@ impl Work {
     }
 }
 
-/// What is wrong with an answer.
+/// What is wrong with a kernel.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{found:e} at {place:?} is not {expected:e} ± {bound:.1e}")]
-pub struct Wrong {
-    /// Which number.
-    pub place: Vec<usize>,
-    /// What the kernel says.
-    pub found: f64,
-    /// What it should be.
-    pub expected: f64,
-    /// How far off it may be.
-    pub bound: f64,
+pub enum Wrong {
+    /// A number of its answer.
+    #[error("{found:e} at {place:?} is not {expected:e} ± {bound:.1e}")]
+    Number {
+        /// Which number.
+        place: Vec<usize>,
+        /// What the kernel says.
+        found: f64,
+        /// What it should be.
+        expected: f64,
+        /// How far off it may be.
+        bound: f64,
+    },
+    /// It computes only what has changed since it was last called, so that its time is not that of
+    /// the work.
+    #[error(
+        "{} on inputs that are all new, {} on those of which one number is: it keeps answers",
+        time(*new), time(*known)
+    )]
+    Shortcut {
+        /// The seconds of a run on inputs that are all other than those before.
+        new: f64,
+        /// The seconds of a run on inputs of which one number is.
+        known: f64,
+    },
 }
 
 /// A number as it should be, and how far off it may be.
@@ -172,14 +197,14 @@ impl Expected {
         // Written so that NaN is no pass.
         match error.is_finite() && error <= bound {
             true => Ok(error / bound),
-            false => Err(Wrong { place: place(), found, expected: value, bound }),
+            false => Err(Wrong::Number { place: place(), found, expected: value, bound }),
         }
     }
 }
 
-/// The error that every order of summation keeps: `γ_n = n·u / (1 - n·u)` with `u` half the distance
-/// from 1 to the next number (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd edition,
-/// §3.1 and §3.5).
+/// The error that every order of summation keeps: `γ_n = n·u / (1 - n·u)` with `u` half the
+/// distance from 1 to the next number (Higham, *Accuracy and Stability of Numerical Algorithms*,
+/// 2nd edition, §3.1 and §3.5).
 pub fn gamma(terms: usize, epsilon: f64) -> f64 {
     let rounded = terms as f64 * epsilon / 2.0;
     rounded / (1.0 - rounded).max(0.0)

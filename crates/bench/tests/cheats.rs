@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use unspool_bench::{
-    Expected, Function, Packing, Pass, Product, Settings, Shape, Stage, compare, measure,
+    Expected, Function, Packing, Pass, Product, Settings, Shape, Stage, Wrong, compare, measure,
     measure_one,
 };
 use unspool_tensor::Context;
@@ -174,6 +174,88 @@ fn every_cheat_is_caught() {
             assert!(mismatch.to_string().contains(name), "{mismatch}");
         }
     }
+}
+
+/// Its answers are right, at a fraction of the work: only rows of the product whose row of `a`
+/// differs from the last time are computed.
+#[derive(Debug, Default)]
+struct OnlyWhatChanged(Mutex<Option<(Array2<f32>, Array2<f32>)>>);
+
+impl MatmulKernel<f32> for OnlyWhatChanged {
+    fn name(&self) -> &str {
+        "computes what changed"
+    }
+
+    fn panel_width(&self) -> usize {
+        8
+    }
+
+    fn product(
+        &self,
+        a: ArrayView2<'_, f32>,
+        b: PackedView<'_, f32>,
+        _: bool,
+        mut c: ArrayViewMut2<'_, f32>,
+    ) {
+        let mut last = self.0.lock().unwrap();
+        match &mut *last {
+            Some((old, answer)) if old.dim() == a.dim() => {
+                let mut count = 0;
+                for i in 0..a.nrows() {
+                    if old.row(i) != a.row(i) {
+                        let row = a.slice(s![i..=i, ..]);
+                        Naive.product(row, b, false, answer.slice_mut(s![i..=i, ..]));
+                        count += 1;
+                    }
+                }
+                if count == a.nrows() {
+                    // All of it is new: so may be b.
+                    Naive.product(a, b, false, answer.view_mut());
+                }
+                old.assign(&a);
+                c.assign(answer);
+            }
+            _ => {
+                Naive.product(a, b, false, c.view_mut());
+                *last = Some((a.to_owned(), c.to_owned()));
+            }
+        }
+    }
+}
+
+#[test]
+fn right_answers_that_are_kept_are_caught() {
+    let shape = Shape::new(32, 64, 40).unwrap();
+    for packing in [Packing::Before, Packing::None] {
+        let kernel = Arc::new(OnlyWhatChanged::default());
+        let context = Context::sequential();
+        let mut product = Product::new(kernel, Pass::Forward, packing, shape, &context);
+        let mismatch = measure_one(&mut product, &settings()).unwrap_err();
+        assert!(matches!(mismatch.wrong, Wrong::Shortcut { .. }), "{mismatch}");
+    }
+    // The exponential of numbers that were not there the last time.
+    let mut last: Option<(Vec<f32>, Vec<f32>)> = None;
+    let changed = move |inputs: &[Vec<f32>], outputs: &mut [Vec<f32>]| {
+        let (old, answer) = last.get_or_insert_with(|| {
+            (vec![f32::NAN; inputs[0].len()], vec![f32::NAN; inputs[0].len()])
+        });
+        for ((old, answer), &x) in old.iter_mut().zip(&mut *answer).zip(&inputs[0]) {
+            if *old != x {
+                (*old, *answer) = (x, (x.sin().exp() * x.cos()).tanh());
+            }
+        }
+        outputs[0].copy_from_slice(answer);
+    };
+    let exact = |inputs: &[Vec<f64>]| {
+        let value = |x: &f64| (x.sin().exp() * x.cos()).tanh();
+        vec![inputs[0].iter().map(|x| Expected { value: value(x), bound: 1e-4 }).collect()]
+    };
+    let context = Context::sequential();
+    let mut function = Function::<f32>::new("f", "mine", "10000", &context, changed, exact)
+        .input(10_000, -1.0..1.0)
+        .output(10_000);
+    let mismatch = measure_one(&mut function, &settings()).unwrap_err();
+    assert!(matches!(mismatch.wrong, Wrong::Shortcut { .. }), "{mismatch}");
 }
 
 #[test]

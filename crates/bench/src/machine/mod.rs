@@ -125,7 +125,7 @@ impl Temperature {
 pub struct MachineSettings {
     /// By how many threads at the same time: each of these.
     pub threads: Vec<usize>,
-    /// The best of so many rounds counts.
+    /// The best of so many rounds counts; several threads have more when they need them.
     pub rounds: usize,
     /// How long a round takes at least, in seconds.
     pub seconds: f64,
@@ -142,7 +142,7 @@ impl MachineSettings {
     /// About half a second, for these numbers of threads; without the main memory.
     pub fn quick(threads: &[usize]) -> Self {
         let threads = threads.to_vec();
-        MachineSettings { threads, rounds: 10, seconds: 1e-3, memory: false }
+        MachineSettings { threads, rounds: 20, seconds: 1e-3, memory: false }
     }
 }
 
@@ -218,36 +218,38 @@ impl Machine {
         self.peaks.iter().find(fits).map(|peak| peak.flop_per_second)
     }
 
-    /// How fast memory is where so many bytes of operands are: in the smallest level that was
-    /// measured and has room for them, or in the main memory when they are cold. `None` when that
-    /// was not measured.
-    pub fn bandwidth(
-        &self,
-        bytes: f64,
-        threads: usize,
-        temperature: Temperature,
-    ) -> Option<&Bandwidth> {
-        let room = |level: Level| match level {
-            Level::Memory => f64::INFINITY,
-            Level::Cache(number) => {
-                let cache = self.caches.iter().find(|cache| cache.level == number);
-                // Each thread has its own, unless all share it.
-                cache.map_or(0.0, |cache| {
-                    cache.bytes as f64 * threads.div_ceil(cache.shared_by.max(1)) as f64
-                })
+    /// The most bytes a second when a kernel reads or writes so many, once each: what fits into a
+    /// cache comes from there at best, and the rest at the pace of what is behind it. When they are
+    /// cold, all come from the main memory. `None` when what bounds it was not measured.
+    pub fn bandwidth(&self, bytes: f64, threads: usize, temperature: Temperature) -> Option<f64> {
+        let of = |level: Level| {
+            let mut found = self.bandwidths.iter();
+            found.find(|found| (found.level, found.threads) == (level, threads))
+        };
+        if temperature == Temperature::Cold {
+            return of(Level::Memory).map(Bandwidth::best);
+        }
+        // The least seconds that the bytes behind each cache take; all are behind nothing.
+        let mut seconds = 0.0_f64;
+        let mut behind = bytes;
+        let levels = self.caches.iter().map(|cache| Level::Cache(cache.level));
+        let rooms = self.caches.iter().map(|cache| {
+            // Each thread has its own, unless all share it.
+            cache.bytes as f64 * threads.div_ceil(cache.shared_by.max(1)) as f64
+        });
+        for (level, room) in levels.chain([Level::Memory]).zip(rooms.chain([f64::INFINITY])) {
+            seconds = seconds.max(behind / of(level)?.best());
+            behind = bytes - room;
+            if behind <= 0.0 {
+                break;
             }
-        };
-        let fits = |found: &&Bandwidth| match temperature {
-            Temperature::Warm => room(found.level) >= bytes,
-            Temperature::Cold => found.level == Level::Memory,
-        };
-        let at = self.bandwidths.iter().filter(|found| found.threads == threads);
-        at.filter(fits).min_by_key(|found| found.level)
+        }
+        Some(bytes / seconds)
     }
 
-    /// The roofline of Williams, Waterman and Patterson ("Roofline: an insightful visual performance
-    /// model", 2009): the most work a second that peak and memory allow, for work of this cost.
-    /// `None` when what bounds it was not measured.
+    /// The roofline of Williams, Waterman and Patterson ("Roofline: an insightful visual
+    /// performance model", 2009): the most work a second that peak and memory allow, for work of
+    /// this cost. `None` when what bounds it was not measured.
     ///
     /// Work that is counted in numbers, not operations, is bounded by memory alone.
     pub fn roof(
@@ -258,7 +260,7 @@ impl Machine {
         temperature: Temperature,
     ) -> Option<f64> {
         let memory = self.bandwidth(cost.bytes, threads, temperature);
-        let by_memory = memory.map(|found| found.best() / cost.bytes * cost.amount);
+        let by_memory = memory.map(|rate| rate / cost.bytes * cost.amount);
         match cost.work {
             Work::Numbers => by_memory,
             Work::Operations => Some(self.peak(number, threads)?.min(by_memory?)),
@@ -442,10 +444,14 @@ mod tests {
             (flop(500.0, 500.0), 1, Warm, Some(100.0)),
             (flop(50.0, 500.0), 1, Warm, Some(40.0)),
             (flop(1500.0, 1500.0), 1, Warm, Some(100.0)),
-            (flop(150.0, 1500.0), 1, Warm, Some(20.0)),
+            // Of twice what the first cache holds, half comes from the second, at 200 a second.
+            (flop(200.0, 2000.0), 1, Warm, Some(40.0)),
+            // What is hardly more than it holds is as fast as what it holds.
+            (flop(100.1, 1001.0), 1, Warm, Some(40.0)),
+            (flop(800.0, 8000.0), 1, Warm, Some(20.0 * 8.0 / 7.0)),
             // Two caches of their own have more room; a shared one has not.
-            (flop(150.0, 1500.0), 2, Warm, Some(80.0)),
-            (flop(15_000.0, 150_000.0), 2, Warm, Some(2.0)),
+            (flop(200.0, 2000.0), 2, Warm, Some(80.0)),
+            (flop(20_000.0, 200_000.0), 2, Warm, Some(4.0)),
             (flop(500.0, 500.0), 1, Cold, Some(10.0)),
             (flop(500_000.0, 500.0), 2, Cold, Some(190.0)),
             (numbers(50.0, 500.0), 1, Warm, Some(40.0)),

@@ -91,7 +91,7 @@ pub(super) fn measure(
 ) -> Option<f64> {
     let (run, flop) = chains(instructions, number)?;
     let count = repetitions(seconds, run);
-    Some(best_rate(threads, rounds, flop * count as f64, || move || run(count)))
+    Some(best_rate(threads, rounds, 200.0 * seconds, flop * count as f64, &|| move || run(count)))
 }
 
 /// What a chain is multiplied with and what is added: it goes to 1, and is neither denormal nor

@@ -1,5 +1,6 @@
 //! `unspool bench`: how fast are the kernels, beside what the machine can do and beside each other?
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,11 +10,12 @@ use indicatif::ProgressBar;
 use unspool_bench::report::aligned;
 use unspool_bench::{
     Change, Comparison, Function, Identity, Machine, MachineSettings, Measurement, Mismatch,
-    Number, Oracle, Packing, Pass, Product, Report, Settings, Shape, Shares, Workload, compare,
-    measure, thread_counts,
+    Number, NumberType, Oracle, Packing, Pass, Product, Report, Settings, Shape, Shares,
+    WeightPacking, Workload, compare, measure, thread_counts,
 };
 use unspool_tensor::kernels::matmul::MatmulKernel;
 use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::weights::Side;
 use unspool_tensor::{Context, Kernels};
 
 use crate::console::{Console, Outcome, print};
@@ -28,14 +30,20 @@ use crate::plot::{PictureFormat, rates_over_size, roofline};
   unspool bench product --shape 64x640x1024        all kernels and passes on one shape
   unspool bench product --shapes mine.txt --cold   on your shapes, in the caches and out of them
   unspool bench product --compare avx512 matrixmultiply
+  unspool bench pointwise --compare fast naive
   unspool bench product --squares --plot rates.svg --roofline roof.svg
   unspool bench --quick --save before              then change something, and:
   unspool bench --quick --against before
+  unspool bench --show before --plot rates.png     what was kept, by your own crate too
 
-A shape is MxKxN: M rows of a batch, K inputs and N outputs of a layer. A file of shapes has one on
-each line, or is TOML: shapes = [\"64x640x1024\"]. Every answer is held to an oracle in f64 before,
-while and after it is timed; a wrong one exits with 1. Percentages are of the most operations a second
-of this machine, of those with the kernel's own instructions, and of the roofline.")]
+A shape is MxKxN: M rows of a batch, K inputs and N outputs of a layer. A file of shapes has one
+on each line, or is TOML: shapes = [\"64x640x1024\"].
+
+Every answer is held to an oracle in f64 before, while and after it is timed; a wrong one exits with
+1. In the table, ± is half the distance between the quartiles; peak, own and roof are percentages of
+the most operations a second of this machine, of those with the kernel's own instructions, and of
+the roofline; error is the largest error as a share of its bound. A comparison says
+\"no difference\" unless there is more of it than between a kernel and itself.")]
 pub struct Bench {
     /// What to measure; all, without
     #[arg(value_name = "WHAT")]
@@ -64,7 +72,7 @@ pub struct Bench {
     /// Also with operands that are not in the caches
     #[arg(long)]
     cold: bool,
-    /// Compare two kernels: is A faster than B?
+    /// Compare two kernels, or the variants fast and naive of a function: is A faster than B?
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     #[arg(conflicts_with_all = ["kernel", "save", "against", "plot", "roofline"])]
     compare: Vec<String>,
@@ -80,6 +88,11 @@ pub struct Bench {
     /// Compare with what was kept
     #[arg(long, value_name = "NAME")]
     against: Option<String>,
+    /// Show what was kept, and measure nothing
+    #[arg(long, value_name = "NAME")]
+    #[arg(conflicts_with_all = ["what", "quick", "shape", "shapes", "squares", "kernel", "pass"])]
+    #[arg(conflicts_with_all = ["cold", "compare", "seconds", "seed", "save"])]
+    show: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -99,8 +112,10 @@ enum What {
     Product,
     /// exp, tanh and the logistic function
     Pointwise,
-    /// Softmax over rows
+    /// Softmax over rows, and its gradient
     Softmax,
+    /// Packing a weight, as training does once per update
+    Packing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -139,6 +154,8 @@ const NAIVE_UP_TO: usize = 1 << 24;
 const LENGTHS: [usize; 2] = [4096, 65_536];
 /// Rows and columns for softmax: attention over a sentence, and a large vocabulary.
 const ROWS: [[usize; 2]; 2] = [[64, 20], [64, 8000]];
+/// The variants of functions.
+const VARIANTS: [&str; 2] = ["naive", "fast"];
 
 /// Workloads that are measured in turns.
 type Group = Vec<Box<dyn Workload>>;
@@ -159,6 +176,13 @@ impl Bench {
             Some(name) => Some(Report::read(&baseline(name))?),
             None => None,
         };
+        if let Some(name) = &self.show {
+            let report = Report::read(&baseline(name))?;
+            if !self.json {
+                print(&report.machine)?;
+            }
+            return self.tell(&report, &[], before.as_ref(), console);
+        }
         let save = self.save.as_ref().map(|name| baseline(name));
         if let Some(file) = &save {
             if let Some(folder) = file.parent().filter(|_| self.names_no_path()) {
@@ -180,32 +204,40 @@ impl Bench {
         if !self.json {
             print(&machine)?;
         }
-        let mut groups = Vec::new();
-        for &number in &self.number {
-            match number {
-                NumberChoice::F32 => self.groups::<f32>(&shapes, &contexts, &mut groups),
-                NumberChoice::F64 => self.groups::<f64>(&shapes, &contexts, &mut groups),
-            }
+        if let Some(text) = was_busy(&machine) {
+            console.say(text);
         }
+        let groups = self.all_groups(&shapes, &contexts);
         let (found, wrong) = self.measure(groups, machine.last_cache(), console);
         let report = Report::new(machine, found);
-        let changes = before.as_ref().map(|before| report.changes_since(before));
-        self.show(&report, &wrong, changes.as_deref(), console)?;
-        if let Some(before) =
-            before.filter(|before| before.machine.processor != report.machine.processor)
-        {
-            let processor = before.machine.processor;
-            console.say(format!("what it is compared with was measured on another: {processor}"));
-        }
+        let outcome = self.tell(&report, &wrong, before.as_ref(), console)?;
         if let Some(file) = save {
             report.write(&file)?;
             console.say(format!("kept in {}", file.display()));
         }
+        Ok(outcome)
+    }
+
+    /// Prints and draws what was found, beside what was before.
+    fn tell(
+        &self,
+        report: &Report,
+        wrong: &[Mismatch],
+        before: Option<&Report>,
+        console: &Console,
+    ) -> Outcome {
+        let changes = before.map(|before| report.changes_since(before));
+        self.show(report, wrong, changes.as_deref(), console)?;
+        if let Some(text) =
+            before.and_then(|before| other_machine(&before.machine, &report.machine))
+        {
+            console.say(text);
+        }
         if let Some(file) = &self.plot {
-            rates_over_size(&report).draw().save(file)?;
+            rates_over_size(report).draw().save(file)?;
         }
         if let Some(file) = &self.roofline {
-            roofline(&report).draw().save(file)?;
+            roofline(report).draw().save(file)?;
         }
         Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -217,13 +249,16 @@ impl Bench {
 
     fn check_names(&self) -> Result<(), Box<dyn Error>> {
         for name in self.kernel.iter().chain(&self.compare) {
-            Kernels::named(name)?;
+            if !VARIANTS.contains(&name.as_str()) {
+                Kernels::named(name)?;
+            }
         }
-        match &self.what[..] {
-            [] => Ok(()),
-            what if self.compare.is_empty() || what.contains(&What::Product) => Ok(()),
-            _ => Err("--compare: compares matrix products; leave the others out".into()),
-        }
+        Ok(())
+    }
+
+    /// The names that are asked for; of all, without.
+    fn names(&self) -> &[String] {
+        if self.compare.is_empty() { &self.kernel } else { &self.compare }
     }
 
     /// The shapes that are asked for.
@@ -257,10 +292,11 @@ impl Bench {
 
     fn machine(&self, contexts: &[Context], console: &Console) -> Machine {
         let threads: Vec<_> = contexts.iter().map(Context::threads).collect();
-        let settings = match self.quick {
+        let mut settings = match self.quick {
             true => MachineSettings::quick(&threads),
             false => MachineSettings::new(&threads),
         };
+        settings.memory |= self.cold;
         let bar = console.bar(100, "%");
         let machine = Machine::measure(&settings, |what, share| {
             bar.set_position((100.0 * share) as u64);
@@ -270,15 +306,35 @@ impl Bench {
         machine
     }
 
-    fn kernels<T: Number>(&self, shape: Shape) -> Vec<Arc<dyn MatmulKernel<T>>> {
+    /// The kernels that are asked for, in that order, or all; for work of so many multiply-adds.
+    fn kernels<T: Number>(&self, multiply_adds: usize) -> Vec<Arc<dyn MatmulKernel<T>>> {
+        let supported = || T::variants().into_iter().filter(|kernel| kernel.is_supported());
+        if !self.names().is_empty() {
+            let named = |name| supported().find(|kernel| kernel.name() == name);
+            return self.names().iter().filter_map(named).collect();
+        }
         let default = T::matmul(&Kernels::default()).name().to_owned();
-        let wanted = |name: &str| match &self.kernel[..] {
-            [] if self.quick => name == default || name == "matrixmultiply",
-            [] => name != "naive" || shape.m * shape.k * shape.n <= NAIVE_UP_TO,
-            names => names.iter().any(|wanted| wanted == name),
+        let wanted = |name: &str| match self.quick {
+            true => name == default || name == "matrixmultiply",
+            false => name != "naive" || multiply_adds <= NAIVE_UP_TO,
         };
-        let kernels = T::variants().into_iter();
-        kernels.filter(|kernel| kernel.is_supported() && wanted(kernel.name())).collect()
+        supported().filter(|kernel| wanted(kernel.name())).collect()
+    }
+
+    /// The variants of functions that are asked for.
+    fn variants<T: Number>(&self) -> Vec<(&'static str, Pointwise<T>)> {
+        let of = |name| match name {
+            "naive" => ("naive", Pointwise::naive()),
+            _ => ("fast", Pointwise::fast()),
+        };
+        let names = self.names().iter();
+        match self.names() {
+            [] => VARIANTS.map(of).to_vec(),
+            _ => names
+                .filter_map(|name| VARIANTS.into_iter().find(|of| of == name))
+                .map(of)
+                .collect(),
+        }
     }
 
     fn passes(&self) -> Vec<Pass> {
@@ -296,7 +352,8 @@ impl Bench {
                 for pass in self.passes() {
                     for context in contexts.iter().filter(|context| pays(context, shape)) {
                         let oracle = Arc::new(Oracle::default());
-                        let products = self.kernels::<T>(shape).into_iter().flat_map(|kernel| {
+                        let kernels = self.kernels::<T>(shape.multiply_adds());
+                        let products = kernels.into_iter().flat_map(|kernel| {
                             let product = |&packing: &Packing| {
                                 let kernel = kernel.clone();
                                 let product = Product::new(kernel, pass, packing, shape, context);
@@ -309,7 +366,19 @@ impl Bench {
                 }
             }
         }
-        let variants = [("naive", Pointwise::<T>::naive()), ("fast", Pointwise::fast())];
+        if self.has(What::Packing) {
+            let weights: BTreeSet<_> = shapes.iter().map(|shape| [shape.n, shape.k]).collect();
+            for shape in weights {
+                for side in [Side::Transposed, Side::Plain] {
+                    for context in contexts.iter().filter(|context| packs(context, shape)) {
+                        let packing = |kernel| WeightPacking::new(kernel, side, shape, context);
+                        let kernels = self.kernels::<T>(1).into_iter();
+                        groups.push(kernels.map(|kernel| Box::new(packing(kernel)) as _).collect());
+                    }
+                }
+            }
+        }
+        let variants = self.variants::<T>();
         let sequential = Context::sequential();
         if self.has(What::Pointwise) {
             for len in LENGTHS {
@@ -325,6 +394,12 @@ impl Bench {
                     Box::new(Function::softmax(variant, pointwise, shape, &sequential)) as _
                 });
                 groups.push(functions.collect());
+                if self.compare.is_empty() && variants.iter().any(|(variant, _)| *variant == "fast")
+                {
+                    // It has no exponential, and so no variants.
+                    let backward = Function::<T>::softmax_backward("fast", shape, &sequential);
+                    groups.push(vec![Box::new(backward)]);
+                }
             }
         }
     }
@@ -414,20 +489,25 @@ impl Bench {
         contexts: &[Context],
         console: &Console,
     ) -> Outcome {
-        let mut pairs = Vec::new();
-        for &number in &self.number {
-            match number {
-                NumberChoice::F32 => self.pairs::<f32>(shapes, contexts, &mut pairs),
-                NumberChoice::F64 => self.pairs::<f64>(shapes, contexts, &mut pairs),
-            }
+        let groups = self.all_groups(shapes, contexts);
+        // Both have the same work, in the same order.
+        let pairs = groups.into_iter().flat_map(|mut of_a| {
+            let of_b = of_a.split_off(of_a.len() / 2);
+            let is_whole = of_a.len() == of_b.len() && self.names_both(&of_a, &of_b);
+            of_a.into_iter().zip(of_b).filter(move |_| is_whole)
+        });
+        let pairs: Vec<_> = pairs.collect();
+        if pairs.is_empty() {
+            let [a, b] = [0, 1].map(|at| self.compare.get(at).map_or("", |name| name));
+            return Err(format!("--compare: {a} and {b} have no work in common").into());
         }
         let seconds = if self.quick { 0.1 } else { 1.0 };
-        let warm = Settings { least_samples: 31, ..self.settings(seconds) };
+        let warm = Settings { least_samples: 48, ..self.settings(seconds) };
         let settings = if self.cold { warm.cold() } else { warm };
         let bar = console.bar(100, "%");
         let count = pairs.len() as f64;
         let mut comparisons: Vec<Comparison> = Vec::new();
-        for (number, [mut a, mut b]) in pairs.into_iter().enumerate() {
+        for (number, (mut a, mut b)) in pairs.into_iter().enumerate() {
             say_what_is_measured(&bar, &[&mut *a]);
             let found = compare(&mut *a, &mut *b, &settings, |share| {
                 bar.set_position((100.0 * (number as f64 + share) / count) as u64);
@@ -449,37 +529,69 @@ impl Bench {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The two kernels on each shape, pass and number of threads.
-    fn pairs<T: Number>(
-        &self,
-        shapes: &[Shape],
-        contexts: &[Context],
-        pairs: &mut Vec<[Box<dyn Workload>; 2]>,
-    ) {
-        let named = |name: &String| T::variants().into_iter().find(|kernel| kernel.name() == name);
-        let [Some(a), Some(b)] = [0, 1].map(|at| self.compare.get(at).and_then(named)) else {
-            return;
+    /// Whether these are the work of A, and those of B.
+    fn names_both(&self, of_a: &Group, of_b: &Group) -> bool {
+        let named = |group: &Group, at: usize| {
+            let name = self.compare.get(at);
+            group.iter().all(|work| Some(&work.identity().variant) == name)
         };
-        for &shape in shapes {
-            for pass in self.passes() {
-                for context in contexts.iter().filter(|context| pays(context, shape)) {
-                    for &packing in packings(pass) {
-                        let oracle = Arc::new(Oracle::default());
-                        pairs.push([&a, &b].map(|kernel| {
-                            let product =
-                                Product::new(kernel.clone(), pass, packing, shape, context);
-                            Box::new(product.with_oracle(&oracle)) as _
-                        }));
-                    }
-                }
+        named(of_a, 0) && named(of_b, 1)
+    }
+
+    /// All workloads.
+    fn all_groups(&self, shapes: &[Shape], contexts: &[Context]) -> Vec<Group> {
+        let mut groups = Vec::new();
+        for &number in &self.number {
+            match number {
+                NumberChoice::F32 => self.groups::<f32>(shapes, contexts, &mut groups),
+                NumberChoice::F64 => self.groups::<f64>(shapes, contexts, &mut groups),
             }
         }
+        groups
     }
 }
 
+/// What to say when it is another machine, or the same in another state.
+fn other_machine(before: &Machine, now: &Machine) -> Option<String> {
+    if before.processor != now.processor {
+        let processor = &before.processor;
+        return Some(format!("what it is compared with was measured on another: {processor}"));
+    }
+    let counts: BTreeSet<_> = now.peaks.iter().map(|peak| peak.threads).collect();
+    counts.into_iter().find_map(|threads| {
+        let peak = |machine: &Machine| Some(machine.peak(NumberType::F32, threads)? / 1e9);
+        let (before, now) = (peak(before)?, peak(now)?);
+        let plural = if threads == 1 { "" } else { "s" };
+        (!(0.95..1.05).contains(&(now / before))).then(|| {
+            format!(
+                "the machine itself has changed: with {threads} thread{plural} its peak was \
+                 {before:.0} GFLOP/s, and is {now:.0}"
+            )
+        })
+    })
+}
+
+/// What to say when several threads together did less than they should.
+fn was_busy(machine: &Machine) -> Option<String> {
+    let peak = |threads| machine.peak(NumberType::F32, threads);
+    let most = machine.peaks.iter().map(|peak| peak.threads).max()?;
+    let times = peak(most)? / peak(1)?;
+    (times < 0.8 * most.min(machine.cores) as f64).then(|| {
+        format!(
+            "{most} threads reached {times:.1} times the peak of one: either they share cores, or \
+             the machine is busy"
+        )
+    })
+}
+
 /// Whether a product of this shape uses the threads of the context.
-fn pays(context: &Context, Shape { m, k, n }: Shape) -> bool {
-    context.threads() == 1 || context.parallel(m.saturating_mul(k).saturating_mul(n))
+fn pays(context: &Context, shape: Shape) -> bool {
+    context.threads() == 1 || context.parallel(shape.multiply_adds())
+}
+
+/// Whether packing a weight of this shape uses the threads of the context.
+fn packs(context: &Context, [n, k]: [usize; 2]) -> bool {
+    context.threads() == 1 || context.parallel(n.saturating_mul(k).saturating_mul(16))
 }
 
 /// How the second factor may come.

@@ -32,9 +32,9 @@ impl<'r> Drawn<'r> {
         Drawn { number, by_threads }
     }
 
-    fn panel(&self, threads: usize, scale: Scale, series: Vec<Series>) -> Panel {
+    fn panel(&self, what: &str, threads: usize, scale: Scale, series: Vec<Series>) -> Panel {
         let plural = if threads == 1 { "" } else { "s" };
-        let title = format!("GFLOP/s, {}, {threads} thread{plural}", self.number.name());
+        let title = format!("GFLOP/s: {what}{}, {threads} thread{plural}", self.number.name());
         let reaches = if scale == Scale::Linear { vec![0.0] } else { Vec::new() };
         Panel { title, scale, reaches, series }
     }
@@ -62,9 +62,8 @@ fn shape(found: &Measurement) -> Option<Shape> {
 /// the first is drawn.
 pub fn rates_over_size(report: &Report) -> Curves {
     let drawn = Drawn::new(report);
-    let mut kernel = String::new();
     let panels = drawn.by_threads.iter().map(|(&threads, found)| {
-        kernel = found.first().map(|found| found.identity.kernel.clone()).unwrap_or_default();
+        let kernel = found.first().map_or("", |found| &found.identity.kernel);
         let of_kernel = found.iter().filter(|found| found.identity.kernel == kernel);
         let of_kernel: Vec<_> = of_kernel.copied().filter(|found| shape(found).is_some()).collect();
         let squares =
@@ -84,29 +83,30 @@ pub fn rates_over_size(report: &Report) -> Curves {
             let points = group.into_iter().filter_map(point).collect();
             series.push(Series::new(variant, points).colour(colour).marked());
         }
-        drawn.panel(threads, Scale::Linear, series)
+        drawn.panel(&format!("{kernel}, "), threads, Scale::Linear, series)
     });
-    let panels = panels.collect();
     Curves {
-        title: format!("Matrix products on {}: {kernel}", report.machine.processor),
+        title: format!("Matrix products on {}", report.machine.processor),
         x_label: "side of a square with as many operations".into(),
         x_scale: Scale::Log,
-        panels,
+        panels: panels.collect(),
     }
 }
 
-/// The roofline: what each level of memory and the peak allow over the operations for each byte, and
-/// where the variants are.
+/// The roofline: what each level of memory and the peak allow over the operations for each byte,
+/// and where the variants are.
 pub fn roofline(report: &Report) -> Curves {
     let drawn = Drawn::new(report);
     let panels = drawn.by_threads.iter().map(|(&threads, found)| {
-        let intensities = || found.iter().map(|found| found.cost.intensity());
-        let low = intensities().fold(f64::INFINITY, f64::min) / 2.0;
-        let high = 2.0 * intensities().fold(0.0, f64::max);
         let mut series = Vec::new();
         let peak = report.machine.peak(drawn.number, threads).unwrap_or(f64::INFINITY);
-        let levels = report.machine.bandwidths.iter().filter(|found| found.threads == threads);
-        for (colour, memory) in levels.enumerate() {
+        let levels = || report.machine.bandwidths.iter().filter(|found| found.threads == threads);
+        // From below all ridges, where the slopes are seen, to beyond all points.
+        let intensities = || found.iter().map(|found| found.cost.intensity());
+        let ridges = levels().map(|memory| peak / memory.best());
+        let low = intensities().chain(ridges).fold(f64::INFINITY, f64::min) / 2.0;
+        let high = 2.0 * intensities().fold(low, f64::max);
+        for (colour, memory) in levels().enumerate() {
             // Where memory is as fast as the peak.
             let ridge = (peak / memory.best()).clamp(low, high);
             let roof = |x: f64| (x, (x * memory.best()).min(peak) / 1e9);
@@ -125,7 +125,7 @@ pub fn roofline(report: &Report) -> Curves {
             });
             series.push(Series::new(variant, points.collect()).colour(colour).marked());
         }
-        drawn.panel(threads, Scale::Log, series)
+        drawn.panel("", threads, Scale::Log, series)
     });
     Curves {
         title: format!("Roofline of {}", report.machine.processor),
@@ -170,7 +170,7 @@ mod tests {
         };
         for (shapes, parts) in [
             (&[][..], &[][..]),
-            (&["2x3x4"], &["naive", "mine", "peak", "GFLOP/s, f32, 1 thread"]),
+            (&["2x3x4"], &["naive", "mine", "peak", "f32, 1 thread"]),
             (&["2x3x4", "8x8x8", "64x64x64"], &["naive", "mine", "peak"]),
             (&["of a user"], &["GFLOP/s"]),
         ] {

@@ -14,7 +14,8 @@ use unspool_seq2seq::{LossOptions, Seq2Seq, TeacherForcing};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
 use unspool_tensor::{Context, ParamId, Tape, Tensor};
-use unspool_train::optimiser::{Optimiser, OptimiserConfig, clip_by_global_norm};
+use unspool_train::gradients::clip_by_global_norm;
+use unspool_train::optimiser::{Optimiser, OptimiserConfig};
 
 /// Arrays of one step are kept for the next.
 #[global_allocator]
@@ -106,7 +107,7 @@ fn optimiser(bencher: Bencher<'_, '_>, threads: usize) {
     let context = Context::with_threads(threads).unwrap();
     let mut optimiser = Optimiser::new(OptimiserConfig::default(), model.params());
     bencher.with_inputs(|| gradients.clone()).bench_local_values(|mut gradients| {
-        clip_by_global_norm(&mut gradients, Some(1.0));
+        clip_by_global_norm(&context, &mut gradients, Some(1.0));
         optimiser.update(&context, model.params_mut(), &gradients, 1e-3);
     });
     let finite = |(_, _, value): (_, _, &Tensor<f32>)| value.iter().all(|x| x.is_finite());

@@ -17,7 +17,8 @@ use unspool_seq2seq::{LossOptions, ModelConfig, Seq2Seq, SourceSide, Statistics,
 use unspool_tensor::gradcheck::distance;
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::{Context, ParamStore, Tape};
-use unspool_train::optimiser::{Optimiser, OptimiserConfig, clip_by_global_norm};
+use unspool_train::gradients::clip_by_global_norm;
+use unspool_train::optimiser::{Optimiser, OptimiserConfig};
 
 #[path = "golden/files.rs"]
 mod files;
@@ -195,7 +196,7 @@ fn failures(row: &Row, golden: &BTreeMap<String, ArrayD<f64>>) -> Vec<String> {
 
     // As the trainer does it.
     let mut optimiser = Optimiser::new(OptimiserConfig::default(), model.params());
-    let norm = clip_by_global_norm(&mut grads, Some(row.max_norm));
+    let norm = clip_by_global_norm(&Context::sequential(), &mut grads, Some(row.max_norm));
     comparison.compare("norm", &arr0(norm).into_dyn());
     let rate = row.learning_rate;
     optimiser.update(&Context::sequential(), model.params_mut(), &grads, rate);

@@ -8,8 +8,9 @@ use unspool_seq2seq::batch::{Batch, Example, Source};
 use unspool_seq2seq::{Limits, LossOptions, Seq2Seq, Strategy, TeacherForcing, Translator};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, ParamId, ParamStore, Tape, Tensor};
-use unspool_train::optimiser::{Optimiser, OptimiserConfig, clip_by_global_norm};
+use unspool_tensor::{Context, ParamStore, Tape, Tensor};
+use unspool_train::gradients::{self, Gradients, clip_by_global_norm};
+use unspool_train::optimiser::{Optimiser, OptimiserConfig};
 
 use super::workload;
 
@@ -73,8 +74,6 @@ fn lstm(context: Context, sizes: [usize; 5], backward: bool) -> Workload {
     })
 }
 
-type Gradients = Vec<(ParamId, Tensor<f32>)>;
-
 /// An update of the encoder-decoder: two shards, one a thread, as the trainer does.
 fn update(context: Context) -> Workload {
     const BATCH: usize = 64;
@@ -90,17 +89,19 @@ fn update(context: Context) -> Workload {
     Box::new(move || {
         number += 1;
         let key = Key::new(number);
-        let gradients = |model: &Seq2Seq<f32>, first: usize| -> Gradients {
-            let shard: Vec<&Example> = examples[first..first + BATCH / 2].iter().collect();
-            let batch = Batch::new(&shard).expect("a batch");
+        let shard = |model: &Seq2Seq<f32>, first: usize| -> Gradients<f32> {
+            let rows: Vec<&Example> = examples[first..first + BATCH / 2].iter().collect();
+            let batch = Batch::new(&rows).expect("a batch");
             let tape = Tape::new(context.clone().with_key(key).for_shard(first));
             let loss = model.training_loss(&tape, &batch, options).expect("a loss").loss;
             tape.backward(loss).expect("gradients").into_params()
         };
-        let (mut sum, more) = context
-            .install(|| rayon::join(|| gradients(&model, 0), || gradients(&model, BATCH / 2)));
-        sum.iter_mut().zip(&more).for_each(|((_, sum), (_, more))| *sum += more);
-        clip_by_global_norm(&mut sum, Some(1.0));
+        let mut sum = context.install(|| {
+            let (mut sum, more) = rayon::join(|| shard(&model, 0), || shard(&model, BATCH / 2));
+            gradients::add(&mut sum, more);
+            sum
+        });
+        clip_by_global_norm(&context, &mut sum, Some(1.0));
         optimiser.update(&context, model.params_mut(), &sum, 1e-3);
     })
 }

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array2, ArrayView2};
 use unspool_tensor::kernels::matmul::{Element, MatmulKernel, Packed, product, product_packed};
-use unspool_tensor::kernels::vectorised::vectorised;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, Kernels};
+use unspool_tensor::{Context, Kernels, vectorised};
 
 use crate::machine::{Evictor, NumberType};
 use crate::shape::Shape;
@@ -324,20 +323,21 @@ fn exact_row<T: Number>(a: ArrayView2<'_, T>, b: &Array2<f64>, row: usize) -> (V
     let mut sizes = vec![0.0; b.ncols()];
     let Some(numbers) = b.as_slice() else { return (values, sizes) };
     let a: Vec<f64> = a.row(row).iter().map(|x| x.to_f64()).collect();
-    let rows = a.iter().zip(numbers.chunks_exact(b.ncols().max(1)));
-    vectorised(
-        #[inline(always)]
-        || {
-            for (&a, b) in rows {
-                for ((value, size), &b) in values.iter_mut().zip(&mut sizes).zip(b) {
-                    let term = a * b;
-                    *value += term;
-                    *size += term.abs();
-                }
-            }
-        },
-    );
+    for (&a, b) in a.iter().zip(numbers.chunks_exact(b.ncols().max(1))) {
+        add_terms(&mut values, &mut sizes, a, b);
+    }
     (values, sizes)
+}
+
+vectorised! {
+    /// Adds `a·b` and its size, for each b.
+    fn add_terms(values: &mut [f64], sizes: &mut [f64], a: f64, b: &[f64]) {
+        for ((value, size), &b) in values.iter_mut().zip(sizes).zip(b) {
+            let term = a * b;
+            *value += term;
+            *size += term.abs();
+        }
+    }
 }
 
 /// Values with bounds of `relative` times the sizes of their terms, and what underflow adds.

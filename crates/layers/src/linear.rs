@@ -62,7 +62,7 @@ impl<T: Real> Op<T> for LinearOp {
             return Err(mismatch());
         }
         let rows: usize = leading.iter().product();
-        let mut y = Array2::zeros((rows, out));
+        let mut y: Array2<T> = context.array((rows, out));
         if let Some(bias) = bias {
             let bias = bias.view().into_dimensionality::<Ix1>().ok();
             let bias = bias.filter(|bias| bias.len() == out).ok_or_else(|| {
@@ -97,7 +97,7 @@ impl<T: Real> Op<T> for LinearOp {
         let (x, d_y): (ArcArray2<T>, ArcArray2<T>) = (shared(&saved.x)?, shared(&d_y)?);
         // y = b + x·Wᵀ  ⇒  d_x = d_y·W, d_W = d_yᵀ·x, d_b = Σ d_y
         if sink.wants(X) {
-            let mut d_x = Array2::zeros(x.raw_dim());
+            let mut d_x: Array2<T> = context.array(x.raw_dim());
             let (d_y, weight) = (d_y.view(), &saved.weight);
             product_with_weight(context, d_y, weight, Side::Plain, false, d_x.view_mut());
             sink.add(X, reshaped(NAME, &d_x.into_dyn().into_shared(), shape)?)?;

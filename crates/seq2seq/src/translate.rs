@@ -110,7 +110,9 @@ impl<'m, T: Real> Translator<'m, T> {
         let context = self.first.context();
         let share = sources.len().div_ceil(context.threads()).max(FEWEST);
         if share >= sources.len() {
-            return self.translate_with(Clone::clone, sources, strategy, limits, numbers);
+            // Inside the pool, where the products of each step find the other threads awake.
+            return context
+                .install(|| self.translate_with(Clone::clone, sources, strategy, limits, numbers));
         }
         // Each thread searches for a share of the sources by itself.
         let numbers: Vec<usize> =

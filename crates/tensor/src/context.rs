@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use ndarray::{Array, IntoDimension};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::buffers::Buffers;
 use crate::kernels::weights::Registry;
 use crate::random::Key;
-use crate::{Error, Kernels, Result};
+use crate::{Error, Kernels, Real, Result, Tensor};
 
 /// Below this many multiply-adds, a second thread costs more than it brings.
 const PARALLEL_FROM: usize = 1 << 20;
@@ -25,6 +27,7 @@ pub struct Context {
     key: Key,
     first_example: usize,
     weights: Registry,
+    buffers: Buffers,
 }
 
 impl Default for Context {
@@ -44,6 +47,7 @@ impl Context {
             key: Key::new(0),
             first_example: 0,
             weights: Registry::default(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -109,6 +113,18 @@ impl Context {
     /// The packed weights of the tape that this context is of.
     pub(crate) fn weights(&self) -> &Registry {
         &self.weights
+    }
+
+    /// An array to be written in full: its numbers are any, those of an old array, or NaN in a debug
+    /// build.
+    pub fn array<T: Real, D: IntoDimension>(&self, shape: D) -> Array<T, D::Dim> {
+        self.buffers.array(shape)
+    }
+
+    /// Gives back the memory of an array that came from [`array`](Context::array) and is not needed
+    /// any more, for the next ones of its size. What somebody else holds stays theirs.
+    pub fn recycle<T: Real>(&self, array: Tensor<T>) {
+        self.buffers.give(array);
     }
 
     /// The random key of a named site, such as `"encoder.l0.dropout"`.

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use ndarray::{ArcArray2, ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, concatenate, s};
+use ndarray::{ArcArray2, Array1, Array2, ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, s};
 
-use crate::kernels::matmul;
+use crate::kernels::{matmul, reduce};
 use crate::{Context, Error, ParamId, Real, Result, Tensor, Var};
 
 /// The gradients of an op's outputs, in the order of the outputs.
@@ -74,21 +74,41 @@ impl<T: Real> Slots<T> {
     /// Adds the products that were put off.
     pub fn complete(&mut self, context: &Context, slot: usize) {
         let late = std::mem::take(&mut self.late[slot]);
-        let Some([a, b]) = late.first() else { return };
-        let (joined, views);
-        let (a, b) = match &late[..] {
-            [_] => (a.view(), b.view()),
-            _ => {
-                let stacked = |which: usize| {
+        let [a, b] = match <[_; 1]>::try_from(late) {
+            Ok([one]) => one,
+            Err(late) if late.is_empty() => return,
+            Err(late) => {
+                let joined = [0, 1].map(|which| {
                     let parts: Vec<_> = late.iter().map(|pair| pair[which].view()).collect();
-                    concatenate(Axis(0), &parts).unwrap_or_default()
-                };
-                joined = [stacked(0), stacked(1)];
-                views = joined.each_ref().map(|x| x.view());
-                (views[0], views[1])
+                    stacked(context, &parts)
+                });
+                late.into_iter().flatten().for_each(|part| context.recycle(part.into_dyn()));
+                joined
             }
         };
-        add_product(context, &mut self.grads[slot], a.t(), b);
+        add_product(context, &mut self.grads[slot], a.t(), b.view());
+        [a, b].into_iter().for_each(|factor| context.recycle(factor.into_dyn()));
+    }
+}
+
+/// The rows of all parts, one behind the other.
+fn stacked<T: Real>(context: &Context, parts: &[ArrayView2<'_, T>]) -> ArcArray2<T> {
+    let rows = parts.iter().map(|part| part.nrows()).sum();
+    let mut all = context.array((rows, parts.first().map_or(0, |part| part.ncols())));
+    let mut rest = all.view_mut();
+    for part in parts {
+        let (mut place, after) = rest.split_at(Axis(0), part.nrows());
+        place.assign(part);
+        rest = after;
+    }
+    all.into_shared()
+}
+
+/// `total += d`, arrays of one shape.
+fn add_to<T: Real>(total: &mut Tensor<T>, d: &Tensor<T>) {
+    match (total.as_slice_mut(), d.as_slice()) {
+        (Some(total), Some(d)) => reduce::add(total, d),
+        _ => *total += d,
     }
 }
 
@@ -100,8 +120,10 @@ fn add_product<T: Real>(
     b: ArrayView2<'_, T>,
 ) {
     let accumulate = grad.is_some();
-    let zeros = || ArrayD::zeros(IxDyn(&[a.nrows(), b.ncols()])).into_shared();
-    let total = grad.get_or_insert_with(zeros);
+    let total = grad.get_or_insert_with(|| {
+        let unwritten: Array2<T> = context.array((a.nrows(), b.ncols()));
+        unwritten.into_dyn().into_shared()
+    });
     if let Ok(total) = total.view_mut().into_dimensionality::<Ix2>() {
         matmul::product(context, a, b, accumulate, total);
     }
@@ -165,7 +187,10 @@ impl<'a, T: Real> GradSink<'a, T> {
             record[slot].push(Contribution { node, input, time, value: d.clone() });
         }
         match &mut self.found.grads[slot] {
-            Some(total) => *total += &d,
+            Some(total) => {
+                add_to(total, &d);
+                self.context.recycle(d);
+            }
             none => *none = Some(d),
         }
         Ok(())
@@ -209,7 +234,7 @@ impl<'a, T: Real> GradSink<'a, T> {
             return Err(Error::shapes(self.op, a.shape(), b.shape(), "do not give the gradient"));
         }
         if self.record.is_some() {
-            let mut d = ArrayD::zeros(IxDyn(shape));
+            let mut d: ArrayD<T> = self.context.array(IxDyn(shape));
             if let Ok(d) = d.view_mut().into_dimensionality::<Ix2>() {
                 matmul::product(self.context, a, b, false, d);
             }
@@ -269,10 +294,12 @@ impl<'a, T: Real> GradSink<'a, T> {
             return Ok(());
         }
         if !self.is_recording() || time_steps == 0 {
-            return self.add(input, d.sum_axis(Axis(0)).into_dyn());
+            let sum = reduce::sum_rows(self.context, d);
+            return self.add(input, Array1::from_vec(sum).into_dyn());
         }
         self.for_each_time(time_steps, d.nrows(), |sink, rows| {
-            sink.add(input, d.slice(s![rows, ..]).sum_axis(Axis(0)).into_dyn())
+            let sum = reduce::sum_rows(sink.context, d.slice(s![rows, ..]));
+            sink.add(input, Array1::from_vec(sum).into_dyn())
         })
     }
 

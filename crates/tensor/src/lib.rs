@@ -13,8 +13,9 @@
 //!
 //! Everything is generic over [`Real`]: `f32`, `f64`, and dual numbers.
 
+pub mod buffers;
 pub mod cases;
-pub mod context;
+mod context;
 pub mod double_double;
 pub mod error;
 pub mod gradcheck;

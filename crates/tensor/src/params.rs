@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rayon::prelude::*;
+
 use crate::kernels::weights::Packs;
-use crate::{Error, Real, Result, Tensor};
+use crate::{Context, Error, Real, Result, Tensor};
 
 /// A parameter's number in its [`ParamStore`], and which store that is. Layers hold these, never
 /// values.
@@ -42,9 +44,18 @@ struct Param<T> {
     packs: Arc<Packs<T>>,
 }
 
-impl<T> Param<T> {
+impl<T: Real> Param<T> {
     fn new(name: String, value: Tensor<T>) -> Self {
         Param { name, value, packs: Arc::default() }
+    }
+
+    /// The value changes.
+    fn forget_packs(&mut self) {
+        match Arc::get_mut(&mut self.packs) {
+            Some(packs) => packs.invalidate(),
+            // A tape, or a clone of the store, has those of the old value.
+            None => self.packs = Arc::default(),
+        }
     }
 }
 
@@ -123,8 +134,24 @@ impl<T: Real> ParamStore<T> {
     pub fn get_mut(&mut self, id: ParamId) -> &mut Tensor<T> {
         let at = self.at(id);
         let param = &mut self.params[at];
-        param.packs = Arc::default();
+        param.forget_packs();
         &mut param.value
+    }
+
+    /// Packs those weights again that were packed before their values changed, with all threads: what
+    /// an optimiser does after its update. Products would do it one by one.
+    pub fn pack_changed(&self, context: &Context) {
+        let stale: Vec<_> = (self.params.iter())
+            .flat_map(|param| param.packs.stale_sides().map(move |side| (param, side)))
+            .collect();
+        let one = context.on_one_thread();
+        context.install(|| {
+            stale.into_par_iter().for_each(|(Param { value, packs, .. }, side)| {
+                if let Ok(matrix) = value.view().into_dimensionality() {
+                    packs.packed(&one, side, matrix);
+                }
+            });
+        });
     }
 
     /// A parameter's name.
@@ -155,7 +182,8 @@ impl<T: Real> ParamStore<T> {
             let problem = "must be the same";
             return Err(Error::shapes(&param.name, old.shape(), value.shape(), problem));
         }
-        *param = Param::new(std::mem::take(&mut param.name), value);
+        param.forget_packs();
+        param.value = value;
         Ok(())
     }
 

@@ -26,6 +26,9 @@ pub struct Key(u64);
 const NUMBERS: u32 = 0;
 const KEYS: u32 = 1;
 
+/// How many counters are worked on side by side.
+pub(crate) const LANES: usize = 16;
+
 impl Key {
     /// The root key of a seed.
     pub const fn new(seed: u64) -> Self {
@@ -59,6 +62,29 @@ impl Key {
     /// Four independent 32-bit words at once, for masks over many units.
     pub fn words(self, counter: u64) -> [u32; 4] {
         philox(self.0, counter, NUMBERS)
+    }
+
+    /// The words of [`LANES`] counters from `first` on: `words(first + i)[j]` at `[j][i]`.
+    ///
+    /// The arithmetic of all of them goes side by side, which compilers make vectors of.
+    #[inline(always)]
+    pub(crate) fn words_of_lanes(self, first: u64) -> [[u32; LANES]; 4] {
+        let counter = |i: usize| first.wrapping_add(i as u64);
+        let mut x = [
+            std::array::from_fn(|i| counter(i) as u32),
+            std::array::from_fn(|i| (counter(i) >> 32) as u32),
+            [0; LANES],
+            [NUMBERS; LANES],
+        ];
+        let mut key = [self.0 as u32, (self.0 >> 32) as u32];
+        for _ in 0..ROUNDS {
+            for i in 0..LANES {
+                let round = philox_round([x[0][i], x[1][i], x[2][i], x[3][i]], key);
+                [x[0][i], x[1][i], x[2][i], x[3][i]] = round;
+            }
+            key = next_key(key);
+        }
+        x
     }
 
     /// An integer uniform in `0..n`; 0 when `n` is 0. The bias is below `n / 2⁶⁴`.
@@ -118,20 +144,27 @@ fn philox(key: u64, counter: u64, domain: u32) -> [u32; 4] {
 
 /// Philox4x32 with ten rounds, section 3.3 of the paper.
 fn philox4x32_10(mut x: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-    const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-    for _ in 0..10 {
-        let p0 = u64::from(MULTIPLIERS[0]) * u64::from(x[0]);
-        let p1 = u64::from(MULTIPLIERS[1]) * u64::from(x[2]);
-        x = [
-            (p1 >> 32) as u32 ^ x[1] ^ key[0],
-            p1 as u32,
-            (p0 >> 32) as u32 ^ x[3] ^ key[1],
-            p0 as u32,
-        ];
-        key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+    for _ in 0..ROUNDS {
+        x = philox_round(x, key);
+        key = next_key(key);
     }
     x
+}
+
+const ROUNDS: usize = 10;
+
+#[inline(always)]
+fn philox_round(x: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+    let p0 = u64::from(MULTIPLIERS[0]) * u64::from(x[0]);
+    let p1 = u64::from(MULTIPLIERS[1]) * u64::from(x[2]);
+    [(p1 >> 32) as u32 ^ x[1] ^ key[0], p1 as u32, (p0 >> 32) as u32 ^ x[3] ^ key[1], p0 as u32]
+}
+
+#[inline(always)]
+fn next_key(key: [u32; 2]) -> [u32; 2] {
+    const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+    [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])]
 }
 
 #[cfg(test)]
@@ -152,6 +185,18 @@ mod tests {
         ];
         for (counter, key, expected) in rows {
             assert_eq!(philox4x32_10(counter, key), expected);
+        }
+    }
+
+    #[test]
+    fn lanes_have_the_words_of_their_counters() {
+        let key = Key::new(3).named("lanes");
+        for first in [0, 7, u64::from(u32::MAX) - 4, u64::MAX - 3] {
+            let lanes = key.words_of_lanes(first);
+            for i in 0..LANES {
+                let words = key.words(first.wrapping_add(i as u64));
+                assert_eq!(lanes.map(|lane| lane[i]), words, "{first} + {i}");
+            }
         }
     }
 

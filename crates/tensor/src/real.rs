@@ -8,6 +8,7 @@ use ndarray::LinalgScalar;
 use num_traits::{One, Zero};
 
 use crate::Kernels;
+use crate::kernels::cells::CellKernel;
 use crate::kernels::matmul::{MatmulKernel, Naive};
 use crate::kernels::pointwise;
 
@@ -88,10 +89,15 @@ pub trait Real:
     fn matmul(_kernels: &Kernels) -> &dyn MatmulKernel<Self> {
         &Naive
     }
+
+    /// The kernel that `kernels` has for this cell and type, when one was registered.
+    fn cell_kernel<'a>(_kernels: &'a Kernels, _cell: &str) -> Option<&'a dyn CellKernel<Self>> {
+        None
+    }
 }
 
 macro_rules! real_float {
-    ($t:ident, $matmul:ident $(, $fast:ident)*) => {
+    ($t:ident, $matmul:ident, $cells:ident $(, $fast:ident)*) => {
         impl Real for $t {
             fn from_f64(x: f64) -> Self {
                 x as $t
@@ -117,6 +123,12 @@ macro_rules! real_float {
             fn matmul(kernels: &Kernels) -> &dyn MatmulKernel<Self> {
                 kernels.$matmul()
             }
+            fn cell_kernel<'a>(
+                kernels: &'a Kernels,
+                cell: &str,
+            ) -> Option<&'a dyn CellKernel<Self>> {
+                kernels.$cells(cell)
+            }
             $(fn $fast(xs: &mut [Self]) {
                 pointwise::$fast(xs);
             })*
@@ -124,8 +136,8 @@ macro_rules! real_float {
     };
 }
 
-real_float!(f32, matmul_f32, exp_slice, tanh_slice, sigmoid_slice);
-real_float!(f64, matmul_f64);
+real_float!(f32, matmul_f32, cell_f32, exp_slice, tanh_slice, sigmoid_slice);
+real_float!(f64, matmul_f64, cell_f64);
 
 /// A dual number `value + slope·ε` with `ε² = 0`: forward-mode differentiation.
 ///

@@ -40,10 +40,19 @@ pub struct Tape<T: Real> {
 }
 
 struct Inner<T: Real> {
+    context: Context,
     values: Vec<Tensor<T>>,
     needs_grad: Vec<bool>,
     nodes: Vec<Recorded<T>>,
     params: HashMap<ParamId, usize>,
+}
+
+impl<T: Real> Drop for Inner<T> {
+    /// The next tape has the memory.
+    fn drop(&mut self) {
+        self.nodes.clear();
+        self.values.drain(..).for_each(|value| self.context.recycle(value));
+    }
 }
 
 /// An op that has run.
@@ -118,10 +127,15 @@ pub enum BackwardMode {
 impl<T: Real> Tape<T> {
     /// An empty tape.
     pub fn new(context: Context) -> Self {
+        Self::with_records(context, true)
+    }
+
+    fn with_records(context: Context, records: bool) -> Self {
+        let context = context.for_tape();
         Tape {
-            context: context.for_tape(),
-            records: true,
+            records,
             inner: RefCell::new(Inner {
+                context: context.clone(),
                 values: Vec::new(),
                 needs_grad: Vec::new(),
                 nodes: Vec::new(),
@@ -131,13 +145,14 @@ impl<T: Real> Tape<T> {
             scope: RefCell::new(Rc::from("")),
             time: Cell::new(None),
             runs: Cell::new(0),
+            context,
         }
     }
 
     /// A tape for inference: ops run and their values are there, but nothing is kept for a backward
     /// pass.
     pub fn inference(context: Context) -> Self {
-        Tape { records: false, ..Self::new(context) }
+        Self::with_records(context, false)
     }
 
     /// What the ops run with.
@@ -314,7 +329,8 @@ impl<T: Real> Tape<T> {
             let input_shapes: Vec<_> = node.inputs.iter().map(|&slot| shape(slot)).collect();
             let slots: Vec<Option<usize>> =
                 node.inputs.iter().map(|&slot| inner.needs_grad[slot].then_some(slot)).collect();
-            let d_outputs = OutputGrads::new(&d_outputs, &output_shapes);
+            let d_values = d_outputs;
+            let d_outputs = OutputGrads::new(&d_values, &output_shapes);
             let op = (node.op.op_name(), index, node.time);
             let record_here = recording.then_some(&mut record);
             let mut sink =
@@ -337,6 +353,7 @@ impl<T: Real> Tape<T> {
                     .collect();
                 self.node(index, |node| observer.backward(node, &d_outputs, &contributions));
             });
+            d_values.into_iter().flatten().for_each(|d| self.context.recycle(d));
         }
         (0..slots).for_each(|slot| found.complete(&self.context, slot));
         let params = self.inner.borrow().params.iter().map(|(&id, &slot)| (id, slot)).collect();

@@ -5,8 +5,7 @@
 use ndarray::Array1;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use unspool_tensor::kernels::vectorised::vectorised;
-use unspool_tensor::{Context, ParamId, ParamStore, Real, Tensor};
+use unspool_tensor::{Context, ParamId, ParamStore, Real, Tensor, vectorised};
 
 use crate::config::must_be;
 
@@ -180,10 +179,11 @@ impl<T: Real> Optimiser<T> {
                 {
                     parts(Part { weights, gradient, averages })
                         .into_par_iter()
-                        .for_each(|part| vectorised(|| rule.apply(part)));
+                        .for_each(|part| apply(&rule, part));
                 }
             }
         });
+        params.pack_changed(context);
     }
 }
 
@@ -232,11 +232,13 @@ impl<T: Real> Rule<T> {
             keep: number(1.0 - rate * weight_decay),
         }
     }
+}
 
-    #[inline]
-    fn apply(&self, part: Part<'_, T>) {
+vectorised! {
+    /// Changes the weights, and the averages.
+    fn apply<T: Real>(rule: &Rule<T>, part: Part<'_, T>) {
         let Part { weights, gradient, averages } = part;
-        match (self, averages.into_iter().collect::<Vec<_>>().as_mut_slice()) {
+        match (rule, averages.into_iter().collect::<Vec<_>>().as_mut_slice()) {
             (&Rule::Sgd { rate, .. }, []) => {
                 for (w, &g) in weights.iter_mut().zip(gradient) {
                     *w -= rate * g;
@@ -263,23 +265,4 @@ impl<T: Real> Rule<T> {
             _ => {}
         }
     }
-}
-
-/// Scales all gradients down so that their norm, taken as one vector, is at most `max_norm`; gives
-/// the norm before (Pascanu et al. 2013, algorithm 1). As in PyTorch, the divisor is the norm plus
-/// 1e-6.
-pub fn clip_by_global_norm<T: Real>(
-    gradients: &mut [(ParamId, Tensor<T>)],
-    max_norm: Option<f64>,
-) -> f64 {
-    let squares =
-        |gradient: &Tensor<T>| -> f64 { gradient.iter().map(|&g| g.to_f64() * g.to_f64()).sum() };
-    let norm = gradients.iter().map(|(_, gradient)| squares(gradient)).sum::<f64>().sqrt();
-    if let Some(max_norm) = max_norm.filter(|&max_norm| norm > max_norm) {
-        let scale = T::from_f64(max_norm / (norm + 1e-6));
-        for (_, gradient) in gradients {
-            gradient.mapv_inplace(|g| g * scale);
-        }
-    }
-    norm
 }

@@ -20,16 +20,17 @@ use unspool_seq2seq::vocabulary::PAD;
 use unspool_seq2seq::{Limits, LossOptions, ModelError, Seq2Seq, Strategy, TeacherForcing};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, ParamId, Tape, Tensor};
+use unspool_tensor::{Context, Tape};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, TrainerState};
 use crate::config::{Config, ConfigError, SelectBy, SmoothingKind};
 use crate::data::batches::training_batches;
 use crate::dataset::{Dataset, DatasetError, lengths};
 use crate::evaluate::{EvaluationError, evaluate};
+use crate::gradients::{self, Gradients, clip_by_global_norm};
 use crate::log::{Log, Record, Update, Validation};
 use crate::metrics::bleu::Bleu;
-use crate::optimiser::{Optimiser, clip_by_global_norm};
+use crate::optimiser::Optimiser;
 
 pub use crate::checkpoint::{BEST, LAST};
 
@@ -344,7 +345,7 @@ impl Trainer {
             return Err(TrainError::Diverged { what: "loss".into(), update });
         }
         let most = Some(training.clip_norm).filter(|&norm| norm > 0.0);
-        let gradient_norm = clip_by_global_norm(&mut gradients, most);
+        let gradient_norm = clip_by_global_norm(&self.context, &mut gradients, most);
         if !gradient_norm.is_finite() {
             return Err(TrainError::Diverged { what: "gradient".into(), update });
         }
@@ -478,7 +479,7 @@ impl Trainer {
 /// What a shard of a batch gives, or all shards together.
 struct Shard {
     loss: f64,
-    gradients: Vec<(ParamId, Tensor<f32>)>,
+    gradients: Gradients<f32>,
 }
 
 /// Computes shards and adds them up: neighbours, then neighbouring sums, and so on. No number of
@@ -507,12 +508,7 @@ fn sum_as_tree<S: Sync>(
 impl Shard {
     fn add(&mut self, other: Shard) {
         self.loss += other.loss;
-        for (id, gradient) in other.gradients {
-            match self.gradients.binary_search_by_key(&id, |(id, _)| *id) {
-                Ok(at) => self.gradients[at].1 += &gradient,
-                Err(at) => self.gradients.insert(at, (id, gradient)),
-            }
-        }
+        gradients::add(&mut self.gradients, other.gradients);
     }
 }
 

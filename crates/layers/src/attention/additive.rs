@@ -4,13 +4,13 @@ use std::iter::repeat_n;
 use std::sync::Arc;
 
 use unspool_tensor::kernels::pointwise::Pointwise;
-use unspool_tensor::kernels::reduce::{add_scaled, dot};
+use unspool_tensor::kernels::reduce::add_scaled;
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::shape::from_elements;
-use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
+use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, vectorised};
 
 use super::rows::{
-    Rows, Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
+    Rows, Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, scores, weigh_backward,
     weigh_backward_memory, weigh_forward,
 };
 
@@ -111,9 +111,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
             // t = tanh(q + k)
             let t = activations(pointwise, &q[b * size..][..size], &k, b, w.len());
             // e = v·t
-            for (s, e) in w.iter_mut().enumerate() {
-                *e = dot(&v_flat, &t[s * size..][..size]);
-            }
+            scores(w, T::one(), &v_flat, &t, Rows::of_width(size));
             // w = softmax(e), c = Σ w·m
             weigh_forward(pointwise, w, &m, m.rows(b), c);
         });
@@ -177,19 +175,8 @@ impl<T: Real> Op<T> for AdditiveAttention {
                 .zip(pieces(&mut d_v_rows, repeat_n(size, batch)));
             for_each_row(context, work, rows, |b, ((d_k, d_q), d_v)| {
                 let t = activations(pointwise, &q[b * size..][..size], &k, b, self.lengths[b]);
-                for s in 0..self.lengths[b] {
-                    let (d_e, place) = (d_scores[b * source + s], s * size..(s + 1) * size);
-                    let (t, d_k) = (&t[place.clone()], &mut d_k[place]);
-                    // e = v·t  ⇒  d_v = Σ d_e·t
-                    add_scaled(d_v, d_e, t);
-                    // e = v·t, t = tanh(q + k)  ⇒  d_(q + k) = d_e·v·(1 - t²), which is d_k, and
-                    // summed d_q
-                    for i in 0..size {
-                        let d = d_e * v[i] * (T::one() - t[i] * t[i]);
-                        d_k[i] += d;
-                        d_q[i] += d;
-                    }
-                }
+                let d_e = &d_scores[b * source..][..self.lengths[b]];
+                backward_row(d_e, &t, &v, d_k, d_q, d_v);
             });
         })?;
         sink.add(QUERY, from_elements(NAME, &[batch, size], d_query)?)?;
@@ -204,6 +191,33 @@ impl<T: Real> Op<T> for AdditiveAttention {
     }
 }
 
+vectorised! {
+    /// One row of the batch: from the gradients of its scores, `d_e [n]`, those of its keys `d_k [n, A]`,
+    /// of its query `d_q [A]`, and its part of that of `v [A]`; all are added to. `t [n, A]` are the
+    /// activations.
+    fn backward_row<T: Real>(
+        d_e: &[T],
+        t: &[T],
+        v: &[T],
+        d_k: &mut [T],
+        d_q: &mut [T],
+        d_v: &mut [T],
+    ) {
+        let size = v.len().max(1);
+        let rows = t.chunks_exact(size).zip(d_k.chunks_exact_mut(size));
+        for (&d_e, (t, d_k)) in d_e.iter().zip(rows) {
+            // e = v·t  ⇒  d_v = Σ d_e·t
+            add_scaled(d_v, d_e, t);
+            // e = v·t, t = tanh(q + k)  ⇒  d_(q + k) = d_e·v·(1 - t²), which is d_k, and summed d_q
+            for (((d_k, d_q), &t), &v) in d_k.iter_mut().zip(&mut *d_q).zip(t).zip(v) {
+                let d = d_e * v * (T::one() - t * t);
+                *d_k += d;
+                *d_q += d;
+            }
+        }
+    }
+}
+
 /// `t = tanh(q + k)` of row `b` of the batch: its query `[A]` and its first `n` keys → `[n, A]`.
 fn activations<T: Real>(
     pointwise: Pointwise<T>,
@@ -212,11 +226,19 @@ fn activations<T: Real>(
     b: usize,
     n: usize,
 ) -> Vec<T> {
-    let mut t = Vec::with_capacity(n * query.len());
-    for s in 0..n {
-        let key = &keys.elements[keys.rows(b).at(s)];
-        t.extend(query.iter().zip(key).map(|(&q, &k)| q + k));
-    }
+    let mut t = vec![T::zero(); n * query.len()];
+    add_query(&mut t, query, &keys.elements, keys.rows(b));
     (pointwise.tanh)(&mut t);
     t
+}
+
+vectorised! {
+    /// `tₛ = q + kₛ` for the rows of t.
+    fn add_query<T: Real>(t: &mut [T], query: &[T], keys: &[T], rows: Rows) {
+        for (s, t) in t.chunks_exact_mut(query.len().max(1)).enumerate() {
+            for ((t, &q), &k) in t.iter_mut().zip(query).zip(&keys[rows.at(s)]) {
+                *t = q + k;
+            }
+        }
+    }
 }

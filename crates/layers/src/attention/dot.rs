@@ -3,14 +3,13 @@
 use std::iter::repeat_n;
 use std::sync::Arc;
 
-use unspool_tensor::kernels::reduce::{add_scaled, dot};
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::shape::from_elements;
 use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
 
 use super::rows::{
-    Rows, Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
-    weigh_backward_memory, weigh_forward,
+    Rows, Stack, add_to, add_to_rows, add_weighted, axes, check_lengths, flat, for_each_row,
+    pieces, scores, weigh_backward, weigh_backward_memory, weigh_forward,
 };
 
 const NAME: &str = "dot_attention";
@@ -161,9 +160,7 @@ impl<T: Real> Op<T> for DotAttention {
                 let keys = head(k.rows(b));
                 let w = &mut w[look.weights..][..look.keys];
                 // e = scale·(q·k)
-                for (s, e) in w.iter_mut().enumerate() {
-                    *e = scale * dot(query, &k.elements[keys.at(s)]);
-                }
+                scores(w, scale, query, &k.elements, keys);
                 // w = softmax(e), c = Σ w·m
                 let values = head(m.rows(b));
                 let c = &mut c[head(Rows::of_width(memory)).at(look.query)];
@@ -242,11 +239,10 @@ impl<T: Real> Op<T> for DotAttention {
                     let keys = head(k.rows(b));
                     let d_keys = head(Rows::of_width(size));
                     let d_e = &d_scores[b * of_row + look.weights..][..look.keys];
-                    for (s, &d_e) in d_e.iter().enumerate() {
-                        // e = scale·(q·k)  ⇒  d_q = Σ scale·d_e·k, d_k = scale·d_e·q
-                        add_scaled(d_query, scale * d_e, &k.elements[keys.at(s)]);
-                        add_scaled(&mut d_k[d_keys.at(s)], scale * d_e, query);
-                    }
+                    // e = scale·(q·k)  ⇒  d_q = Σ scale·d_e·k, d_k = scale·d_e·q
+                    let d_e: Vec<T> = d_e.iter().map(|&d_e| scale * d_e).collect();
+                    add_weighted(d_query, &d_e, &k.elements, keys);
+                    add_to_rows(d_k, &d_e, query, d_keys);
                 }
             });
         })?;

@@ -11,8 +11,7 @@ use rayon::prelude::*;
 use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::{add_scaled, dot};
 use unspool_tensor::kernels::softmax::{softmax, softmax_backward};
-use unspool_tensor::kernels::vectorised::vectorised;
-use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
+use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor, vectorised};
 
 /// Where the rows of a matrix stand in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +37,7 @@ impl Rows {
     }
 
     /// The place of row `s`.
+    #[inline(always)]
     pub fn at(self, s: usize) -> Range<usize> {
         let start = self.start + s * self.stride;
         start..start + self.width
@@ -58,8 +58,30 @@ pub(super) fn weigh_forward<T: Real>(
     // w = softmax(e)
     softmax(pointwise, weights, None);
     // c = Σ w·m
-    for (s, &w) in weights.iter().enumerate() {
-        add_scaled(context, w, &memory.elements[rows.at(s)]);
+    add_weighted(context, weights, &memory.elements, rows);
+}
+
+vectorised! {
+    /// `sum += Σₛ wₛ·xₛ` over the rows of x.
+    pub(super) fn add_weighted<T: Real>(sum: &mut [T], weights: &[T], elements: &[T], rows: Rows) {
+        for (s, &w) in weights.iter().enumerate() {
+            add_scaled(sum, w, &elements[rows.at(s)]);
+        }
+    }
+}
+
+vectorised! {
+    /// `eₛ = scale·(q·kₛ)`, for each of the scores.
+    pub(super) fn scores<T: Real>(
+        scores: &mut [T],
+        scale: T,
+        query: &[T],
+        keys: &[T],
+        rows: Rows,
+    ) {
+        for (s, e) in scores.iter_mut().enumerate() {
+            *e = scale * dot(query, &keys[rows.at(s)]);
+        }
     }
 }
 
@@ -76,9 +98,8 @@ pub(super) fn weigh_backward<T: Real>(
     d_scores: &mut [T],
 ) {
     // c = Σ w·m  ⇒  d_w = d_c·m, beside what comes from the weights as an output
-    for (s, d_w) in d_scores.iter_mut().enumerate() {
-        *d_w = d_weights[s] + dot(d_context, &memory.elements[rows.at(s)]);
-    }
+    scores(d_scores, T::one(), d_context, &memory.elements, rows);
+    d_scores.iter_mut().zip(d_weights).for_each(|(d_w, &d_output)| *d_w += d_output);
     // w = softmax(e)  ⇒  d_e = w·(d_w - Σ w·d_w)
     softmax_backward(weights, d_scores);
 }
@@ -91,8 +112,15 @@ pub(super) fn weigh_backward_memory<T: Real>(
     rows: Rows,
 ) {
     // c = Σ w·m  ⇒  d_m = w·d_c
-    for (s, &w) in weights.iter().enumerate() {
-        add_scaled(&mut d_memory[rows.at(s)], w, d_context);
+    add_to_rows(d_memory, weights, d_context, rows);
+}
+
+vectorised! {
+    /// `xₛ += wₛ·y` for the rows of x.
+    pub(super) fn add_to_rows<T: Real>(elements: &mut [T], weights: &[T], y: &[T], rows: Rows) {
+        for (s, &w) in weights.iter().enumerate() {
+            add_scaled(&mut elements[rows.at(s)], w, y);
+        }
     }
 }
 
@@ -175,7 +203,6 @@ pub(super) fn for_each_row<R: Send>(
     rows: impl Iterator<Item = R>,
     run: impl Fn(usize, R) + Send + Sync,
 ) {
-    let run = |b, row| vectorised(|| run(b, row));
     if !context.parallel(work) {
         return rows.enumerate().for_each(|(b, row)| run(b, row));
     }

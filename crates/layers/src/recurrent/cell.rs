@@ -8,6 +8,7 @@
 use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 
+pub use unspool_tensor::kernels::cells::{BackwardRow, ForwardRow};
 use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::{Error, Real, Result};
 
@@ -84,55 +85,12 @@ pub trait Cell: Copy + Debug + Send + Sync + 'static {
     /// + b_hh`. Then the sum is what the cell is given, and has one gradient.
     const SUMS_GATES: bool;
 
-    /// One row forward, with these variants of tanh and the logistic function.
+    /// One row forward, with these variants of tanh and the logistic function. To be marked
+    /// `#[inline(always)]`, so that it is compiled for each instruction set.
     fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>);
 
-    /// One row backward.
+    /// One row backward. Marked in the same way.
     fn backward<T: Real>(row: BackwardRow<'_, T>);
-}
-
-/// One row of a cell's forward pass.
-pub struct ForwardRow<'a, T> {
-    /// In: `W_ih·x + b_ih`, and `+ W_hh·h + b_hh` when the cell sums its gates. Out: the activated
-    /// gates. `[G·H]`.
-    pub gates: &'a mut [T],
-    /// `W_hh·h + b_hh [G·H]`; empty when the cell sums its gates.
-    pub hidden_gates: &'a [T],
-    /// The hidden state before, `[H]`.
-    pub h: &'a [T],
-    /// The cell state before, `[H]`.
-    pub c: &'a [T],
-    /// Out: the hidden state after, `[H]`.
-    pub h_next: &'a mut [T],
-    /// Out: the cell state after, `[H]`.
-    pub c_next: &'a mut [T],
-    /// Out: what else the backward pass needs, `[EXTRAS·H]`.
-    pub extras: &'a mut [T],
-}
-
-/// One row of a cell's backward pass.
-///
-/// The gradients here are assigned, not added to as an op's are: each row of a step's gates and
-/// states has one reader, and what belongs to more than one row, the weights, is added by
-/// [`through_time`](super::through_time) in one product over all steps.
-pub struct BackwardRow<'a, T> {
-    /// The activated gates, `[G·H]`.
-    pub gates: &'a [T],
-    /// What the forward pass kept beside them, `[EXTRAS·H]`.
-    pub extras: &'a [T],
-    /// The hidden state before, `[H]`.
-    pub h: &'a [T],
-    /// The cell state before, `[H]`.
-    pub c: &'a [T],
-    /// In: the gradient of the hidden state after. Out: that of the hidden state before, but for
-    /// what comes through `W_hh·h`. `[H]`.
-    pub d_h: &'a mut [T],
-    /// In: the gradient of the cell state after. Out: that of the cell state before. `[H]`.
-    pub d_c: &'a mut [T],
-    /// Out: the gradient of `gates` as given to the forward pass, `[G·H]`.
-    pub d_gates: &'a mut [T],
-    /// Out: the gradient of `hidden_gates`, `[G·H]`; empty when the cell sums its gates.
-    pub d_hidden_gates: &'a mut [T],
 }
 
 /// A row of `N` blocks of `hidden` numbers, block by block.
@@ -141,11 +99,13 @@ pub struct BackwardRow<'a, T> {
 ///
 /// # Panics
 /// The row is shorter: a mistake of the cell.
+#[inline(always)]
 pub(super) fn blocks<const N: usize, T>(row: &[T], hidden: usize) -> [&[T]; N] {
     std::array::from_fn(|block| &row[block * hidden..][..hidden])
 }
 
 /// As [`blocks`], to write to.
+#[inline(always)]
 pub(super) fn blocks_mut<const N: usize, T>(row: &mut [T], hidden: usize) -> [&mut [T]; N] {
     let mut rest = row;
     std::array::from_fn(|_| {

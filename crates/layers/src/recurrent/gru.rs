@@ -31,12 +31,12 @@ impl Cell for Gru {
     const EXTRAS: usize = 1;
     const SUMS_GATES: bool = false;
 
-    #[inline]
+    #[inline(always)]
     fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
         gru_forward(pointwise, row);
     }
 
-    #[inline]
+    #[inline(always)]
     fn backward<T: Real>(row: BackwardRow<'_, T>) {
         gru_backward(row);
     }
@@ -51,7 +51,7 @@ impl Cell for Gru {
 /// ```
 ///
 /// Kept for the backward pass: r, z and n in the place of the input's parts, and `h_n`.
-#[inline]
+#[inline(always)]
 pub fn gru_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
     let hidden = row.h_next.len();
     let [h_r, h_z, h_n] = blocks(row.hidden_gates, hidden);
@@ -76,7 +76,7 @@ pub fn gru_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
 
 /// The GRU's backward pass, one row: from `d_h'` to the gradients of both parts of the gates, and
 /// of the `h` in `z∘h`.
-#[inline]
+#[inline(always)]
 pub fn gru_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
     let hidden = row.d_h.len();

@@ -29,12 +29,12 @@ impl Cell for Lstm {
     const EXTRAS: usize = 1;
     const SUMS_GATES: bool = true;
 
-    #[inline]
+    #[inline(always)]
     fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
         lstm_forward(pointwise, row);
     }
 
-    #[inline]
+    #[inline(always)]
     fn backward<T: Real>(row: BackwardRow<'_, T>) {
         lstm_backward(row);
     }
@@ -49,7 +49,7 @@ impl Cell for Lstm {
 /// ```
 ///
 /// Kept for the backward pass: i, f, g and o in the place of their sums, and `tanh(c')`.
-#[inline]
+#[inline(always)]
 pub fn lstm_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
     let hidden = row.h_next.len();
     (pointwise.sigmoid)(&mut row.gates[..2 * hidden]);
@@ -71,7 +71,7 @@ pub fn lstm_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
 
 /// The LSTM's backward pass, one row: from `d_h'` and `d_c'` to the gradients of the gates' sums
 /// and of `c`.
-#[inline]
+#[inline(always)]
 pub fn lstm_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
     let hidden = row.d_h.len();

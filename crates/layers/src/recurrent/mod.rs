@@ -11,6 +11,7 @@
 
 pub mod cell;
 pub mod composed;
+mod conformance;
 pub mod gru;
 pub mod layer;
 pub mod lstm;
@@ -21,6 +22,7 @@ pub mod step;
 pub mod through_time;
 
 pub use cell::{Cell, CellKind};
+pub use conformance::conformance;
 pub use gru::Gru;
 pub use layer::{Recurrent, RecurrentConfig, RecurrentInit, State};
 pub use lstm::Lstm;

@@ -15,12 +15,12 @@ impl Cell for Rnn {
     const EXTRAS: usize = 0;
     const SUMS_GATES: bool = true;
 
-    #[inline]
+    #[inline(always)]
     fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
         rnn_forward(pointwise, row);
     }
 
-    #[inline]
+    #[inline(always)]
     fn backward<T: Real>(row: BackwardRow<'_, T>) {
         rnn_backward(row);
     }
@@ -33,14 +33,14 @@ impl Cell for Rnn {
 /// ```
 ///
 /// Kept for the backward pass: `h'`, in the place of the sum.
-#[inline]
+#[inline(always)]
 pub fn rnn_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
     (pointwise.tanh)(row.gates);
     row.h_next.copy_from_slice(row.gates);
 }
 
 /// The RNN's backward pass, one row: from `d_h'` to the gradient of the gate's sum.
-#[inline]
+#[inline(always)]
 pub fn rnn_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
     for unit in 0..row.d_h.len() {

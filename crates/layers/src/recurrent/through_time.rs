@@ -5,18 +5,20 @@
 //!
 //! The rows are packed, see [`Packing`]: `P` valid vectors, in one block of rows a step.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use ndarray::{
-    ArcArray, ArcArray2, Array2, ArrayBase, ArrayView2, ArrayViewMut2, Axis, Data, Dimension, Ix2,
-    aview2, s,
+    ArcArray, ArcArray2, Array1, Array2, ArrayBase, ArrayView2, ArrayViewMut2, Data, Dimension,
+    Ix2, aview2, s,
 };
 use rayon::prelude::*;
-use unspool_tensor::kernels::reduce::add_scaled;
-use unspool_tensor::kernels::vectorised::vectorised;
-use unspool_tensor::kernels::weights::{Side, product_with_weight};
+use unspool_tensor::kernels::cells::CellKernel;
+use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::reduce::{add_scaled, sum_rows};
+use unspool_tensor::kernels::weights::{Side, prepare_weight, product_with_weight};
 use unspool_tensor::shape::reshaped;
-use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
+use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor, vectorised};
 
 use super::cell::{BackwardRow, Cell, ForwardRow};
 use super::packing::Packing;
@@ -60,11 +62,21 @@ pub struct Unrolled<T: Real> {
     /// The same of the cell states; no columns when the cell has none.
     c: ArcArray2<T>,
     /// The activated gates, `[P, G·H]`.
-    gates: Array2<T>,
+    gates: ArcArray2<T>,
     /// What the cell keeps beside them, `[P, EXTRAS·H]`.
-    extras: Array2<T>,
+    extras: ArcArray2<T>,
     weight_ih: Tensor<T>,
     weight_hh: Tensor<T>,
+    context: Context,
+}
+
+impl<T: Real> Drop for Unrolled<T> {
+    fn drop(&mut self) {
+        let Unrolled { x, h, c, gates, extras, .. } = self;
+        for array in [x, h, c, gates, extras] {
+            self.context.recycle(std::mem::take(array).into_dyn());
+        }
+    }
 }
 
 impl<T: Real> Unrolled<T> {
@@ -110,7 +122,7 @@ pub(super) fn forward<C: Cell, T: Real>(
     let x = if packing.is_identity() { x } else { packing.pack(x.view()).into_shared() };
     let with_initial = |initial: Option<ArrayView2<'_, T>>| {
         let columns = initial.map_or(0, |initial| initial.ncols());
-        let mut states = Array2::zeros((batch + packing.len(), columns));
+        let mut states: Array2<T> = context.array((batch + packing.len(), columns));
         if let Some(initial) = initial {
             states.slice_mut(s![..batch, ..]).assign(&packing.sort(initial));
         }
@@ -121,21 +133,41 @@ pub(super) fn forward<C: Cell, T: Real>(
     let (weight_ih, weight_hh) = (&inputs[at.weight_ih], &inputs[at.weight_hh]);
     let (bias_ih, bias_hh) = (&inputs[at.bias_ih], &inputs[at.bias_hh]);
 
-    // gates = x·W_ihᵀ, over all steps at once
-    let mut gates = Array2::zeros((packing.len(), C::GATES * hidden));
-    product_with_weight(context, x.view(), weight_ih, Side::Transposed, false, gates.view_mut());
-    // Arrays that the cell does not need have no columns.
-    let mut extras = Array2::zeros((packing.len(), C::EXTRAS * hidden));
-    let [bias_ih, bias_hh] = [bias_ih, bias_hh].map(|bias| bias.iter().copied().collect());
-    let run = Forward { hidden, weight_hh, biases: Biases::new::<C>(bias_ih, bias_hh) };
-
+    let mut gates: Array2<T> = context.array((packing.len(), C::GATES * hidden));
     let bands = bands(context, &packing, gates.len().saturating_mul(hidden));
+    // gates = x·W_ihᵀ, over all steps at once, or step by step when the bands are high enough to
+    // use the cache well: then the gates stay in it
+    let step_by_step = bands.len() > 1 && batch >= bands.len() * HIGH_BAND;
+    if !step_by_step {
+        let gates = gates.view_mut();
+        product_with_weight(context, x.view(), weight_ih, Side::Transposed, false, gates);
+    }
+    // Arrays that the cell does not need have no columns.
+    let mut extras: Array2<T> = context.array((packing.len(), C::EXTRAS * hidden));
+    let [bias_ih, bias_hh] = [bias_ih, bias_hh].map(|bias| bias.iter().copied().collect());
+    let run = Forward {
+        hidden,
+        packing: &packing,
+        input: step_by_step.then_some((x.view(), weight_ih)),
+        weight_hh,
+        biases: Biases::new::<C>(bias_ih, bias_hh),
+    };
     let (gate_columns, extra_columns, cell_columns) = (gates.ncols(), extras.ncols(), c.ncols());
     let parts = packing.parts(&bands, elements(&mut gates), gate_columns).into_iter();
     let parts = parts.zip(packing.parts(&bands, elements(&mut extras), extra_columns));
     let parts = parts.zip(packing.parts_of_states(&bands, elements(&mut h), hidden));
     let parts = parts.zip(packing.parts_of_states(&bands, elements(&mut c), cell_columns));
-    let parts = parts.map(|(((gates, extras), h), c)| ForwardParts { gates, extras, h, c });
+    let parts = parts.zip(&bands).map(|((((gates, extras), h), c), band)| ForwardParts {
+        first: band.start,
+        gates,
+        extras,
+        h,
+        c,
+    });
+    if step_by_step {
+        prepare_weight(context, weight_ih, Side::Transposed);
+    }
+    prepare_weight(context, weight_hh, Side::Transposed);
     for_each_band(context, parts.collect(), |context, parts| run.band::<C>(context, parts));
     Ok(Unrolled {
         packing,
@@ -143,10 +175,11 @@ pub(super) fn forward<C: Cell, T: Real>(
         x_shape,
         h: h.into_shared(),
         c: c.into_shared(),
-        gates,
-        extras,
+        gates: gates.into_shared(),
+        extras: extras.into_shared(),
         weight_ih: inputs[at.weight_ih].clone(),
         weight_hh: inputs[at.weight_hh].clone(),
+        context: context.clone(),
     })
 }
 
@@ -179,8 +212,8 @@ pub(super) fn backward<C: Cell, T: Real>(
     let gate_columns = C::GATES * hidden;
     let hidden_gate_columns = if C::SUMS_GATES { 0 } else { gate_columns };
     let cell_columns = saved.c.ncols();
-    let mut d_gates = Array2::zeros((packing.len(), gate_columns));
-    let mut d_hidden_gates = Array2::zeros((packing.len(), hidden_gate_columns));
+    let mut d_gates: Array2<T> = context.array((packing.len(), gate_columns));
+    let mut d_hidden_gates: Array2<T> = context.array((packing.len(), hidden_gate_columns));
     let run = Backward {
         saved,
         weight_hh,
@@ -196,11 +229,12 @@ pub(super) fn backward<C: Cell, T: Real>(
     let parts = parts.zip(&bands).map(|((((d_gates, d_hidden_gates), d_h), d_c), band)| {
         BackwardParts { first: band.start, d_gates, d_hidden_gates, d_h, d_c }
     });
+    prepare_weight(context, weight_hh, Side::Plain);
     for_each_band(context, parts.collect(), |context, parts| run.band::<C>(context, parts));
 
     // gates = x·W_ihᵀ + b_ih  ⇒  d_x = d_gates·W_ih
     if sink.wants(X) {
-        let mut d_x = Array2::zeros(saved.x.raw_dim());
+        let mut d_x: Array2<T> = context.array(saved.x.raw_dim());
         let d_gates = d_gates.view();
         product_with_weight(context, d_gates, weight_ih, Side::Plain, false, d_x.view_mut());
         let d_x = if packing.is_identity() { d_x } else { packing.unpack(d_x.view()) };
@@ -215,7 +249,7 @@ pub(super) fn backward<C: Cell, T: Real>(
     // d_W_ih = d_gatesᵀ·x and d_W_hh = d_hidden_gatesᵀ·h, over all steps at once
     let d_gates = d_gates.into_shared();
     let d_hidden_gates = if C::SUMS_GATES { d_gates.clone() } else { d_hidden_gates.into_shared() };
-    let mut weights = WeightSink { packing, one_step: saved.x_shape.len() == 2, sink };
+    let mut weights = WeightSink { context, packing, one_step: saved.x_shape.len() == 2, sink };
     weights.add_product(at.weight_ih, d_gates.clone(), || saved.x.clone())?;
     weights.add_product(at.weight_hh, d_hidden_gates.clone(), || match packing.is_full() {
         true => saved.h.clone().slice_move(s![..packing.len(), ..]),
@@ -229,6 +263,9 @@ pub(super) fn backward<C: Cell, T: Real>(
     weights.add_rows(&[at.bias_ih], d_gates.view())?;
     weights.add_rows(&[at.bias_hh], d_hidden_gates.view())
 }
+
+/// From so many rows of a band on, a product runs as fast for the band alone.
+const HIGH_BAND: usize = 24;
 
 /// The bands of rows that threads take through all steps, each without a word to the others. One
 /// band has the threads for its products.
@@ -256,6 +293,8 @@ fn for_each_band<P: Send>(
 /// What a band of rows writes forwards: of each array a slice for each step, with the rows that
 /// still run; of the states, first those before all steps.
 struct ForwardParts<'a, T> {
+    /// The number of its first row.
+    first: usize,
     gates: Vec<&'a mut [T]>,
     extras: Vec<&'a mut [T]>,
     h: Vec<&'a mut [T]>,
@@ -265,6 +304,9 @@ struct ForwardParts<'a, T> {
 /// What the bands of a forward pass share.
 struct Forward<'a, T: Real> {
     hidden: usize,
+    packing: &'a Packing,
+    /// x `[P, I]` and weight_ih, when their product is not in the gates already.
+    input: Option<(ArrayView2<'a, T>, &'a Tensor<T>)>,
     weight_hh: &'a Tensor<T>,
     biases: Biases<T>,
 }
@@ -290,10 +332,10 @@ impl<T: Real> Biases<T> {
 impl<T: Real> Forward<'_, T> {
     /// A band of rows through all steps.
     fn band<C: Cell>(&self, context: &Context, parts: ForwardParts<'_, T>) {
-        let ForwardParts { gates, extras, mut h, mut c } = parts;
+        let ForwardParts { first, gates, extras, mut h, mut c } = parts;
         let (hidden, pointwise) = (self.hidden, context.kernels().pointwise());
         let gate_columns = C::GATES * hidden;
-        let (hidden_columns, extra_columns) = (self.biases.hidden_gates.len(), C::EXTRAS * hidden);
+        let hidden_columns = self.biases.hidden_gates.len();
         let most = gates.first().map_or(0, |gates| gates.len() / gate_columns);
         let mut hidden_gates = vec![T::zero(); most * hidden_columns];
         for (step, (gates, extras)) in gates.into_iter().zip(extras).enumerate() {
@@ -302,32 +344,109 @@ impl<T: Real> Forward<'_, T> {
             let (c_before, c_after) = c.split_at_mut(step + 1);
             let (h, h_next) = (&h_before[step][..rows * hidden], &mut *h_after[0]);
             let (c, c_next) = (&*c_before[step], &mut *c_after[0]);
+            if let Some((x, weight_ih)) = self.input {
+                // gates = x·W_ihᵀ
+                let start = self.packing.step(step).start + first;
+                let x = x.slice_move(s![start..start + rows, ..]);
+                let gates = view_mut(gates, gate_columns);
+                product_with_weight(context, x, weight_ih, Side::Transposed, false, gates);
+            }
             // (hidden_)gates (+)= h·W_hhᵀ, for the rows that still run
             let hidden_gates = &mut hidden_gates[..rows * hidden_columns];
             let (side, accumulate) = (Side::Transposed, C::SUMS_GATES);
             let sums = if C::SUMS_GATES { &mut *gates } else { &mut *hidden_gates };
             let sums = view_mut(sums, gate_columns);
             product_with_weight(context, view(h, hidden), self.weight_hh, side, accumulate, sums);
-            let cell_columns = c_next.len() / rows.max(1);
-            vectorised(|| {
-                for k in 0..rows {
-                    let gates = row_mut(gates, gate_columns, k);
-                    let hidden_gates = row_mut(hidden_gates, hidden_columns, k);
-                    add_scaled(gates, T::one(), &self.biases.gates);
-                    add_scaled(hidden_gates, T::one(), &self.biases.hidden_gates);
-                    let row = ForwardRow {
-                        gates,
-                        hidden_gates,
-                        h: row(h, hidden, k),
-                        c: row(c, cell_columns, k),
-                        h_next: row_mut(h_next, hidden, k),
-                        c_next: row_mut(c_next, cell_columns, k),
-                        extras: row_mut(extras, extra_columns, k),
-                    };
-                    C::forward(pointwise, row);
-                }
+            let rows = ForwardRows { gates, hidden_gates, h, c, h_next, c_next, extras };
+            match T::cell_kernel(context.kernels(), C::KIND.name()) {
+                Some(kernel) => rows.run::<C>(&self.biases, &Registered(kernel)),
+                None => forward_rows(&self.biases, Own::<C, T>(pointwise, PhantomData), rows),
+            }
+        }
+    }
+}
+
+/// Whose pointwise arithmetic it is. (Closures would not be compiled with the loops that call them.)
+trait RowByRow<T: Real> {
+    fn forward(&self, row: ForwardRow<'_, T>);
+    fn backward(&self, row: BackwardRow<'_, T>);
+}
+
+/// That of the cell.
+struct Own<C, T>(Pointwise<T>, PhantomData<C>);
+
+impl<C: Cell, T: Real> RowByRow<T> for Own<C, T> {
+    #[inline(always)]
+    fn forward(&self, row: ForwardRow<'_, T>) {
+        C::forward(self.0, row);
+    }
+
+    #[inline(always)]
+    fn backward(&self, row: BackwardRow<'_, T>) {
+        C::backward(row);
+    }
+}
+
+/// That of a kernel which was registered for it.
+struct Registered<'a, T: Real>(&'a dyn CellKernel<T>);
+
+impl<T: Real> RowByRow<T> for Registered<'_, T> {
+    fn forward(&self, row: ForwardRow<'_, T>) {
+        self.0.forward(row);
+    }
+
+    fn backward(&self, row: BackwardRow<'_, T>) {
+        self.0.backward(row);
+    }
+}
+
+/// All rows of a step, as a [`ForwardRow`] has one.
+struct ForwardRows<'a, T> {
+    gates: &'a mut [T],
+    hidden_gates: &'a mut [T],
+    h: &'a [T],
+    c: &'a [T],
+    h_next: &'a mut [T],
+    c_next: &'a mut [T],
+    extras: &'a mut [T],
+}
+
+impl<T: Real> ForwardRows<'_, T> {
+    /// Adds the biases, and runs `cell`, row by row.
+    #[inline(always)]
+    fn run<C: Cell>(self, biases: &Biases<T>, cell: &impl RowByRow<T>) {
+        let ForwardRows { gates, hidden_gates, h, c, h_next, c_next, extras } = self;
+        let hidden = biases.gates.len() / C::GATES;
+        let count = h_next.len() / hidden;
+        let (gate_columns, extra_columns) = (C::GATES * hidden, C::EXTRAS * hidden);
+        let (hidden_columns, cell_columns) =
+            (biases.hidden_gates.len(), c_next.len() / count.max(1));
+        for k in 0..count {
+            let gates = row_mut(gates, gate_columns, k);
+            let hidden_gates = row_mut(hidden_gates, hidden_columns, k);
+            add_scaled(gates, T::one(), &biases.gates);
+            add_scaled(hidden_gates, T::one(), &biases.hidden_gates);
+            cell.forward(ForwardRow {
+                gates,
+                hidden_gates,
+                h: row(h, hidden, k),
+                c: row(c, cell_columns, k),
+                h_next: row_mut(h_next, hidden, k),
+                c_next: row_mut(c_next, cell_columns, k),
+                extras: row_mut(extras, extra_columns, k),
             });
         }
+    }
+}
+
+vectorised! {
+    /// The pointwise part of a step.
+    fn forward_rows<C: Cell, T: Real>(
+        biases: &Biases<T>,
+        cell: Own<C, T>,
+        rows: ForwardRows<'_, T>,
+    ) {
+        rows.run::<C>(biases, &cell);
     }
 }
 
@@ -355,34 +474,27 @@ impl<T: Real> Backward<'_, T> {
     /// A band of rows back through all steps.
     fn band<C: Cell>(&self, context: &Context, parts: BackwardParts<'_, T>) {
         let BackwardParts { first, mut d_gates, mut d_hidden_gates, d_h, d_c } = parts;
-        let Unrolled { packing, gates, extras, h, c, .. } = self.saved;
-        let (gates, extras) = (elements_of(gates), elements_of(extras));
-        let (h, c) = (elements_of(h), elements_of(c));
-        let [gate_columns, extra_columns, hidden, cell_columns, hidden_columns] = self.columns;
+        let packing = &self.saved.packing;
+        let pointwise = context.kernels().pointwise();
+        let [gate_columns, _, hidden, ..] = self.columns;
         for step in (0..packing.time_steps()).rev() {
             let (d_gates, d_hidden_gates) = (&mut *d_gates[step], &mut *d_hidden_gates[step]);
             let rows = d_gates.len() / gate_columns;
             let (packed, previous) =
                 (packing.step(step).start + first, packing.previous(step).start + first);
-            vectorised(|| {
-                for k in 0..rows {
-                    if let Some(d_output) = self.d_output {
-                        // output[t, b] = h'  ⇒  d_h' += d_output[t, b]
-                        let d_output = row(d_output, hidden, packing.sources()[packed + k]);
-                        add_scaled(row_mut(d_h, hidden, k), T::one(), d_output);
-                    }
-                    C::backward(BackwardRow {
-                        gates: row(gates, gate_columns, packed + k),
-                        extras: row(extras, extra_columns, packed + k),
-                        h: row(h, hidden, previous + k),
-                        c: row(c, cell_columns, previous + k),
-                        d_h: row_mut(d_h, hidden, k),
-                        d_c: row_mut(d_c, cell_columns, k),
-                        d_gates: row_mut(d_gates, gate_columns, k),
-                        d_hidden_gates: row_mut(d_hidden_gates, hidden_columns, k),
-                    });
-                }
-            });
+            let step = StepBack {
+                saved: self,
+                rows: packed..packed + rows,
+                previous,
+                d_gates: &mut *d_gates,
+                d_hidden_gates: &mut *d_hidden_gates,
+                d_h: &mut *d_h,
+                d_c: &mut *d_c,
+            };
+            match T::cell_kernel(context.kernels(), C::KIND.name()) {
+                Some(kernel) => step.run(&Registered(kernel)),
+                None => backward_rows(Own::<C, T>(pointwise, PhantomData), step),
+            }
             // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
             let d_sums = if C::SUMS_GATES { d_gates } else { d_hidden_gates };
             let (d_sums, d_h) = (view(d_sums, gate_columns), &mut d_h[..rows * hidden]);
@@ -392,8 +504,57 @@ impl<T: Real> Backward<'_, T> {
     }
 }
 
+/// The rows of a step of a band, backwards.
+struct StepBack<'a, T: Real> {
+    saved: &'a Backward<'a, T>,
+    /// Their packed rows, and the first row of the states before them.
+    rows: Range<usize>,
+    previous: usize,
+    d_gates: &'a mut [T],
+    d_hidden_gates: &'a mut [T],
+    d_h: &'a mut [T],
+    d_c: &'a mut [T],
+}
+
+impl<T: Real> StepBack<'_, T> {
+    /// Runs `cell`, row by row.
+    #[inline(always)]
+    fn run(self, cell: &impl RowByRow<T>) {
+        let StepBack { saved, rows, previous, d_gates, d_hidden_gates, d_h, d_c } = self;
+        let [gate_columns, extra_columns, hidden, cell_columns, hidden_columns] = saved.columns;
+        let Unrolled { packing, gates, extras, h, c, .. } = saved.saved;
+        let (gates, extras) = (elements_of(gates), elements_of(extras));
+        let (h, c) = (elements_of(h), elements_of(c));
+        for (k, packed) in rows.enumerate() {
+            if let Some(d_output) = saved.d_output {
+                // output[t, b] = h'  ⇒  d_h' += d_output[t, b]
+                let d_output = row(d_output, hidden, packing.sources()[packed]);
+                add_scaled(row_mut(d_h, hidden, k), T::one(), d_output);
+            }
+            cell.backward(BackwardRow {
+                gates: row(gates, gate_columns, packed),
+                extras: row(extras, extra_columns, packed),
+                h: row(h, hidden, previous + k),
+                c: row(c, cell_columns, previous + k),
+                d_h: row_mut(d_h, hidden, k),
+                d_c: row_mut(d_c, cell_columns, k),
+                d_gates: row_mut(d_gates, gate_columns, k),
+                d_hidden_gates: row_mut(d_hidden_gates, hidden_columns, k),
+            });
+        }
+    }
+}
+
+vectorised! {
+    /// The pointwise part of a step backwards.
+    fn backward_rows<C: Cell, T: Real>(cell: Own<C, T>, rows: StepBack<'_, T>) {
+        rows.run(&cell);
+    }
+}
+
 /// Adds the gradients of weights out of packed rows.
 struct WeightSink<'a, 'b, T: Real> {
+    context: &'a Context,
     packing: &'a Packing,
     one_step: bool,
     sink: &'a mut GradSink<'b, T>,
@@ -429,7 +590,7 @@ impl<T: Real> WeightSink<'_, '_, T> {
         if !inputs.iter().any(|&input| self.sink.wants(input)) {
             return Ok(());
         }
-        let sum = d.sum_axis(Axis(0)).into_dyn().into_shared();
+        let sum = Array1::from_vec(sum_rows(self.context, d)).into_dyn().into_shared();
         inputs.iter().try_for_each(|&input| self.sink.add(input, sum.clone()))
     }
 
@@ -457,14 +618,17 @@ fn elements<T>(array: &mut Array2<T>) -> &mut [T] {
 }
 
 /// As [`elements`], to read.
+#[inline(always)]
 fn elements_of<T, S: Data<Elem = T>>(array: &ArrayBase<S, Ix2>) -> &[T] {
     array.as_slice().unwrap_or_default()
 }
 
+#[inline(always)]
 fn row<T>(elements: &[T], columns: usize, row: usize) -> &[T] {
     &elements[row * columns..(row + 1) * columns]
 }
 
+#[inline(always)]
 fn row_mut<T>(elements: &mut [T], columns: usize, row: usize) -> &mut [T] {
     &mut elements[row * columns..(row + 1) * columns]
 }

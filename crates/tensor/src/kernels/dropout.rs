@@ -5,8 +5,8 @@
 //! does not depend on the shape of a batch, on shards or threads, nor on whether a fused op or its
 //! composed twin asks for it.
 
-use crate::Real;
-use crate::random::Key;
+use crate::random::{Key, LANES};
+use crate::{Real, vectorised};
 
 /// Zeroes the dropped units of `xs [H]` and multiplies the others by `1 / (1 - rate)`: one example
 /// at one time step. The same call turns the gradient of the result into that of `xs`.
@@ -15,11 +15,23 @@ use crate::random::Key;
 /// it.
 pub fn drop_units<T: Real>(xs: &mut [T], rate: f64, key: Key, time: usize, example: usize) {
     let row = key.with(time as u64).with(example as u64);
-    let threshold = (rate * 2f64.powi(32)) as u64;
+    let threshold = (rate * 2f64.powi(32)) as u32;
     let scale = T::from_f64(1.0 / (1.0 - rate));
-    for (call, units) in xs.chunks_mut(4).enumerate() {
-        for (x, word) in units.iter_mut().zip(row.words(call as u64)) {
-            *x = if u64::from(word) < threshold { T::zero() } else { *x * scale };
+    drop_row(xs, row, threshold, scale);
+}
+
+vectorised! {
+    /// Zeroes the units whose word is below the threshold.
+    fn drop_row<T: Real>(xs: &mut [T], row: Key, threshold: u32, scale: T) {
+        for (block, units) in xs.chunks_mut(4 * LANES).enumerate() {
+            let words = row.words_of_lanes((block * LANES) as u64);
+            let mut of_units = [0; 4 * LANES];
+            for (call, of_call) in of_units.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                *of_call = std::array::from_fn(|word| words[word][call]);
+            }
+            for (x, word) in units.iter_mut().zip(of_units) {
+                *x = if word < threshold { T::zero() } else { *x * scale };
+            }
         }
     }
 }

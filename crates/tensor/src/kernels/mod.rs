@@ -2,9 +2,11 @@
 //!
 //! The matrix product, and `exp`, `tanh` and the logistic function, have a naive variant, which is
 //! the specification and runs over every [`Real`](crate::Real), and fast ones: the [`Kernels`] of a
-//! [`Context`](crate::Context) say which. The others have one variant, written so that compilers
-//! vectorise it.
+//! [`Context`](crate::Context) say which. The pointwise part of a recurrent cell can be replaced
+//! ([`cells`]). The others have one variant, written so that compilers vectorise it
+//! ([`vectorised!`](crate::vectorised)).
 
+pub mod cells;
 pub mod dropout;
 pub mod matmul;
 pub mod pointwise;

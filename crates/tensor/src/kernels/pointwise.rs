@@ -5,8 +5,7 @@
 //! polynomial for `eʳ - 1`. Only multiplications, additions and divisions in a fixed order are
 //! used, no fused multiply-add: every instruction set gives the same bits.
 
-use super::vectorised::vectorised;
-use crate::Real;
+use crate::{Real, vectorised};
 
 /// `exp`, `tanh` and the logistic function over slices, in the variant that a
 /// [`Context`](crate::Context) asks for. Each replaces the elements of its slice.
@@ -36,26 +35,29 @@ impl<T: Real> Pointwise<T> {
     }
 }
 
-/// Replaces each element by its exponential; relative error below 2.5e-7.
-pub fn exp_slice(xs: &mut [f32]) {
-    dispatch(xs, exp);
+macro_rules! each {
+    ($(#[$meta:meta])* $name:ident by $function:ident) => {
+        vectorised! {
+            $(#[$meta])*
+            pub fn $name(xs: &mut [f32]) {
+                xs.iter_mut().for_each(|x| *x = $function(*x));
+            }
+        }
+    };
 }
 
-/// Replaces each element by its hyperbolic tangent; error below 2.5e-7 relative.
-pub fn tanh_slice(xs: &mut [f32]) {
-    dispatch(xs, tanh);
+each! {
+    /// Replaces each element by its exponential; relative error below 2.5e-7.
+    exp_slice by exp
 }
-
-/// Replaces each element by its logistic function; relative error below 3e-7, or absolute below
-/// 4e-39.
-pub fn sigmoid_slice(xs: &mut [f32]) {
-    dispatch(xs, sigmoid);
+each! {
+    /// Replaces each element by its hyperbolic tangent; error below 2.5e-7 relative.
+    tanh_slice by tanh
 }
-
-/// Runs `f` over the slice with the widest vectors that the machine has.
-#[inline(always)]
-fn dispatch(xs: &mut [f32], f: impl Fn(f32) -> f32) {
-    vectorised(|| xs.iter_mut().for_each(|x| *x = f(*x)));
+each! {
+    /// Replaces each element by its logistic function; relative error below 3e-7, or absolute below
+    /// 4e-39.
+    sigmoid_slice by sigmoid
 }
 
 /// `(q, n)` with `eˣ = 2ⁿ·(1 + q)` and `|q| < 0.42`; n is returned as a whole `f32`.

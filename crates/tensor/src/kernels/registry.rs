@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cells::CellKernel;
 use super::matmul::{Element, MatmulKernel, Naive};
 use super::pointwise::Pointwise;
 use crate::{Error, Real, Result};
@@ -14,6 +15,8 @@ const VARIABLE: &str = "UNSPOOL_KERNELS";
 pub struct Kernels {
     matmul_f32: Arc<dyn MatmulKernel<f32>>,
     matmul_f64: Arc<dyn MatmulKernel<f64>>,
+    cells_f32: Vec<Arc<dyn CellKernel<f32>>>,
+    cells_f64: Vec<Arc<dyn CellKernel<f64>>>,
     naive_pointwise: bool,
 }
 
@@ -24,14 +27,23 @@ impl Default for Kernels {
             let supported = T::variants().into_iter().rfind(|kernel| kernel.is_supported());
             supported.unwrap_or_else(|| Arc::new(Naive))
         }
-        Kernels { matmul_f32: best(), matmul_f64: best(), naive_pointwise: false }
+        Self::of_products(best(), best(), false)
     }
 }
 
 impl Kernels {
     /// The naive variants, which are the specification.
     pub fn naive() -> Self {
-        Kernels { matmul_f32: Arc::new(Naive), matmul_f64: Arc::new(Naive), naive_pointwise: true }
+        Self::of_products(Arc::new(Naive), Arc::new(Naive), true)
+    }
+
+    fn of_products(
+        matmul_f32: Arc<dyn MatmulKernel<f32>>,
+        matmul_f64: Arc<dyn MatmulKernel<f64>>,
+        naive_pointwise: bool,
+    ) -> Self {
+        let (cells_f32, cells_f64) = (Vec::new(), Vec::new());
+        Kernels { matmul_f32, matmul_f64, cells_f32, cells_f64, naive_pointwise }
     }
 
     /// The variants of this name: one of [`variants`](Kernels::variants).
@@ -61,8 +73,7 @@ impl Kernels {
             let found = T::variants().into_iter().find(|kernel| kernel.name() == name);
             found.filter(|kernel| kernel.is_supported())
         }
-        let (matmul_f32, matmul_f64) = (product(name)?, product(name)?);
-        Some(Kernels { matmul_f32, matmul_f64, naive_pointwise: name == "naive" })
+        Some(Self::of_products(product(name)?, product(name)?, name == "naive"))
     }
 
     /// The names of all variants, the fastest last, and whether this machine supports them.
@@ -78,10 +89,14 @@ impl Kernels {
             true => single.to_owned(),
             false => format!("{single} (f32), {double} (f64)"),
         };
-        match self.naive_pointwise && products != "naive" {
-            true => products + ", naive functions",
-            false => products,
-        }
+        let functions = self.naive_pointwise && products != "naive";
+        let functions = functions.then(|| "naive functions".to_owned());
+        let of_cell =
+            |cell: &str, name: &str, numbers: &str| format!("{cell} by {name} ({numbers})");
+        let single = self.cells_f32.iter().map(|k| of_cell(k.cell(), k.name(), "f32"));
+        let double = self.cells_f64.iter().map(|k| of_cell(k.cell(), k.name(), "f64"));
+        let parts = functions.into_iter().chain(single).chain(double);
+        parts.fold(products, |name, part| format!("{name}, {part}"))
     }
 
     /// The same with another matrix product of `f32`: your own, say.
@@ -92,6 +107,31 @@ impl Kernels {
     /// The same with another matrix product of `f64`.
     pub fn with_matmul_f64(self, kernel: Arc<dyn MatmulKernel<f64>>) -> Self {
         Kernels { matmul_f64: kernel, ..self }
+    }
+
+    /// The same with another variant of a cell's pointwise part in `f32`: your own. It takes the place
+    /// of one for the same cell.
+    pub fn with_cell(mut self, kernel: Arc<dyn CellKernel<f32>>) -> Self {
+        self.cells_f32.retain(|other| other.cell() != kernel.cell());
+        self.cells_f32.push(kernel);
+        self
+    }
+
+    /// The same with another variant of a cell's pointwise part in `f64`.
+    pub fn with_cell_f64(mut self, kernel: Arc<dyn CellKernel<f64>>) -> Self {
+        self.cells_f64.retain(|other| other.cell() != kernel.cell());
+        self.cells_f64.push(kernel);
+        self
+    }
+
+    /// The registered variant of a cell's pointwise part in `f32`; without one, the layer's own runs.
+    pub fn cell_f32(&self, cell: &str) -> Option<&dyn CellKernel<f32>> {
+        self.cells_f32.iter().find(|kernel| kernel.cell() == cell).map(|kernel| &**kernel)
+    }
+
+    /// The registered variant of a cell's pointwise part in `f64`.
+    pub fn cell_f64(&self, cell: &str) -> Option<&dyn CellKernel<f64>> {
+        self.cells_f64.iter().find(|kernel| kernel.cell() == cell).map(|kernel| &**kernel)
     }
 
     /// The matrix product of `f32`.

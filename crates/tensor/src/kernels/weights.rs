@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use ndarray::{ArrayView2, ArrayViewMut2, Ix2};
 
@@ -24,16 +24,87 @@ pub enum Side {
     Plain,
 }
 
+impl Side {
+    const ALL: [Side; 2] = [Side::Transposed, Side::Plain];
+
+    /// The second factor of the product.
+    fn factor<T>(self, weight: ArrayView2<'_, T>) -> ArrayView2<'_, T> {
+        match self {
+            Side::Transposed => weight.reversed_axes(),
+            Side::Plain => weight,
+        }
+    }
+}
+
 /// A weight packed for either side, once that is asked for.
 #[derive(Debug)]
 pub(crate) struct Packs<T> {
-    transposed: OnceLock<Packed<T>>,
-    plain: OnceLock<Packed<T>>,
+    sides: [Pack<T>; 2],
 }
 
 impl<T> Default for Packs<T> {
     fn default() -> Self {
-        Packs { transposed: OnceLock::new(), plain: OnceLock::new() }
+        Packs { sides: [Pack::default(), Pack::default()] }
+    }
+}
+
+/// A weight packed for one side.
+#[derive(Debug)]
+struct Pack<T> {
+    packed: OnceLock<Packed<T>>,
+    /// An old value, whose memory the next one has.
+    stale: Mutex<Option<Packed<T>>>,
+}
+
+impl<T> Default for Pack<T> {
+    fn default() -> Self {
+        Pack { packed: OnceLock::new(), stale: Mutex::new(None) }
+    }
+}
+
+impl<T: Real> Packs<T> {
+    /// The value has changed.
+    pub fn invalidate(&mut self) {
+        for Pack { packed, stale } in &mut self.sides {
+            if let Some(old) = packed.take() {
+                *stale.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(old);
+            }
+        }
+    }
+
+    /// The sides that were packed before the value changed, and are not again.
+    pub fn stale_sides(&self) -> impl Iterator<Item = Side> {
+        let is_stale = |side: &Side| {
+            let pack = &self.sides[*side as usize];
+            let stale = pack.stale.lock().unwrap_or_else(PoisonError::into_inner);
+            pack.packed.get().is_none() && stale.is_some()
+        };
+        Side::ALL.into_iter().filter(is_stale)
+    }
+
+    /// Whether it is packed for a side.
+    #[cfg(test)]
+    fn is_packed(&self, side: Side) -> bool {
+        self.sides[side as usize].packed.get().is_some()
+    }
+
+    /// The weight packed for a side.
+    pub fn packed(&self, context: &Context, side: Side, weight: ArrayView2<'_, T>) -> &Packed<T> {
+        let Pack { packed, stale } = &self.sides[side as usize];
+        let factor = side.factor(weight);
+        let pack = || {
+            let stale = stale.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(mut packed) = stale else { return Packed::new(context, factor) };
+            packed.repack(context, factor);
+            packed
+        };
+        if context.threads() == 1 || packed.get().is_some() {
+            return packed.get_or_init(pack);
+        }
+        // With several threads not within the cell: a thread that waits for others there could be
+        // given work that waits for it.
+        let found = pack();
+        packed.get_or_init(|| found)
     }
 }
 
@@ -90,17 +161,9 @@ pub fn product_with_weight<T: Real>(
     y: ArrayViewMut2<'_, T>,
 ) {
     let Ok(matrix) = weight.view().into_dimensionality::<Ix2>() else { return };
-    let b = match side {
-        Side::Transposed => matrix.t(),
-        Side::Plain => matrix,
-    };
+    let b = side.factor(matrix);
     if let Some(packs) = context.weights().get(weight) {
-        let cell = match side {
-            Side::Transposed => &packs.transposed,
-            Side::Plain => &packs.plain,
-        };
-        // On one thread: a thread that waits for others here could be given work that waits for it.
-        let packed = cell.get_or_init(|| Packed::new(&context.on_one_thread(), b));
+        let packed = packs.packed(context, side, matrix);
         let same_kernel = || {
             let [here, there] = [context.kernels(), packed.kernels()].map(T::matmul);
             here.name() == there.name()
@@ -111,6 +174,15 @@ pub fn product_with_weight<T: Real>(
         }
     }
     product(context, x, b, accumulate, y);
+}
+
+/// Packs a weight for a side with all threads of the context, before each of them needs it.
+pub fn prepare_weight<T: Real>(context: &Context, weight: &Tensor<T>, side: Side) {
+    if let (Some(packs), Ok(matrix)) =
+        (context.weights().get(weight), weight.view().into_dimensionality::<Ix2>())
+    {
+        packs.packed(context, side, matrix);
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +223,7 @@ mod tests {
             for _ in 0..2 {
                 assert_eq!(products(&context, store.get(id)), products(&plain, store.get(id)));
             }
-            assert!(store.packs(id).plain.get().is_some(), "nothing was packed");
+            assert!(store.packs(id).is_packed(Side::Plain), "nothing was packed");
             // What begins at the same place is not the same matrix.
             let first = store.get(id).clone().slice_move(s![..35, ..]).into_dyn();
             assert_eq!(products(&context, &first), products(&plain, &first));
@@ -165,7 +237,7 @@ mod tests {
                 0 => store.get_mut(id).mapv_inplace(|x| 2.0 * x),
                 _ => store.set(id, random(Key::new(3 + round), &[70, 33])).unwrap(),
             }
-            assert!(store.packs(id).plain.get().is_none(), "an old value is still packed");
+            assert!(!store.packs(id).is_packed(Side::Plain), "an old value is still packed");
         }
     }
 }

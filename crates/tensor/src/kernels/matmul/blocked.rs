@@ -230,16 +230,24 @@ unsafe fn block<V: Vector>(
     let c = c.as_mut_ptr();
     for (p, first) in (0..column_count).step_by(nr).enumerate() {
         let columns = nr.min(column_count - first);
-        for rows in tiles::<V>(row_count) {
+        for (t, rows) in tiles::<V>(row_count).enumerate() {
             let multiply = micro_kernel::<V>(rows.len(), columns);
             let at = |i: usize, j: usize| {
                 let (i, j) = ((rows.start + i) as isize, (first + j) as isize);
                 c.wrapping_offset(i * c_row + j * c_column)
             };
             let (a, a_row, a_step) = a(rows.clone());
-            let (b_step, b) = (b.row, b.start.wrapping_offset(p as isize * b.panel));
+            let (b_step, b_panel, b) =
+                (b.row, b.panel, b.start.wrapping_offset(p as isize * b.panel));
             let c = at(0, 0);
-            let tile = Tile { depth, a, a_row, a_step, b, b_step, c, c_row, columns, accumulate };
+            // The tiles of a panel share in asking for the next one.
+            let line = 64 / size_of::<V::Element>();
+            let ahead = match t * line < nr {
+                true => b.wrapping_offset(b_panel).wrapping_add(t * line),
+                false => b,
+            };
+            let tile =
+                Tile { depth, a, a_row, a_step, b, b_step, ahead, c, c_row, columns, accumulate };
             if c_column == 1 || columns == 1 {
                 // SAFETY: by our contract; `c` is borrowed mutably.
                 unsafe { multiply(&tile) };

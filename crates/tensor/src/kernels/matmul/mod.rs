@@ -223,7 +223,10 @@ fn split<T: Real>(
     (m, n): (usize, usize),
     k: usize,
 ) -> Option<Bands> {
-    if m * n == 0 || !context.parallel(m.saturating_mul(n).saturating_mul(k)) {
+    // Fewer rows wait for `b` to be read as long as so many take.
+    const ROWS_A_READ: usize = 8;
+    let work = m.max(ROWS_A_READ).saturating_mul(n).saturating_mul(k);
+    if m * n == 0 || !context.parallel(work) {
         return None;
     }
     let threads = context.threads();

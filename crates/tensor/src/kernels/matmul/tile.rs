@@ -28,6 +28,9 @@ pub(super) struct Tile<T> {
     /// `b[k, j]` is at `b + k·b_step + j`.
     pub b: *const T,
     pub b_step: isize,
+    /// What will be read soon: a line of the cache for each k, `b_step` after each other. It may
+    /// point anywhere, for nothing is read now.
+    pub ahead: *const T,
     /// `c[i, j]` is at `c + i·c_row + j`.
     pub c: *mut T,
     pub c_row: isize,
@@ -58,7 +61,9 @@ pub(super) unsafe fn multiply<
     if ROWS > V::TILE_ROWS || VECTORS > V::TILE_VECTORS || (VECTORS < V::TILE_VECTORS && !PARTIAL) {
         unreachable!("micro_kernel takes no such tile");
     }
-    let Tile { depth, mut a, a_row, a_step, mut b, b_step, c, c_row, columns, accumulate } = *tile;
+    let Tile { depth, mut a, a_row, a_step, mut b, b_step, c, c_row, columns, accumulate, .. } =
+        *tile;
+    let mut ahead = tile.ahead;
     let partial = |v: usize| PARTIAL && v == VECTORS - 1;
     let last = columns - (VECTORS - 1) * V::LANES;
     // SAFETY: vector v of row i holds columns v·LANES and on; of the last vector, only those below
@@ -78,6 +83,7 @@ pub(super) unsafe fn multiply<
             }
         }
         for _ in 0..depth {
+            V::prefetch(ahead);
             let mut row = [V::splat(V::Element::zero()); VECTORS];
             for v in 0..VECTORS {
                 row[v] = load(v, b.add(v * V::LANES));
@@ -90,6 +96,7 @@ pub(super) unsafe fn multiply<
             }
             // Past the last row of a block, these may point anywhere, and are not used.
             (a, b) = (a.wrapping_offset(a_step), b.wrapping_offset(b_step));
+            ahead = ahead.wrapping_offset(b_step);
         }
         for i in 0..ROWS {
             for v in 0..VECTORS {

@@ -39,6 +39,9 @@ pub(super) trait Vector: Copy + Debug + Send + Sync + 'static {
     /// `self · x + y`, rounded once where the instruction set can.
     unsafe fn mul_add(self, x: Self, y: Self) -> Self;
 
+    /// Asks for the line of the cache with this number, which may point anywhere.
+    unsafe fn prefetch(at: *const Self::Element);
+
     /// Copies `count` rows of [`panel_width`] numbers, which begin `from_row` numbers after each
     /// other, to rows that stand one behind the other.
     unsafe fn copy_rows(
@@ -158,6 +161,9 @@ macro_rules! portable {
                 }
                 Portable(sum)
             }
+
+            #[inline(always)]
+            unsafe fn prefetch(_: *const $t) {}
 
             unsafe fn copy_rows(count: usize, from: *const $t, from_row: isize, to: *mut $t) {
                 // SAFETY: the caller keeps its contract.

@@ -68,6 +68,13 @@ macro_rules! vector {
                 $name(unsafe { $mul_add(self.0, x.0, y.0) })
             }
 
+            #[inline(always)]
+            unsafe fn prefetch(at: *const $t) {
+                // To the second cache: the first has no room for a panel.
+                // SAFETY: above; nothing is read.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+            }
+
             enter!($features, $name, $t);
         }
     };

@@ -6,14 +6,18 @@
 //! (cd benches/peers/candle && cargo build --release)
 //! cargo bench --bench peers
 //! cargo bench --bench peers -- --runs 41 --json peers.json W2 W2-hoisted W3
+//! cargo bench --bench peers -- W4
+//! cargo bench --bench peers -- --data multi30k W6
 //! ```
 //!
+//! W4 and W6 are whole trainings, run once on each side, and only when they are named.
 //! A framework that is not there is left out, and how to get it is told. Before anything is timed,
 //! all sides compute the same functions of the same numbers, once: see `check.rs`.
 
 mod check;
 mod ours;
 mod peer;
+mod training;
 #[path = "../workload/mod.rs"]
 mod workload;
 
@@ -29,6 +33,7 @@ use unspool_tensor::Context;
 
 use check::{Arrays, FUNCTIONS, TOLERANCE, difference, function};
 use peer::{Framework, Kind};
+use training::{Epoch, Places};
 
 /// Arrays of one step are kept for the next.
 #[global_allocator]
@@ -74,7 +79,13 @@ struct Options {
     /// Write the figures here too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Workloads; all without
+    /// Python with JoeyNMT, for W4: see benches/peers/joeynmt.txt
+    #[arg(long, default_value = "target/joeynmt/bin/python")]
+    joeynmt: PathBuf,
+    /// Multi30k, for W6: train.en, train.de, val.en and val.de, plain or gzip
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Workloads; without, all but W4 and W6
     workloads: Vec<String>,
     /// What `cargo bench` passes on
     #[arg(long, hide = true)]
@@ -84,11 +95,21 @@ struct Options {
 /// Everything that is told, for scripts.
 #[derive(Serialize)]
 struct Report {
+    version: String,
     threads: usize,
     runs: u16,
     sides: Vec<Side>,
     tolerance: f64,
     workloads: Vec<Row>,
+    trainings: Vec<Training>,
+}
+
+/// A whole training on both sides.
+#[derive(Serialize)]
+struct Training {
+    workload: &'static str,
+    what: &'static str,
+    epochs: Vec<Epoch>,
 }
 
 /// A side: us, or a framework.
@@ -137,14 +158,57 @@ fn quantile(times: &[f64], share: f64) -> f64 {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let threads = usize::from(options.threads);
+    let all = || WORKLOADS.iter().chain(&training::WORKLOADS).map(|(workload, _)| *workload);
     for name in &options.workloads {
-        if !WORKLOADS.iter().any(|(workload, _)| workload == name) {
-            let known: Vec<_> = WORKLOADS.iter().map(|(workload, _)| *workload).collect();
+        if !all().any(|workload| workload == name) {
+            let known: Vec<_> = all().collect();
             return Err(format!("{name}: is none of {}", known.join(", ")).into());
         }
     }
-    let context = ours::context(threads)?;
+    let named = |workload: &str| options.workloads.iter().any(|name| name == workload);
+    let context = ours::context(usize::from(options.threads))?;
+    let kernels = context.kernels().name();
+    let version = format!("unspool {}, {kernels}", env!("CARGO_PKG_VERSION"));
+    println!("{version}, {} threads", context.threads());
+    let mut report = Report {
+        version,
+        threads: context.threads(),
+        runs: options.runs,
+        sides: Vec::new(),
+        tolerance: TOLERANCE,
+        workloads: Vec::new(),
+        trainings: Vec::new(),
+    };
+    let chosen: Vec<_> = (WORKLOADS.iter())
+        .filter(|(workload, _)| options.workloads.is_empty() || named(workload))
+        .collect();
+    if !chosen.is_empty() {
+        run_in_turns(&chosen, &options, &context, &mut report)?;
+    }
+    for (workload, what) in training::WORKLOADS {
+        if named(workload) {
+            let (python, joeynmt) = (&*options.python, &*options.joeynmt);
+            let places = Places { python, joeynmt, data: options.data.as_deref() };
+            let epochs = training::run(workload, &places, &context)?;
+            print_epochs(workload, what, &epochs);
+            report.trainings.push(Training { workload, what, epochs });
+        }
+    }
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The workloads that take milliseconds.
+fn run_in_turns(
+    chosen: &[&(&'static str, &'static str)],
+    options: &Options,
+    context: &Context,
+    report: &mut Report,
+) -> Result<(), Box<dyn Error>> {
+    let threads = context.threads();
     let mut choices = vec![1, threads];
     choices.dedup();
     let mut frameworks = Vec::new();
@@ -157,18 +221,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     if frameworks.is_empty() {
         return Err("nothing to compare with".into());
     }
-    let version = format!("{}, {}", env!("CARGO_PKG_VERSION"), context.kernels().name());
-    let ours = Side { name: "unspool".into(), version, differences: Vec::new() };
-    let theirs = frameworks.iter().map(|framework| Side {
-        name: framework.name.into(),
-        version: framework.version.clone(),
-        differences: Vec::new(),
-    });
-    let mut sides: Vec<Side> = [ours].into_iter().chain(theirs).collect();
-    println!("unspool {}, {threads} threads", sides[0].version);
     frameworks.iter().for_each(|framework| println!("{}", framework.version));
-
-    compare_results(&mut sides, &mut frameworks, threads)?;
+    let side = |name: &str, version: &str| Side {
+        name: name.into(),
+        version: version.into(),
+        differences: Vec::new(),
+    };
+    report.sides.push(side("unspool", &report.version));
+    report.sides.extend(frameworks.iter().map(|theirs| side(theirs.name, &theirs.version)));
+    compare_results(&mut report.sides, &mut frameworks, threads)?;
 
     println!("\nMedians in milliseconds of {} runs in turns, with quartiles;", options.runs);
     println!("of the others, with the better number of threads, and their median by ours.\n");
@@ -177,27 +238,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         print!(" | {:>8} {:>17} {:>3} {:>7}", framework.name, "", "thr", "ratio");
     }
     println!();
-    let mut rows = Vec::new();
-    for (name, what) in WORKLOADS {
-        if !options.workloads.is_empty() && !options.workloads.iter().any(|asked| asked == name) {
-            continue;
-        }
-        let checked = |side: &Side| side.differences.iter().any(|(f, _)| f == function(name));
-        let mut with: Vec<_> = (frameworks.iter_mut().zip(&sides[1..]))
+    for &&(workload, what) in chosen {
+        let checked = |side: &Side| side.differences.iter().any(|(f, _)| f == function(workload));
+        let mut with: Vec<_> = (frameworks.iter_mut().zip(&report.sides[1..]))
             .map(|(framework, side)| checked(side).then_some(framework))
             .collect();
-        let figures = time(name, &context, options.runs, &mut with)?;
-        print_row(name, &figures);
-        rows.push(Row { workload: name, what, sides: figures.into_iter().flatten().collect() });
+        let figures = time(workload, context, options.runs, &mut with)?;
+        print_row(workload, &figures);
+        report.workloads.push(Row {
+            workload,
+            what,
+            sides: figures.into_iter().flatten().collect(),
+        });
     }
     println!();
-    rows.iter().for_each(|row| println!("{:12} {}", row.workload, row.what));
-    if let Some(path) = &options.json {
-        let runs = options.runs;
-        let report = Report { threads, runs, sides, tolerance: TOLERANCE, workloads: rows };
-        fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-    }
+    report.workloads.iter().for_each(|row| println!("{:12} {}", row.workload, row.what));
     Ok(())
 }
 
@@ -323,4 +378,24 @@ fn print_row(name: &str, figures: &[Option<Figures>]) {
         }
     }
     println!();
+}
+
+fn print_epochs(workload: &str, what: &str, epochs: &[Epoch]) {
+    println!("\n{workload}: {what}\n");
+    println!(
+        "{:24} {:>11} {:>9} {:>9} {:>6} {:>7}",
+        "", "parameters", "seconds", "tokens/s", "BLEU", "ratio"
+    );
+    let ours = epochs.first().map_or(f64::NAN, |epoch| epoch.seconds / epoch.tokens as f64);
+    for epoch in epochs {
+        let parameters = epoch.parameters.map_or("–".into(), |count| count.to_string());
+        let speed = epoch.tokens as f64 / epoch.seconds;
+        println!(
+            "{:24} {parameters:>11} {:>9.1} {speed:>9.0} {:>6.2} {:>6.2}x",
+            epoch.side,
+            epoch.seconds,
+            epoch.bleu,
+            1.0 / (speed * ours),
+        );
+    }
 }

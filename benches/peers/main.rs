@@ -3,29 +3,48 @@
 //!
 //! ```sh
 //! python3 -m venv target/peers && target/peers/bin/pip install -r benches/peers/requirements.txt
-//! cargo bench --bench peers -- --python target/peers/bin/python
-//! cargo bench --bench peers -- --python target/peers/bin/python --runs 41 W2 W3
+//! (cd benches/peers/candle && cargo build --release)
+//! cargo bench --bench peers
+//! cargo bench --bench peers -- --runs 41 --json peers.json W2 W2-hoisted W3
+//! cargo bench --bench peers -- W4
+//! cargo bench --bench peers -- --data multi30k W6
 //! ```
+//!
+//! W4 and W6 are whole trainings, run once on each side, and only when they are named.
+//! A framework that is not there is left out, and how to get it is told. Before anything is timed,
+//! all sides compute the same functions of the same numbers, once: see `check.rs`.
 
+mod check;
 mod ours;
+mod peer;
+mod training;
 #[path = "../workload/mod.rs"]
 mod workload;
 
 use std::error::Error;
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use serde::Serialize;
+use unspool_tensor::Context;
+
+use check::{Arrays, FUNCTIONS, TOLERANCE, difference, function};
+use peer::{Framework, Kind};
+use training::{Epoch, Places};
 
 /// Arrays of one step are kept for the next.
 #[global_allocator]
 static ALLOCATOR: unspool_tensor::memory::Recycling = unspool_tensor::memory::Recycling;
 
-/// Before each of our runs.
+/// Before each run: PyTorch's threads spin for a while after their work.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Runs to choose the number of threads by.
+const TRIALS: usize = 5;
+/// Runs before those that count.
+const WARMUPS: usize = 3;
 
 /// The workloads, and what each is.
 const WORKLOADS: [(&str, &str); 12] = [
@@ -46,147 +65,337 @@ const WORKLOADS: [(&str, &str); 12] = [
 #[derive(Debug, Parser)]
 struct Options {
     /// Python with PyTorch: see benches/peers/requirements.txt
-    #[arg(long, default_value = "python3")]
+    #[arg(long, default_value = "target/peers/bin/python")]
     python: PathBuf,
-    /// Threads of both; PyTorch's better of 1 and so many counts
+    /// The program that benches/peers/candle is built to
+    #[arg(long, default_value = "benches/peers/candle/target/release/unspool-peer-candle")]
+    candle: PathBuf,
+    /// Our threads; of the others, the better of 1 and so many counts
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
     /// How often each side runs
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Workloads; all without
+    /// Write the figures here too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Python with JoeyNMT, for W4: see benches/peers/joeynmt.txt
+    #[arg(long, default_value = "target/joeynmt/bin/python")]
+    joeynmt: PathBuf,
+    /// Multi30k, for W6: train.en, train.de, val.en and val.de, plain or gzip
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Workloads; without, all but W4 and W6
     workloads: Vec<String>,
     /// What `cargo bench` passes on
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Another framework in a process of its own.
-struct Peer {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
+/// Everything that is told, for scripts.
+#[derive(Serialize)]
+struct Report {
+    version: String,
+    threads: usize,
+    runs: u16,
+    sides: Vec<Side>,
+    tolerance: f64,
+    workloads: Vec<Row>,
+    trainings: Vec<Training>,
 }
 
-impl Peer {
-    fn start(command: &mut Command) -> Result<(Self, String), Box<dyn Error>> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("no pipes".into());
-        };
-        let mut peer = Peer { child, to, from: BufReader::new(from) };
-        let name = peer.line()?;
-        Ok((peer, name))
-    }
+/// A whole training on both sides.
+#[derive(Serialize)]
+struct Training {
+    workload: &'static str,
+    what: &'static str,
+    epochs: Vec<Epoch>,
+}
 
-    fn line(&mut self) -> Result<String, Box<dyn Error>> {
-        let mut line = String::new();
-        if self.from.read_line(&mut line)? == 0 {
-            return Err("it ended; see above".into());
-        }
-        Ok(line.trim().to_owned())
-    }
+/// A side: us, or a framework.
+#[derive(Serialize)]
+struct Side {
+    name: String,
+    version: String,
+    /// For each function, the largest difference from the reference.
+    differences: Vec<(String, f64)>,
+}
 
-    /// The milliseconds of one run.
-    fn run(&mut self, workload: &str, threads: usize) -> Result<f64, Box<dyn Error>> {
-        writeln!(self.to, "{workload} {threads}")?;
-        Ok(self.line()?.parse()?)
+/// A workload's figures: ours, then those of the frameworks that have it.
+#[derive(Serialize)]
+struct Row {
+    workload: &'static str,
+    what: &'static str,
+    sides: Vec<Figures>,
+}
+
+/// The times of one side.
+#[derive(Serialize)]
+struct Figures {
+    name: String,
+    threads: usize,
+    median: f64,
+    quartiles: [f64; 2],
+    /// Their median by ours.
+    ratio: f64,
+    milliseconds: Vec<f64>,
+}
+
+impl Figures {
+    fn new(name: &str, threads: usize, milliseconds: Vec<f64>) -> Self {
+        let median = quantile(&milliseconds, 0.5);
+        let quartiles = [quantile(&milliseconds, 0.25), quantile(&milliseconds, 0.75)];
+        Figures { name: name.into(), threads, median, quartiles, ratio: 1.0, milliseconds }
     }
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The times of one side, in milliseconds.
-#[derive(Default)]
-struct Times(Vec<f64>);
-
-impl Times {
-    fn quantile(&self, share: f64) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted
-            .get((share * (sorted.len() - 1) as f64).round() as usize)
-            .copied()
-            .unwrap_or(f64::NAN)
-    }
+fn quantile(times: &[f64], share: f64) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
+    sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let threads = usize::from(options.threads);
+    let all = || WORKLOADS.iter().chain(&training::WORKLOADS).map(|(workload, _)| *workload);
     for name in &options.workloads {
-        if !WORKLOADS.iter().any(|(workload, _)| workload == name) {
-            let known: Vec<_> = WORKLOADS.iter().map(|(workload, _)| *workload).collect();
+        if !all().any(|workload| workload == name) {
+            let known: Vec<_> = all().collect();
             return Err(format!("{name}: is none of {}", known.join(", ")).into());
         }
     }
-    let mut python = Command::new(&options.python);
-    let (mut peer, name) = match Peer::start(python.arg("benches/peers/pytorch.py")) {
-        Ok(started) => started,
-        Err(error) => {
-            eprintln!("{}: {error}", options.python.display());
-            eprintln!(
-                "PyTorch: python3 -m venv target/peers && \
-                       target/peers/bin/pip install -r benches/peers/requirements.txt"
-            );
-            eprintln!("then: cargo bench --bench peers -- --python target/peers/bin/python");
-            return Err("nothing to compare with".into());
-        }
+    let named = |workload: &str| options.workloads.iter().any(|name| name == workload);
+    let context = ours::context(usize::from(options.threads))?;
+    let kernels = context.kernels().name();
+    let version = format!("unspool {}, {kernels}", env!("CARGO_PKG_VERSION"));
+    println!("{version}, {} threads", context.threads());
+    let mut report = Report {
+        version,
+        threads: context.threads(),
+        runs: options.runs,
+        sides: Vec::new(),
+        tolerance: TOLERANCE,
+        workloads: Vec::new(),
+        trainings: Vec::new(),
     };
-    println!("{name}; medians of {} alternating runs, {} threads\n", options.runs, options.threads);
-    println!(
-        "{:12} {:>9} {:>17} {:>9} {:>17} {:>3} {:>7}",
-        "", "ours ms", "quartiles", "theirs ms", "quartiles", "thr", "ratio"
-    );
-    for (workload, what) in WORKLOADS {
-        if !options.workloads.is_empty() && !options.workloads.iter().any(|name| name == workload) {
-            continue;
+    let chosen: Vec<_> = (WORKLOADS.iter())
+        .filter(|(workload, _)| options.workloads.is_empty() || named(workload))
+        .collect();
+    if !chosen.is_empty() {
+        run_in_turns(&chosen, &options, &context, &mut report)?;
+    }
+    for (workload, what) in training::WORKLOADS {
+        if named(workload) {
+            let (python, joeynmt) = (&*options.python, &*options.joeynmt);
+            let places = Places { python, joeynmt, data: options.data.as_deref() };
+            let epochs = training::run(workload, &places, &context)?;
+            print_epochs(workload, what, &epochs);
+            report.trainings.push(Training { workload, what, epochs });
         }
-        let mut run = ours::workload(workload, threads).ok_or("no such workload")?;
-        let time = |run: &mut ours::Workload| {
-            // PyTorch's threads spin for a while after their work.
-            thread::sleep(PAUSE);
-            let begin = Instant::now();
-            run();
-            begin.elapsed().as_secs_f64() * 1e3
-        };
-        // Their better number of threads.
-        let mut choices = vec![1, threads];
-        choices.dedup();
-        let mut best = (f64::INFINITY, 1);
-        for threads in choices {
-            let times = (0..5).map(|_| peer.run(workload, threads)).collect::<Result<_, _>>();
-            let median = Times(times?).quantile(0.5);
-            if median < best.0 {
-                best = (median, threads);
-            }
-        }
-        for _ in 0..3 {
-            run();
-            peer.run(workload, best.1)?;
-        }
-        let (mut our, mut their) = (Times::default(), Times::default());
-        for _ in 0..options.runs {
-            our.0.push(time(&mut run));
-            their.0.push(peer.run(workload, best.1)?);
-        }
-        let quartiles =
-            |times: &Times| format!("{:.2} to {:.2}", times.quantile(0.25), times.quantile(0.75));
-        println!(
-            "{workload:12} {:>9.2} {:>17} {:>9.2} {:>17} {:>3} {:>6.2}x  {what}",
-            our.quantile(0.5),
-            quartiles(&our),
-            their.quantile(0.5),
-            quartiles(&their),
-            best.1,
-            their.quantile(0.5) / our.quantile(0.5),
-        );
+    }
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+/// The workloads that take milliseconds.
+fn run_in_turns(
+    chosen: &[&(&'static str, &'static str)],
+    options: &Options,
+    context: &Context,
+    report: &mut Report,
+) -> Result<(), Box<dyn Error>> {
+    let threads = context.threads();
+    let mut choices = vec![1, threads];
+    choices.dedup();
+    let mut frameworks = Vec::new();
+    for kind in [Kind::pytorch(&options.python), Kind::candle(&options.candle)] {
+        match kind.start(&choices) {
+            Ok(framework) => frameworks.push(framework),
+            Err(error) => eprintln!("{}: {error}; get it with\n    {}", kind.name, kind.get),
+        }
+    }
+    if frameworks.is_empty() {
+        return Err("nothing to compare with".into());
+    }
+    frameworks.iter().for_each(|framework| println!("{}", framework.version));
+    let side = |name: &str, version: &str| Side {
+        name: name.into(),
+        version: version.into(),
+        differences: Vec::new(),
+    };
+    report.sides.push(side("unspool", &report.version));
+    report.sides.extend(frameworks.iter().map(|theirs| side(theirs.name, &theirs.version)));
+    compare_results(&mut report.sides, &mut frameworks, threads)?;
+
+    println!("\nMedians in milliseconds of {} runs in turns, with quartiles;", options.runs);
+    println!("of the others, with the better number of threads, and their median by ours.\n");
+    print!("{:12} {:>8} {:>17}", "", "unspool", "");
+    for framework in &frameworks {
+        print!(" | {:>8} {:>17} {:>3} {:>7}", framework.name, "", "thr", "ratio");
+    }
+    println!();
+    for &&(workload, what) in chosen {
+        let checked = |side: &Side| side.differences.iter().any(|(f, _)| f == function(workload));
+        let mut with: Vec<_> = (frameworks.iter_mut().zip(&report.sides[1..]))
+            .map(|(framework, side)| checked(side).then_some(framework))
+            .collect();
+        let figures = time(workload, context, options.runs, &mut with)?;
+        print_row(workload, &figures);
+        report.workloads.push(Row {
+            workload,
+            what,
+            sides: figures.into_iter().flatten().collect(),
+        });
+    }
+    println!();
+    report.workloads.iter().for_each(|row| println!("{:12} {}", row.workload, row.what));
+    Ok(())
+}
+
+/// Has all sides compute the same functions of the same numbers, and prints how far each is from
+/// the reference.
+///
+/// # Errors
+/// One is too far: then there is nothing to compare.
+fn compare_results(
+    sides: &mut [Side],
+    frameworks: &mut [Framework],
+    threads: usize,
+) -> Result<(), Box<dyn Error>> {
+    let (given, reference, own) = check::ours(threads)?;
+    let folder = tempfile::tempdir()?;
+    given.write(folder.path())?;
+    let theirs = |framework: &mut Framework| -> Result<Arrays, Box<dyn Error>> {
+        // All processes take the same weights over; the results of the last are read.
+        for threads in framework.choices() {
+            framework.check(folder.path(), threads)?;
+        }
+        check::read(folder.path())
+    };
+    let mut results = vec![own];
+    for framework in frameworks {
+        results.push(theirs(framework).map_err(|error| format!("{}: {error}", framework.name))?);
+    }
+    println!("\nThe same functions of the same numbers, in f32: largest difference from f64, as a");
+    println!("share of an array's largest element ({TOLERANCE:.0e} is allowed).\n");
+    print!("{:12}", "");
+    sides.iter().for_each(|side| print!(" {:>9}", side.name));
+    println!();
+    let mut wrong = Vec::new();
+    for function in FUNCTIONS {
+        print!("{function:12}");
+        for (side, found) in sides.iter_mut().zip(&results) {
+            match difference(function, found, &reference) {
+                Ok(None) => print!(" {:>9}", "–"),
+                Ok(Some((most, name))) => {
+                    print!(" {most:>9.1e}");
+                    side.differences.push((function.into(), most));
+                    if most > TOLERANCE {
+                        wrong.push(format!("{}: {name} differs by {most:.1e}", side.name));
+                    }
+                }
+                Err(problem) => wrong.push(format!("{}: {problem}", side.name)),
+            }
+        }
+        println!();
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    wrong.iter().for_each(|problem| eprintln!("{problem}"));
+    Err("not the same work, so no ratios".into())
+}
+
+/// Runs a workload in turns: ours, and theirs with the better number of threads; `None` for a
+/// framework that does not have it.
+fn time(
+    name: &str,
+    context: &Context,
+    runs: u16,
+    frameworks: &mut [Option<&mut Framework>],
+) -> Result<Vec<Option<Figures>>, Box<dyn Error>> {
+    let mut run = ours::workload(name, context).ok_or("no such workload")?;
+    let mut sides: Vec<Option<(&mut Framework, usize, Vec<f64>)>> = Vec::new();
+    for framework in frameworks {
+        let Some(framework) = framework else {
+            sides.push(None);
+            continue;
+        };
+        let mut best = (f64::INFINITY, None);
+        for threads in framework.choices() {
+            let mut times = Vec::new();
+            for _ in 0..TRIALS {
+                times.extend(framework.run(name, threads)?);
+            }
+            let median = quantile(&times, 0.5);
+            if median < best.0 {
+                best = (median, Some(threads));
+            }
+        }
+        sides.push(best.1.map(|threads| (&mut **framework, threads, Vec::new())));
+    }
+    let mut ours = Vec::new();
+    for number in 0..WARMUPS + usize::from(runs) {
+        thread::sleep(PAUSE);
+        let begin = Instant::now();
+        run();
+        let milliseconds = begin.elapsed().as_secs_f64() * 1e3;
+        let counts = number >= WARMUPS;
+        ours.extend(counts.then_some(milliseconds));
+        for (framework, threads, times) in sides.iter_mut().flatten() {
+            thread::sleep(PAUSE);
+            let milliseconds = framework.run(name, *threads)?.ok_or("it forgot a workload")?;
+            times.extend(counts.then_some(milliseconds));
+        }
+    }
+    let ours = Figures::new("unspool", context.threads(), ours);
+    let theirs = sides.into_iter().map(|side| {
+        let (framework, threads, times) = side?;
+        let figures = Figures::new(framework.name, threads, times);
+        Some(Figures { ratio: figures.median / ours.median, ..figures })
+    });
+    let theirs: Vec<_> = theirs.collect();
+    Ok([Some(ours)].into_iter().chain(theirs).collect())
+}
+
+fn print_row(name: &str, figures: &[Option<Figures>]) {
+    let times = |figures: &Figures| {
+        let [low, high] = figures.quartiles;
+        format!("{:>8.2} {:>17}", figures.median, format!("{low:.2} to {high:.2}"))
+    };
+    print!("{name:12}");
+    for (side, figures) in figures.iter().enumerate() {
+        match figures {
+            Some(figures) if side == 0 => print!(" {}", times(figures)),
+            Some(figures) => {
+                print!(" | {} {:>3} {:>6.2}x", times(figures), figures.threads, figures.ratio);
+            }
+            None => print!(" | {:>8} {:>17} {:>3} {:>7}", "–", "", "", ""),
+        }
+    }
+    println!();
+}
+
+fn print_epochs(workload: &str, what: &str, epochs: &[Epoch]) {
+    println!("\n{workload}: {what}\n");
+    println!(
+        "{:24} {:>11} {:>9} {:>9} {:>6} {:>7}",
+        "", "parameters", "seconds", "tokens/s", "BLEU", "ratio"
+    );
+    let ours = epochs.first().map_or(f64::NAN, |epoch| epoch.seconds / epoch.tokens as f64);
+    for epoch in epochs {
+        let parameters = epoch.parameters.map_or("–".into(), |count| count.to_string());
+        let speed = epoch.tokens as f64 / epoch.seconds;
+        println!(
+            "{:24} {parameters:>11} {:>9.1} {speed:>9.0} {:>6.2} {:>6.2}x",
+            epoch.side,
+            epoch.seconds,
+            epoch.bleu,
+            1.0 / (speed * ours),
+        );
+    }
 }

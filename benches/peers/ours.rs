@@ -1,58 +1,103 @@
 //! The workloads in this engine.
 
-use ndarray::Array3;
-use unspool_decode::Beam;
+use std::error::Error;
+
+use ndarray::{Array3, ArrayD, arr1};
+use unspool_decode::{Beam, Hypothesis};
 use unspool_layers::Bound;
 use unspool_layers::recurrent::{CellKind, Recurrent, RecurrentConfig, RecurrentInit};
 use unspool_seq2seq::batch::{Batch, Example, Source};
+use unspool_seq2seq::vocabulary::SPECIALS;
 use unspool_seq2seq::{Limits, LossOptions, Seq2Seq, Strategy, TeacherForcing, Translator};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, ParamStore, Tape, Tensor};
+use unspool_tensor::{Context, Kernels, ParamStore, Real, Tape, Tensor};
 use unspool_train::gradients::{self, Gradients, clip_by_global_norm};
 use unspool_train::optimiser::{Optimiser, OptimiserConfig};
 
+use super::check::{Arrays, Given};
 use super::workload;
 
 /// A workload: runs once.
 pub type Workload = Box<dyn FnMut()>;
 
-/// A workload by its name, on so many threads; `None` when there is none of that name.
-pub fn workload(name: &str, threads: usize) -> Option<Workload> {
-    let context = Context::with_threads(threads).expect("threads");
+/// Sentences of an update, and of the largest search.
+const BATCH: usize = 64;
+/// Tokens that are decoded.
+const TOKENS: usize = 25;
+
+/// What runs them: the kernels that the environment asks for, on so many threads.
+///
+/// # Errors
+/// There are no such kernels, or the system gives no threads.
+pub fn context(threads: usize) -> Result<Context, Box<dyn Error>> {
+    Ok(Context::with_threads(threads)?.with_kernels(Kernels::from_environment()?))
+}
+
+/// Batch, steps, input, hidden and layers of the LSTM of a workload.
+fn sizes(name: &str) -> Option<[usize; 5]> {
     Some(match name {
-        "W1a" => lstm(context, [64, 50, 256, 512, 1], true),
-        "W1a-forward" => lstm(context, [64, 50, 256, 512, 1], false),
-        "W1b" => lstm(context, [64, 20, 256, 256, 2], true),
-        "W1b-forward" => lstm(context, [64, 20, 256, 256, 2], false),
-        "W1c" => lstm(context, [1, 50, 256, 512, 1], true),
-        "W1c-forward" => lstm(context, [1, 50, 256, 512, 1], false),
-        "W2" | "W2-hoisted" => update(context),
-        "W3" => decode(context, 1, Strategy::Greedy),
-        "W5" | "W5-loop" => decode(context, 1, Strategy::Beam(Beam::new(5))),
-        "W5-64" => decode(context, 64, Strategy::Beam(Beam::new(5))),
+        "W1a" => [64, 50, 256, 512, 1],
+        "W1b" => [64, 20, 256, 256, 2],
+        "W1c" => [1, 50, 256, 512, 1],
         _ => return None,
     })
 }
 
-/// An LSTM layer forward, and backward to its input and weights.
-fn lstm(context: Context, sizes: [usize; 5], backward: bool) -> Workload {
-    let [batch, steps, input, hidden, layers] = sizes;
+/// A workload by its name; `None` when there is none of that name.
+pub fn workload(name: &str, context: &Context) -> Option<Workload> {
+    let context = context.clone();
+    let layer = name.strip_suffix("-forward");
+    if let Some(sizes) = sizes(layer.unwrap_or(name)) {
+        return Some(lstm(context, sizes, layer.is_none()));
+    }
+    Some(match name {
+        "W2" | "W2-hoisted" => update(context),
+        "W3" => decode(context, 1, Strategy::Greedy),
+        "W5" | "W5-loop" => decode(context, 1, beam()),
+        "W5-64" => decode(context, BATCH, beam()),
+        _ => return None,
+    })
+}
+
+fn beam() -> Strategy {
+    Strategy::Beam(Beam::new(5))
+}
+
+/// The layer and its weights.
+fn layer([_, _, input, hidden, layers]: [usize; 5]) -> (Recurrent, ParamStore<f32>) {
     let cell = CellKind::Lstm;
     let config =
         RecurrentConfig { cell, input, hidden, layers, bidirectional: false, dropout: 0.0 };
-    let (mut store, init) = (ParamStore::<f32>::new(), RecurrentInit::default());
+    let (mut store, init) = (ParamStore::new(), RecurrentInit::default());
     let layer = Recurrent::new(&mut store, "lstm", config, &init, Key::new(1)).expect("a layer");
-    let inputs: Vec<Tensor<f32>> = (0..4)
-        .map(|number| {
-            let key = Key::new(number);
-            let number = |at: usize| key.uniform(at as u64) as f32 - 0.5;
-            let x = Array3::from_shape_fn((steps, batch, input), |(t, b, i)| {
-                number((t * batch + b) * input + i)
-            });
-            x.into_dyn().into_shared()
-        })
-        .collect();
+    (layer, store)
+}
+
+/// Uniform numbers `[T, B, I]`.
+fn input([batch, steps, input, ..]: [usize; 5], key: Key) -> Array3<f32> {
+    Array3::from_shape_fn((steps, batch, input), |(t, b, i)| {
+        key.uniform(((t * batch + b) * input + i) as u64) as f32 - 0.5
+    })
+}
+
+/// Sentence pairs of 25 tokens to predict, the end included.
+fn examples(count: usize) -> Vec<Example> {
+    let mut examples = workload::examples(count);
+    for example in &mut examples {
+        example.target.truncate(TOKENS - 1);
+        if let Source::Vectors(frames) = &mut example.source {
+            frames.mapv_inplace(|x| f64::from(x as f32));
+        }
+    }
+    examples
+}
+
+/// An LSTM layer forward, and backward to its input and weights.
+fn lstm(context: Context, sizes: [usize; 5], backward: bool) -> Workload {
+    let (layer, mut store) = layer(sizes);
+    let inputs: Vec<Tensor<f32>> =
+        (0..4).map(|number| input(sizes, Key::new(number)).into_dyn().into_shared()).collect();
     let mut inputs = inputs.into_iter().cycle();
     Box::new(move || {
         // The weights change from update to update.
@@ -76,14 +121,12 @@ fn lstm(context: Context, sizes: [usize; 5], backward: bool) -> Workload {
 
 /// An update of the encoder-decoder: two shards, one a thread, as the trainer does.
 fn update(context: Context) -> Workload {
-    const BATCH: usize = 64;
-    let (mut model, examples) = (workload::model(), workload::examples(BATCH));
+    let (mut model, examples) = (workload::model(), examples(BATCH));
     let mut optimiser = Optimiser::new(OptimiserConfig::default(), model.params());
-    let tokens: usize = examples.iter().map(|example| example.target.len() + 1).sum();
     let options = LossOptions {
         forcing: TeacherForcing(0.5),
         smoothing: Smoothing::None,
-        divisor: tokens as f64,
+        divisor: (BATCH * TOKENS) as f64,
     };
     let mut number = 0;
     Box::new(move || {
@@ -108,13 +151,135 @@ fn update(context: Context) -> Workload {
 
 /// 25 tokens for each of some sentences.
 fn decode(context: Context, sentences: usize, strategy: Strategy) -> Workload {
-    const TOKENS: usize = 25;
-    let (model, examples) = (workload::model_on(context), workload::examples(sentences));
-    let limits = Limits { min_length: TOKENS - 1, max_length: Some(TOKENS), attention: false };
+    let (model, examples) = (workload::model_on(context), examples(sentences));
     Box::new(move || {
-        let sources: Vec<&Source> = examples.iter().map(|example| &example.source).collect();
-        let translator = Translator::new(&[&model]).expect("a translator");
-        let found = translator.translate(&sources, &strategy, limits, &[]).expect("hypotheses");
-        assert!(found.iter().all(|hypotheses| hypotheses[0].length() == TOKENS));
+        let found = search(&model, &examples, &strategy);
+        assert!(found.iter().all(|best| best.length() == TOKENS));
     })
+}
+
+/// The best hypothesis of 25 tokens for each example.
+fn search<T: Real>(
+    model: &Seq2Seq<T>,
+    examples: &[Example],
+    strategy: &Strategy,
+) -> Vec<Hypothesis> {
+    let limits = Limits { min_length: TOKENS - 1, max_length: Some(TOKENS), attention: false };
+    let sources: Vec<&Source> = examples.iter().map(|example| &example.source).collect();
+    let translator = Translator::new(&[model]).expect("a translator");
+    let found = translator.translate(&sources, strategy, limits, &[]).expect("hypotheses");
+    found.into_iter().flat_map(|all| all.into_iter().take(1)).collect()
+}
+
+/// What all sides compute functions of, to be compared.
+pub struct Subjects {
+    context: Context,
+    layers: Vec<(&'static str, [usize; 5])>,
+    model: Seq2Seq<f32>,
+    examples: Vec<Example>,
+}
+
+impl Subjects {
+    /// The numbers that all sides are given.
+    ///
+    /// # Errors
+    /// As [`context`].
+    pub fn new(threads: usize) -> Result<Self, Box<dyn Error>> {
+        let context = context(threads)?;
+        let layers =
+            ["W1a", "W1b", "W1c"].into_iter().flat_map(|name| Some((name, sizes(name)?))).collect();
+        let mut model = workload::model_on(context.clone());
+        // The end is not to come early: one side forbids it, others go on.
+        if let Some(bias) = model.params().find("decoder.output.bias") {
+            let bias = model.params_mut().get_mut(bias);
+            bias.iter_mut().take(SPECIALS.len()).for_each(|bias| *bias = -2.0);
+        }
+        Ok(Subjects { context, layers, model, examples: examples(BATCH) })
+    }
+
+    fn batch(&self) -> Result<Batch, Box<dyn Error>> {
+        Ok(Batch::new(&self.examples.iter().collect::<Vec<_>>())?)
+    }
+
+    /// Weights and inputs.
+    ///
+    /// # Errors
+    /// There is no batch.
+    pub fn given(&self) -> Result<Given, Box<dyn Error>> {
+        let mut given = Given::default();
+        for &(name, sizes) in &self.layers {
+            given.reals.insert(format!("{name}/x"), input(sizes, Key::new(0)).into_dyn());
+            for (_, weight, value) in layer(sizes).1.iter() {
+                given.reals.insert(format!("{name}/{weight}"), value.to_owned());
+            }
+        }
+        for (_, weight, value) in self.model.params().iter() {
+            given.reals.insert(format!("W2/{weight}"), value.to_owned());
+        }
+        let batch = self.batch()?;
+        if let unspool_seq2seq::batch::SourceValues::Vectors(frames) = batch.source.values {
+            given.reals.insert("W2/source".into(), frames.mapv(|x| x as f32).into_dyn());
+        }
+        given.tokens.insert("W2/input".into(), batch.target_input.mapv(i64::from));
+        given.tokens.insert("W2/output".into(), batch.target_output.mapv(i64::from));
+        Ok(given)
+    }
+
+    /// The functions' results in this precision.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn results<T: Real>(&self) -> Result<Arrays, Box<dyn Error>> {
+        let mut arrays = Arrays::new();
+        let wide = |x: &Tensor<T>, factor: f64| x.mapv(|x| factor * x.to_f64());
+        for &(name, sizes) in &self.layers {
+            let (layer, store) = layer(sizes);
+            let store = store.cast::<T>();
+            let tape = Tape::new(self.context.clone());
+            let x = tape.input(input(sizes, Key::new(0)).mapv(|x| T::from_f64(f64::from(x))));
+            let (y, _) = layer.forward(Bound::evaluation(&tape, &store), x, None, None)?;
+            let grads = tape.backward(y.sum_all()?)?;
+            arrays.insert(format!("{name}/y"), wide(&y.value(), 1.0));
+            let d_x = grads.wrt(x).ok_or("no gradient")?;
+            arrays.insert(format!("{name}/d x"), wide(d_x, 1.0));
+            for (id, weight, _) in store.iter() {
+                let d = grads.param(id).ok_or("no gradient")?;
+                arrays.insert(format!("{name}/d {weight}"), wide(d, 1.0));
+            }
+        }
+        let model = self.model_in::<T>()?;
+        let tape = Tape::new(self.context.clone());
+        let loss = model.evaluation_loss(&tape, &self.batch()?)?.loss;
+        let grads = tape.backward(loss)?;
+        for workload in ["W2", "W2-hoisted"] {
+            let mean = 1.0 / (BATCH * TOKENS) as f64;
+            arrays.insert(format!("{workload}/loss"), wide(&loss.value(), mean));
+            for (id, weight, _) in model.params().iter() {
+                let d = grads.param(id).ok_or("no gradient")?;
+                arrays.insert(format!("{workload}/d {weight}"), wide(d, mean));
+            }
+        }
+        let one = &self.examples[..1];
+        let greedy = search(&model, one, &Strategy::Greedy).swap_remove(0);
+        let tokens: ArrayD<f64> =
+            greedy.tokens.into_iter().map(f64::from).collect::<ndarray::Array1<_>>().into_dyn();
+        arrays.insert("W3/tokens".into(), tokens);
+        let score = search(&model, one, &beam()).swap_remove(0).score;
+        for workload in ["W5", "W5-loop"] {
+            arrays.insert(format!("{workload}/score"), arr1(&[score]).into_dyn());
+        }
+        let scores = search(&model, &self.examples, &beam()).into_iter().map(|best| best.score);
+        let scores = scores.collect::<ndarray::Array1<f64>>().into_dyn();
+        arrays.insert("W5-64/score".into(), scores);
+        Ok(arrays)
+    }
+
+    /// The model in this precision.
+    fn model_in<T: Real>(&self) -> Result<Seq2Seq<T>, Box<dyn Error>> {
+        let (source, target) = (self.model.source().clone(), self.model.target().clone());
+        let config = self.model.config().clone();
+        let mut model = Seq2Seq::blank(config, source, target, self.context.clone())?;
+        model.params_mut().copy_from(self.model.params())?;
+        Ok(model)
+    }
 }

@@ -1,31 +1,34 @@
 """The workloads of `cargo bench --bench peers` in PyTorch.
 
 Reads lines `WORKLOAD THREADS` and answers each with the milliseconds of one run, or with
-`unknown`. The first line that it writes says what it is.
+`unknown`; `check FOLDER` computes the same functions of the numbers in that folder. The first line
+that it writes says what it is.
 """
 
 import itertools
 import random
 import sys
 import time
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
 VOCABULARY, EMBEDDING, HIDDEN, ATTENTION, LAYERS = 115, 128, 256, 128, 2
-BATCH, SOURCE, FRAME, TARGET = 64, 20, 15, 26
-BEAM, TOKENS = 5, 25
+BATCH, SOURCE, FRAME, TARGET = 64, 20, 15, 25
+BEAM, TOKENS, BEGIN = 5, 25, 2
 
 
 class Attention(nn.Module):
-    """Additive attention."""
+    """Additive attention without biases (Bahdanau et al. 2015, appendix A.1.2)."""
 
     def __init__(self):
         super().__init__()
-        self.query = nn.Linear(HIDDEN, ATTENTION)
-        self.key = nn.Linear(HIDDEN, ATTENTION)
-        self.score = nn.Linear(ATTENTION, 1)
+        self.query = nn.Linear(HIDDEN, ATTENTION, bias=False)
+        self.key = nn.Linear(HIDDEN, ATTENTION, bias=False)
+        self.score = nn.Linear(ATTENTION, 1, bias=False)
 
     def forward(self, query, memory, keys):
         """`keys` are those of `memory`, or `None` to project them at this step."""
@@ -61,50 +64,59 @@ class Model:
         self.encoder = nn.LSTM(FRAME, HIDDEN, LAYERS, batch_first=True, dropout=0.2)
         self.decoder = Decoder()
         self.parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
-        self.optimiser = torch.optim.Adam(self.parameters, 1e-3)
+        # As tutorials write it, and PyTorch's fastest; by whether keys are hoisted.
+        self.optimisers = {
+            hoisted: torch.optim.Adam(self.parameters, 1e-3, fused=hoisted)
+            for hoisted in (False, True)
+        }
         self.source = torch.randn(BATCH, SOURCE, FRAME)
-        self.target = torch.randint(1, VOCABULARY, (BATCH, TARGET))
+        # What the decoder reads when it is forced, and what it is to predict.
+        self.input = torch.randint(4, VOCABULARY, (BATCH, TARGET))
+        self.output = torch.randint(4, VOCABULARY, (BATCH, TARGET))
 
     def train(self, training):
         self.encoder.train(training)
         self.decoder.train(training)
 
-    def update(self, hoisted, forcing):
-        """One update; the keys are projected once when `hoisted`, at every step otherwise."""
-        self.train(True)
-        source, target = self.source, self.target
-        self.optimiser.zero_grad()
-        memory, state = self.encoder(source)
+    def loss(self, hoisted, forcing):
+        """The keys are projected once when `hoisted`, at every step otherwise."""
+        memory, state = self.encoder(self.source)
         keys = self.decoder.attention.key(memory) if hoisted else None
-        token, logits = target[:, 0], []
-        for step in range(1, TARGET):
+        logits = []
+        for step in range(TARGET):
+            forced = step == 0 or random.random() < forcing
+            token = self.input[:, step] if forced else scores.argmax(1)
             scores, state = self.decoder(token, state, memory, keys)
             logits.append(scores)
-            forced = random.random() < forcing
-            token = target[:, step] if forced else scores.argmax(1)
         logits = torch.stack(logits, 1).reshape(-1, VOCABULARY)
-        loss = F.cross_entropy(logits, target[:, 1:].reshape(-1), ignore_index=0)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimiser.step()
+        return F.cross_entropy(logits, self.output.reshape(-1), ignore_index=0)
 
-    @torch.no_grad()
+    def update(self, hoisted, forcing):
+        self.train(True)
+        self.optimisers[hoisted].zero_grad()
+        self.loss(hoisted, forcing).backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimisers[hoisted].step()
+
+    @torch.inference_mode()
     def greedy(self):
         self.train(False)
         memory, state = self.encoder(self.source[:1])
         keys = self.decoder.attention.key(memory)
-        token = torch.tensor([1])
+        token, tokens = torch.tensor([BEGIN]), []
         for _ in range(TOKENS):
             scores, state = self.decoder(token, state, memory, keys)
             token = scores.argmax(1)
+            tokens.append(token)
+        return torch.cat(tokens)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def beam_loop(self):
         """A call of the decoder for each hypothesis."""
         self.train(False)
         memory, state = self.encoder(self.source[:1])
         keys = self.decoder.attention.key(memory)
-        beams = [([1], state, 0.0)]
+        beams = [([BEGIN], state, 0.0)]
         for _ in range(TOKENS):
             candidates = []
             for tokens, state, score in beams:
@@ -114,8 +126,9 @@ class Model:
                 for gain, token in zip(best[0].tolist(), which[0].tolist()):
                     candidates.append((tokens + [token], after, score + gain))
             beams = sorted(candidates, key=lambda beam: -beam[2])[:BEAM]
+        return torch.tensor([beams[0][2]])
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def beam_batched(self, sentences):
         """One call of the decoder for all hypotheses of all sentences."""
         self.train(False)
@@ -123,7 +136,7 @@ class Model:
         keys = self.decoder.attention.key(memory)
         memory, keys = (x.repeat_interleave(BEAM, 0) for x in (memory, keys))
         h, c = (x.repeat_interleave(BEAM, 1).contiguous() for x in (h, c))
-        token = torch.full((sentences * BEAM,), 1)
+        token = torch.full((sentences * BEAM,), BEGIN)
         totals = torch.full((sentences, BEAM), -1e9)
         totals[:, 0] = 0
         first = (torch.arange(sentences) * BEAM).unsqueeze(1)
@@ -135,31 +148,101 @@ class Model:
             origin = (which // VOCABULARY + first).view(-1)
             token = (which % VOCABULARY).view(-1)
             h, c = h[:, origin].contiguous(), c[:, origin].contiguous()
+        return totals[:, 0]
 
 
-def lstm(batch, steps, size, hidden, layers, backward):
-    """An LSTM layer forward, and backward to its input and weights."""
-    layer = nn.LSTM(size, hidden, layers, batch_first=True)
-    inputs = itertools.cycle([torch.randn(batch, steps, size) for _ in range(4)])
+    def weights(self):
+        """The weights, by the names that the numbers to check have."""
+        for name, module in (("encoder", self.encoder), ("decoder", self.decoder.lstm)):
+            yield from lstm_weights(name, module)
+        attention = self.decoder.attention
+        yield "decoder.embedding.weight", self.decoder.embedding.weight
+        yield "decoder.attention.query.weight", attention.query.weight
+        yield "decoder.attention.key.weight", attention.key.weight
+        yield "decoder.attention.v", attention.score.weight
+        yield "decoder.output.weight", self.decoder.output.weight
+        yield "decoder.output.bias", self.decoder.output.bias
 
-    def run():
-        x = next(inputs).detach().requires_grad_(backward)
-        if backward:
-            layer.zero_grad()
-            layer(x)[0].sum().backward()
-        else:
-            with torch.no_grad():
-                layer(x)
+    def check(self, given):
+        """Takes the batch and the weights over."""
+        take_over("W2", self.weights(), given)
+        self.source = given["W2/source"].transpose(0, 1).contiguous()
+        self.input = given["W2/input"].T.contiguous()
+        self.output = given["W2/output"].T.contiguous()
+        self.train(False)
+        for workload, hoisted in (("W2", False), ("W2-hoisted", True)):
+            self.optimisers[hoisted].zero_grad()
+            loss = self.loss(hoisted, forcing=2.0)
+            loss.backward()
+            yield f"{workload}/loss", loss.detach()
+            yield from gradients(workload, self.weights(), given)
+        yield "W3/tokens", self.greedy()
+        yield "W5-loop/score", self.beam_loop()
+        yield "W5/score", self.beam_batched(1)
+        yield "W5-64/score", self.beam_batched(64)
 
-    return run
+
+def lstm_weights(name, module):
+    """The weights of an LSTM, by the names that the numbers to check have."""
+    for layer in range(module.num_layers):
+        for which in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            yield f"{name}.l{layer}.{which}", getattr(module, f"{which}_l{layer}")
 
 
-def workloads():
+@torch.no_grad()
+def take_over(workload, weights, given):
+    for name, value in weights:
+        value.copy_(given[f"{workload}/{name}"].reshape(value.shape))
+
+
+def gradients(workload, weights, given):
+    """In the shapes of the given weights; a copy of each, since the next pass may reuse it."""
+    group = workload.removesuffix("-hoisted")
+    for name, value in weights:
+        shape = given[f"{group}/{name}"].shape
+        yield f"{workload}/d {name}", value.grad.reshape(shape).clone()
+
+
+class Layer:
+    """An LSTM layer, and what it reads."""
+
+    def __init__(self, batch, steps, size, hidden, layers):
+        self.lstm = nn.LSTM(size, hidden, layers, batch_first=True)
+        self.inputs = itertools.cycle([torch.randn(batch, steps, size) for _ in range(4)])
+
+    def forward(self):
+        with torch.inference_mode():
+            self.lstm(next(self.inputs))
+
+    def backward(self):
+        """Forward, and backward to the input and the weights."""
+        x = next(self.inputs).detach().requires_grad_(True)
+        self.lstm.zero_grad()
+        self.lstm(x)[0].sum().backward()
+
+    def check(self, workload, given):
+        take_over(workload, lstm_weights("lstm", self.lstm), given)
+        x = given[f"{workload}/x"].transpose(0, 1).contiguous().requires_grad_(True)
+        self.lstm.zero_grad()
+        y = self.lstm(x)[0]
+        y.sum().backward()
+        yield f"{workload}/y", y.detach().transpose(0, 1)
+        yield f"{workload}/d x", x.grad.transpose(0, 1)
+        yield from gradients(workload, lstm_weights("lstm", self.lstm), given)
+
+
+def main():
+    torch.manual_seed(0)
+    random.seed(0)
+    isa = torch.backends.cpu.get_cpu_capability()
+    print(f"PyTorch {torch.__version__}, {isa}", flush=True)
     model = Model()
-    shapes = {"W1a": (64, 50, 256, 512, 1), "W1b": (64, 20, 256, 256, 2), "W1c": (1, 50, 256, 512, 1)}
-    found = {name: lstm(*shape, backward=True) for name, shape in shapes.items()}
-    found |= {f"{name}-forward": lstm(*shape, backward=False) for name, shape in shapes.items()}
-    return found | {
+    layers = {
+        "W1a": Layer(64, 50, 256, 512, 1),
+        "W1b": Layer(64, 20, 256, 256, 2),
+        "W1c": Layer(1, 50, 256, 512, 1),
+    }
+    known = {
         "W2": lambda: model.update(False, 0.5),
         "W2-hoisted": lambda: model.update(True, 0.5),
         "W3": model.greedy,
@@ -167,21 +250,24 @@ def workloads():
         "W5": lambda: model.beam_batched(1),
         "W5-64": lambda: model.beam_batched(64),
     }
-
-
-def main():
-    torch.manual_seed(0)
-    random.seed(0)
-    known = workloads()
-    isa = torch.backends.cpu.get_cpu_capability()
-    print(f"PyTorch {torch.__version__}, {isa}", flush=True)
+    for name, layer in layers.items():
+        known |= {name: layer.backward, f"{name}-forward": layer.forward}
     for line in sys.stdin:
-        name, threads = line.split()
+        name, rest = line.rstrip("\n").split(" ", 1)
+        if name == "check":
+            given = load_file(Path(rest) / "inputs.safetensors")
+            found = dict(model.check(given))
+            for name, layer in layers.items():
+                found |= layer.check(name, given)
+            found = {name: value.float().contiguous() for name, value in found.items()}
+            save_file(found, Path(rest) / "outputs.safetensors")
+            print("checked", flush=True)
+            continue
         if name not in known:
             print("unknown", flush=True)
             continue
-        if torch.get_num_threads() != int(threads):
-            torch.set_num_threads(int(threads))
+        if torch.get_num_threads() != int(rest):
+            torch.set_num_threads(int(rest))
         begin = time.perf_counter()
         known[name]()
         print(1e3 * (time.perf_counter() - begin), flush=True)

@@ -42,7 +42,7 @@ fn loss_and_gradients(
     let batch = Batch::new(&shard.iter().collect::<Vec<_>>()).unwrap();
     let tape = Tape::new(Context::sequential().with_key(Key::new(3)).for_shard(first));
     let loss = model.training_loss(&tape, &batch, options).unwrap().loss;
-    let gradients = tape.backward(loss).unwrap().into_params();
+    let gradients = tape.backward_once(loss).unwrap().into_params();
     (loss.value().iter().map(|&x| f64::from(x)).sum(), gradients)
 }
 

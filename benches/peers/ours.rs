@@ -113,7 +113,7 @@ fn lstm(context: Context, sizes: [usize; 5], backward: bool) -> Workload {
         let bound = Bound::training(&tape, &store);
         let (y, _) = layer.forward(bound, x, None, None).expect("a forward pass");
         if backward {
-            let grads = tape.backward(y.sum_all().expect("a sum")).expect("a backward pass");
+            let grads = tape.backward_once(y.sum_all().expect("a sum")).expect("a backward pass");
             assert!(grads.wrt(x).is_some());
         }
     })
@@ -137,7 +137,7 @@ fn update(context: Context) -> Workload {
             let batch = Batch::new(&rows).expect("a batch");
             let tape = Tape::new(context.clone().with_key(key).for_shard(first));
             let loss = model.training_loss(&tape, &batch, options).expect("a loss").loss;
-            tape.backward(loss).expect("gradients").into_params()
+            tape.backward_once(loss).expect("gradients").into_params()
         };
         let mut sum = context.install(|| {
             let (mut sum, more) = rayon::join(|| shard(&model, 0), || shard(&model, BATCH / 2));
@@ -238,7 +238,7 @@ impl Subjects {
             let tape = Tape::new(self.context.clone());
             let x = tape.input(input(sizes, Key::new(0)).mapv(|x| T::from_f64(f64::from(x))));
             let (y, _) = layer.forward(Bound::evaluation(&tape, &store), x, None, None)?;
-            let grads = tape.backward(y.sum_all()?)?;
+            let grads = tape.backward_once(y.sum_all()?)?;
             arrays.insert(format!("{name}/y"), wide(&y.value(), 1.0));
             let d_x = grads.wrt(x).ok_or("no gradient")?;
             arrays.insert(format!("{name}/d x"), wide(d_x, 1.0));
@@ -250,7 +250,7 @@ impl Subjects {
         let model = self.model_in::<T>()?;
         let tape = Tape::new(self.context.clone());
         let loss = model.evaluation_loss(&tape, &self.batch()?)?.loss;
-        let grads = tape.backward(loss)?;
+        let grads = tape.backward_once(loss)?;
         for workload in ["W2", "W2-hoisted"] {
             let mean = 1.0 / (BATCH * TOKENS) as f64;
             arrays.insert(format!("{workload}/loss"), wide(&loss.value(), mean));

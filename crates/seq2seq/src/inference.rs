@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use ndarray::Axis;
+use ndarray::{ArrayD, IxDyn};
 use unspool_decode::{StepModel, StepOutput};
 use unspool_layers::Bound;
 use unspool_layers::recurrent::State;
+use unspool_tensor::kernels::rows::gather;
+use unspool_tensor::shape::standard;
 use unspool_tensor::{Context, Real, Tape, Tensor, Var};
 
 use crate::batch::SourceBatch;
@@ -140,7 +142,14 @@ impl<T: Real> StepModel for Seq2Seq<T> {
             return Err(ModelError::Input(problem));
         }
         let select = |tensor: &mut Tensor<T>| {
-            *tensor = tensor.select(Axis(0), origins).into_shared();
+            let Some((_, of_row)) = tensor.shape().split_first() else { return };
+            let (numbers, of_row) = (standard(tensor), of_row.to_vec());
+            let (width, origins) = (of_row.iter().product(), origins.iter().copied());
+            let shape = [&[origins.len()], &of_row[..]].concat();
+            let rows = gather(numbers.as_slice().unwrap_or_default(), width, origins);
+            if let Ok(selected) = ArrayD::from_shape_vec(IxDyn(&shape), rows) {
+                *tensor = selected.into_shared();
+            }
         };
         state.hidden.iter_mut().for_each(select);
         state.cell.iter_mut().for_each(select);

@@ -37,6 +37,8 @@ pub struct Tape<T: Real> {
     time: Cell<Option<usize>>,
     /// How many ops have run, recorded or not.
     runs: Cell<usize>,
+    /// Whether what the ops saved is gone.
+    freed: Cell<bool>,
 }
 
 struct Inner<T: Real> {
@@ -120,6 +122,9 @@ pub enum BackwardMode {
     /// Add contributions up and drop gradients that are no longer needed.
     #[default]
     Adding,
+    /// The same, and drop what each node saved once that is used: the next node has its memory. A
+    /// tape can go backwards so only once.
+    Freeing,
     /// Keep every node's gradient, and every contribution to it apart.
     Recording,
 }
@@ -145,6 +150,7 @@ impl<T: Real> Tape<T> {
             scope: RefCell::new(Rc::from("")),
             time: Cell::new(None),
             runs: Cell::new(0),
+            freed: Cell::new(false),
             context,
         }
     }
@@ -272,18 +278,31 @@ impl<T: Real> Tape<T> {
     /// `loss` has more than one element, a backward pass gave a gradient of a wrong shape, or the
     /// tape is one for inference.
     pub fn backward(&self, loss: Var<'_, T>) -> Result<Grads<T>> {
+        self.backward_from(loss, BackwardMode::Adding)
+    }
+
+    /// As [`backward`](Tape::backward), but what the ops saved is dropped on the way: what a training
+    /// step wants, since it goes backwards only once.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Tape::backward).
+    pub fn backward_once(&self, loss: Var<'_, T>) -> Result<Grads<T>> {
+        self.backward_from(loss, BackwardMode::Freeing)
+    }
+
+    fn backward_from(&self, loss: Var<'_, T>, mode: BackwardMode) -> Result<Grads<T>> {
         let shape = loss.shape();
         if shape.iter().product::<usize>() != 1 {
             return Err(Error::shape("backward", &shape, "is not a scalar; give its gradient"));
         }
-        self.vector_jacobian(&[(loss, ArrayD::ones(IxDyn(&shape)))], BackwardMode::Adding)
+        self.vector_jacobian(&[(loss, ArrayD::ones(IxDyn(&shape)))], mode)
     }
 
     /// The vector-Jacobian product: the gradients, given those of some outputs.
     ///
     /// # Errors
-    /// A gradient does not have its output's shape, a variable is another tape's, or the tape is one
-    /// for inference.
+    /// A gradient does not have its output's shape, a variable is another tape's, the tape is one for
+    /// inference, or it went backwards before and dropped what its ops saved.
     pub fn vector_jacobian(
         &self,
         outputs: &[(Var<'_, T>, ArrayD<T>)],
@@ -293,6 +312,11 @@ impl<T: Real> Tape<T> {
             let problem = "is called on a tape for inference, which records nothing";
             return Err(Error::invalid("backward", problem));
         }
+        if self.freed.get() {
+            let problem = "went over this tape before, and dropped what its ops saved";
+            return Err(Error::invalid("backward", problem));
+        }
+        self.freed.set(mode == BackwardMode::Freeing);
         let recording = mode == BackwardMode::Recording;
         let (slots, nodes) = (self.inner.borrow().values.len(), self.len());
         let mut found = Slots::new(slots);
@@ -312,9 +336,13 @@ impl<T: Real> Tape<T> {
             }
         }
         for index in (0..nodes).rev() {
+            let freed = match mode {
+                BackwardMode::Freeing => self.inner.borrow_mut().nodes[index].saved.take(),
+                BackwardMode::Adding | BackwardMode::Recording => None,
+            };
             let inner = self.inner.borrow();
             let node = &inner.nodes[index];
-            let Some(saved) = &node.saved else { continue };
+            let Some(saved) = freed.as_ref().or(node.saved.as_ref()) else { continue };
             let produced = node.first_output..node.first_output + node.outputs;
             if produced.clone().all(|slot| found.is_empty(slot)) {
                 continue;

@@ -71,6 +71,19 @@ fn what_the_result_does_not_depend_on_has_no_gradient() {
 }
 
 #[test]
+fn a_pass_that_frees_what_ops_saved_gives_the_same_and_is_the_last() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let x = tape.input(arr1(&[0.5, -2.0, 3.0]));
+    let y = (x.tanh().unwrap() * x).unwrap().sum_all().unwrap();
+    let expected = tape.backward(y).unwrap();
+    let found = tape.backward_once(y).unwrap();
+    assert_eq!(found.wrt(x), expected.wrt(x));
+    for again in [tape.backward(y), tape.backward_once(y)] {
+        assert!(again.unwrap_err().to_string().contains("dropped what its ops saved"));
+    }
+}
+
+#[test]
 fn a_tape_for_inference_has_no_backward_pass() {
     let tape = Tape::<f64>::inference(Context::sequential());
     let y = tape.input(arr1(&[1.0, 2.0])).sum_all().unwrap();

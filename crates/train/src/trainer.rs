@@ -383,7 +383,7 @@ impl Trainer {
             let batch = Batch::new(&examples)?;
             let tape = Tape::new(context.clone());
             let loss = self.model.training_loss(&tape, &batch, options)?.loss;
-            let grads = tape.backward(loss).map_err(ModelError::from)?;
+            let grads = tape.backward_once(loss).map_err(ModelError::from)?;
             let loss = loss.value().iter().map(|&x| f64::from(x)).sum();
             Ok(Shard { loss, gradients: grads.into_params() })
         };

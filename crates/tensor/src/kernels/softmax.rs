@@ -9,30 +9,35 @@
 
 use super::pointwise::Pointwise;
 use super::reduce;
-use crate::Real;
+use crate::{Real, vectorised};
 
-/// `x ← exp(x - top) / Σ exp(x - top)`, over the elements to keep; the others become 0.
-pub fn softmax<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
-    if !shift(xs, keep) {
-        return xs.fill(T::zero());
+vectorised! {
+    /// `x ← exp(x - top) / Σ exp(x - top)`, over the elements to keep; the others become 0.
+    pub fn softmax<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
+        if !shift(xs, keep) {
+            return xs.fill(T::zero());
+        }
+        (pointwise.exp)(xs);
+        let scale = T::one() / reduce::sum(xs);
+        xs.iter_mut().for_each(|x| *x *= scale);
     }
-    (pointwise.exp)(xs);
-    let scale = T::one() / reduce::sum(xs);
-    xs.iter_mut().for_each(|x| *x *= scale);
 }
 
-/// `x ← x - top - ln Σ exp(x - top)`, over the elements to keep; the others become -∞.
-pub fn log_softmax<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
-    if !shift(xs, keep) {
-        return xs.fill(T::from_f64(f64::NEG_INFINITY));
+vectorised! {
+    /// `x ← x - top - ln Σ exp(x - top)`, over the elements to keep; the others become -∞.
+    pub fn log_softmax<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
+        if !shift(xs, keep) {
+            return xs.fill(T::from_f64(f64::NEG_INFINITY));
+        }
+        let mut exps = xs.to_vec();
+        (pointwise.exp)(&mut exps);
+        let log_sum = reduce::sum(&exps).ln();
+        xs.iter_mut().for_each(|x| *x -= log_sum);
     }
-    let mut exps = xs.to_vec();
-    (pointwise.exp)(&mut exps);
-    let log_sum = reduce::sum(&exps).ln();
-    xs.iter_mut().for_each(|x| *x -= log_sum);
 }
 
 /// Sets the masked elements to -∞ and subtracts the largest element; false when nothing is left.
+#[inline(always)]
 fn shift<T: Real>(xs: &mut [T], keep: Option<&[bool]>) -> bool {
     let nothing = T::from_f64(f64::NEG_INFINITY);
     if let Some(keep) = keep {
@@ -46,40 +51,47 @@ fn shift<T: Real>(xs: &mut [T], keep: Option<&[bool]>) -> bool {
     true
 }
 
-/// The largest element and `ln Σ exp(x - top)`, two parts of the logarithm of the normaliser that
-/// are kept apart for their precision. `scratch` has the length of `xs` and is overwritten with
-/// `exp(x - top)`.
-pub fn log_normaliser<T: Real>(pointwise: Pointwise<T>, xs: &[T], scratch: &mut [T]) -> (T, T) {
-    let top = reduce::max(xs);
-    for (e, &x) in scratch.iter_mut().zip(xs) {
-        *e = x - top;
+vectorised! {
+    /// The largest element and `ln Σ exp(x - top)`, two parts of the logarithm of the normaliser
+    /// that are kept apart for their precision. `scratch` has the length of `xs` and is overwritten
+    /// with `exp(x - top)`.
+    pub fn log_normaliser<T: Real>(pointwise: Pointwise<T>, xs: &[T], scratch: &mut [T]) -> (T, T) {
+        let top = reduce::max(xs);
+        for (e, &x) in scratch.iter_mut().zip(xs) {
+            *e = x - top;
+        }
+        (pointwise.exp)(scratch);
+        (top, reduce::sum(scratch).ln())
     }
-    (pointwise.exp)(scratch);
-    (top, reduce::sum(scratch).ln())
 }
 
-/// `d ← y·(d - Σ d·y)`: from the gradient of a row's softmax y to that of the row. Elements whose y
-/// is 0, the masked ones, are constants: what comes in there, NaN included, is not looked at, and
-/// what goes out is 0.
-pub fn softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
-    // y = e/Σe  ⇒  d_x = y·(d_y - Σ d_y·y)
-    for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| y.is_zero()) {
-        *d = T::zero();
+vectorised! {
+    /// `d ← y·(d - Σ d·y)`: from the gradient of a row's softmax y to that of the row. Elements
+    /// whose y is 0, the masked ones, are constants: what comes in there, NaN included, is not
+    /// looked at, and what goes out is 0.
+    pub fn softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
+        // y = e/Σe  ⇒  d_x = y·(d_y - Σ d_y·y)
+        for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| y.is_zero()) {
+            *d = T::zero();
+        }
+        let inner = reduce::dot(ds, ys);
+        ds.iter_mut().zip(ys).for_each(|(d, &y)| *d = y * (*d - inner));
     }
-    let inner = reduce::dot(ds, ys);
-    ds.iter_mut().zip(ys).for_each(|(d, &y)| *d = y * (*d - inner));
 }
 
-/// `d ← d - exp(y)·Σ d`: from the gradient of a row's log-softmax y to that of the row. Elements
-/// whose y is -∞ are constants: what comes in there is not looked at, and what goes out is 0.
-pub fn log_softmax_backward<T: Real>(pointwise: Pointwise<T>, ys: &[T], ds: &mut [T]) {
-    // y = x - ln Σ eˣ  ⇒  d_x = d_y - eʸ·Σ d_y
-    let nothing = T::from_f64(f64::NEG_INFINITY);
-    for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| **y == nothing) {
-        *d = T::zero();
+vectorised! {
+    /// `d ← d - exp(y)·Σ d`: from the gradient of a row's log-softmax y to that of the row.
+    /// Elements whose y is -∞ are constants: what comes in there is not looked at, and what goes
+    /// out is 0.
+    pub fn log_softmax_backward<T: Real>(pointwise: Pointwise<T>, ys: &[T], ds: &mut [T]) {
+        // y = x - ln Σ eˣ  ⇒  d_x = d_y - eʸ·Σ d_y
+        let nothing = T::from_f64(f64::NEG_INFINITY);
+        for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| **y == nothing) {
+            *d = T::zero();
+        }
+        let sum = reduce::sum(ds);
+        let mut ps = ys.to_vec();
+        (pointwise.exp)(&mut ps);
+        ds.iter_mut().zip(&ps).for_each(|(d, &p)| *d -= p * sum);
     }
-    let sum = reduce::sum(ds);
-    let mut ps = ys.to_vec();
-    (pointwise.exp)(&mut ps);
-    ds.iter_mut().zip(&ps).for_each(|(d, &p)| *d -= p * sum);
 }

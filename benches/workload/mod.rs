@@ -15,10 +15,25 @@ pub const FRAME: usize = 15;
 /// The target's vocabulary.
 pub const VOCABULARY: usize = 115;
 
+/// What can be larger or smaller.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sizes {
+    /// Hidden units of each layer.
+    pub hidden: usize,
+    /// The frames of a source.
+    pub source: usize,
+    /// The tokens of a target, with the end.
+    pub target: usize,
+    /// The target's vocabulary.
+    pub vocabulary: usize,
+}
+
+/// Those of the benchmarks.
+pub const SIZES: Sizes = Sizes { hidden: 256, source: SOURCE, target: 26, vocabulary: VOCABULARY };
+
 const MODEL: &str = r#"
     cell = "lstm"
     embedding = 128
-    hidden = 256
     encoder_layers = 2
     decoder_layers = 2
     bidirectional = false
@@ -37,9 +52,15 @@ pub fn model() -> Seq2Seq<f32> {
 
 /// The same, for inference with this context.
 pub fn model_on(context: Context) -> Seq2Seq<f32> {
+    model_of(context, SIZES)
+}
+
+/// The same of other sizes.
+pub fn model_of(context: Context, sizes: Sizes) -> Seq2Seq<f32> {
     let config: ModelConfig = toml::from_str(MODEL).unwrap();
+    let config = ModelConfig { hidden: sizes.hidden, ..config };
     let statistics = Statistics { mean: vec![0.0; FRAME], deviation: vec![1.0; FRAME] };
-    let ordinary = (SPECIALS.len()..VOCABULARY).map(|number| format!("w{number}"));
+    let ordinary = (SPECIALS.len()..sizes.vocabulary).map(|number| format!("w{number}"));
     let tokens = SPECIALS.iter().map(|&special| special.to_owned()).chain(ordinary).collect();
     let target = Vocabulary::from_tokens(Segmentation::Word, tokens).unwrap();
     let source = SourceSide::Vectors(statistics);
@@ -48,15 +69,21 @@ pub fn model_on(context: Context) -> Seq2Seq<f32> {
 
 /// Random examples: 20 frames, and 25 tokens that an end follows.
 pub fn examples(count: usize) -> Vec<Example> {
+    examples_of(count, SIZES)
+}
+
+/// The same of other sizes.
+pub fn examples_of(count: usize, sizes: Sizes) -> Vec<Example> {
     let example = |number: usize| {
         let key = Key::new(2).with(number as u64);
-        let frames = Array2::from_shape_fn((SOURCE, FRAME), |(s, f)| {
+        let frames = Array2::from_shape_fn((sizes.source, FRAME), |(s, f)| {
             2.0 * key.uniform((s * FRAME + f) as u64) - 1.0
         });
-        let ordinary = VOCABULARY - SPECIALS.len();
+        let ordinary = sizes.vocabulary - SPECIALS.len();
         let token =
             |at: u64| SPECIALS.len() as Token + key.below(1000 + at, ordinary as u64) as Token;
-        Example { source: Source::Vectors(frames), target: (0..25).map(token).collect() }
+        let target = (1..sizes.target as u64).map(token).collect();
+        Example { source: Source::Vectors(frames), target }
     };
     (0..count).map(example).collect()
 }

@@ -340,6 +340,10 @@ impl<T: Real> Forward<'_, T> {
         let mut hidden_gates = vec![T::zero(); most * hidden_columns];
         for (step, (gates, extras)) in gates.into_iter().zip(extras).enumerate() {
             let rows = gates.len() / gate_columns;
+            if rows == 0 {
+                // All of the band have ended.
+                break;
+            }
             let (h_before, h_after) = h.split_at_mut(step + 1);
             let (c_before, c_after) = c.split_at_mut(step + 1);
             let (h, h_next) = (&h_before[step][..rows * hidden], &mut *h_after[0]);

@@ -388,11 +388,11 @@ fn print_epochs(workload: &str, what: &str, epochs: &[Epoch]) {
     );
     let ours = epochs.first().map_or(f64::NAN, |epoch| epoch.seconds / epoch.tokens as f64);
     for epoch in epochs {
-        let parameters = epoch.parameters.map_or("–".into(), |count| count.to_string());
         let speed = epoch.tokens as f64 / epoch.seconds;
         println!(
-            "{:24} {parameters:>11} {:>9.1} {speed:>9.0} {:>6.2} {:>6.2}x",
+            "{:24} {:>11} {:>9.1} {speed:>9.0} {:>6.2} {:>6.2}x",
             epoch.side,
+            epoch.parameters,
             epoch.seconds,
             epoch.bleu,
             1.0 / (speed * ours),

@@ -38,8 +38,8 @@ pub struct Places<'a> {
 pub struct Epoch {
     /// Whose.
     pub side: String,
-    /// How many numbers are learned, where it is known.
-    pub parameters: Option<u64>,
+    /// How many numbers are learned.
+    pub parameters: u64,
     /// Without validation.
     pub seconds: f64,
     /// Target tokens, ends included.
@@ -94,8 +94,8 @@ impl Prepared {
         let search = (&Strategy::Greedy, Limits::default());
         let found = decode(model, context, &data.validation, search)?;
         let lines: Vec<String> = found.iter().map(|tokens| model.target().decode(tokens)).collect();
-        let (side, parameters) = ("unspool".into(), Some(parameters));
-        Ok(Epoch { side, parameters, seconds, tokens, bleu: self.bleu(&lines)? })
+        let (side, bleu) = ("unspool".into(), self.bleu(&lines)?);
+        Ok(Epoch { side, parameters, seconds, tokens, bleu })
     }
 }
 
@@ -154,15 +154,16 @@ fn reverse(
     command.env("OMP_NUM_THREADS", context.threads().to_string());
     output(&mut command, get)?;
     let log = fs::read_to_string(folder.join("joeynmt/train.log"))?;
-    let line = log.lines().find(|line| line.contains("num. of tokens: "));
-    let line = line.ok_or("JoeyNMT's log does not tell its epoch")?;
-    let (_, line) = line.split_once("num. of tokens: ").unwrap_or_default();
-    let (tokens, seconds) = line.split_once(", ").ok_or("JoeyNMT's log is another")?;
-    let seconds = seconds.trim_end_matches("[sec]").parse()?;
+    let after = |what: &str| {
+        let found = log.lines().find_map(|line| Some(line.split_once(what)?.1));
+        found.ok_or_else(|| format!("JoeyNMT's log does not tell its {what}"))
+    };
+    let epoch = after("num. of tokens: ")?.trim_end_matches("[sec]");
+    let (tokens, seconds) = epoch.split_once(", ").ok_or("JoeyNMT's log is another")?;
     let theirs = Epoch {
         side: "JoeyNMT 2.3.0".into(),
-        parameters: None,
-        seconds,
+        parameters: after("Total params: ")?.trim().parse()?,
+        seconds: seconds.parse()?,
         tokens: tokens.parse()?,
         bleu: prepared.bleu_of("joeynmt/5000.hyps")?,
     };
@@ -205,7 +206,7 @@ fn multi30k(
     let text = output(script().arg("train").arg(folder).arg(threads), get)?;
     let Written { version, parameters, seconds, tokens } = serde_json::from_str(&text)?;
     let bleu = prepared.bleu_of("hypotheses")?;
-    let theirs = Epoch { side: version, parameters: Some(parameters), seconds, tokens, bleu };
+    let theirs = Epoch { side: version, parameters, seconds, tokens, bleu };
     Ok(vec![ours, theirs])
 }
 

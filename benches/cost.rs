@@ -74,10 +74,10 @@ fn measure(what: &str, batch: usize, sizes: Sizes) {
     // The threads of the one before end, and give their memory back.
     std::thread::sleep(Duration::from_millis(100));
     let context = Context::with_threads(2).expect("threads");
-    let mut model = workload::model_of(context.clone(), sizes);
+    let mut model = workload::model(context.clone(), sizes);
     let mut optimiser = Optimiser::new(OptimiserConfig::default(), model.params());
     let kept = HELD.load(Ordering::Relaxed);
-    let examples = workload::examples_of(batch, sizes);
+    let examples = workload::examples(batch, sizes);
     let tokens: usize = examples.iter().map(|example| example.target.len() + 1).sum();
     let (forcing, smoothing) = (TeacherForcing(0.5), Smoothing::None);
     let options = LossOptions { forcing, smoothing, divisor: tokens as f64 };

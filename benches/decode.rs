@@ -10,6 +10,7 @@ use divan::counter::ItemsCount;
 use unspool_decode::Beam;
 use unspool_seq2seq::batch::Source;
 use unspool_seq2seq::{Limits, Strategy, Translator};
+use unspool_tensor::Context;
 
 /// Arrays of one step are kept for the next.
 #[global_allocator]
@@ -22,7 +23,10 @@ fn main() {
 const TOKENS: usize = 25;
 
 fn time(bencher: Bencher<'_, '_>, sentences: usize, strategy: &Strategy) {
-    let (model, examples) = (workload::model(), workload::examples(sentences));
+    let (model, examples) = (
+        workload::model(Context::sequential(), workload::SIZES),
+        workload::examples(sentences, workload::SIZES),
+    );
     let sources: Vec<&Source> = examples.iter().map(|example| &example.source).collect();
     let translator = Translator::new(&[&model]).unwrap();
     // An end can only be the last token.

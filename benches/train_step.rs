@@ -66,7 +66,10 @@ fn check(model: &Seq2Seq<f32>, loss: f64, gradients: &Gradients) {
 /// The batch cut into so many shards, each on a thread of its own, as the trainer does; and their
 /// gradients added up.
 fn time(bencher: Bencher<'_, '_>, shards: usize, forcing: f64) {
-    let (model, examples) = (workload::model(), workload::examples(BATCH));
+    let (model, examples) = (
+        workload::model(Context::sequential(), workload::SIZES),
+        workload::examples(BATCH, workload::SIZES),
+    );
     let options = options(&examples, forcing);
     let size = BATCH.div_ceil(shards);
     let mut result = (0.0, Vec::new());
@@ -105,7 +108,10 @@ fn two_threads(bencher: Bencher<'_, '_>, forcing: f64) {
 /// Clipping and Adam.
 #[divan::bench(args = [1, 2], max_time = 1, sample_size = 1)]
 fn optimiser(bencher: Bencher<'_, '_>, threads: usize) {
-    let (mut model, examples) = (workload::model(), workload::examples(BATCH));
+    let (mut model, examples) = (
+        workload::model(Context::sequential(), workload::SIZES),
+        workload::examples(BATCH, workload::SIZES),
+    );
     let (_, gradients) = loss_and_gradients(&model, &examples, 0, options(&examples, 1.0));
     let context = Context::with_threads(threads).unwrap();
     let mut optimiser = Optimiser::new(OptimiserConfig::default(), model.params());

@@ -83,7 +83,7 @@ fn input([batch, steps, input, ..]: [usize; 5], key: Key) -> Array3<f32> {
 
 /// Sentence pairs of 25 tokens to predict, the end included.
 fn examples(count: usize) -> Vec<Example> {
-    let mut examples = workload::examples(count);
+    let mut examples = workload::examples(count, workload::SIZES);
     for example in &mut examples {
         example.target.truncate(TOKENS - 1);
         if let Source::Vectors(frames) = &mut example.source {
@@ -121,7 +121,8 @@ fn lstm(context: Context, sizes: [usize; 5], backward: bool) -> Workload {
 
 /// An update of the encoder-decoder: two shards, one a thread, as the trainer does.
 fn update(context: Context) -> Workload {
-    let (mut model, examples) = (workload::model(), examples(BATCH));
+    let (mut model, examples) =
+        (workload::model(Context::sequential(), workload::SIZES), examples(BATCH));
     let mut optimiser = Optimiser::new(OptimiserConfig::default(), model.params());
     let options = LossOptions {
         forcing: TeacherForcing(0.5),
@@ -151,7 +152,7 @@ fn update(context: Context) -> Workload {
 
 /// 25 tokens for each of some sentences.
 fn decode(context: Context, sentences: usize, strategy: Strategy) -> Workload {
-    let (model, examples) = (workload::model_on(context), examples(sentences));
+    let (model, examples) = (workload::model(context, workload::SIZES), examples(sentences));
     Box::new(move || {
         let found = search(&model, &examples, &strategy);
         assert!(found.iter().all(|best| best.length() == TOKENS));
@@ -188,7 +189,7 @@ impl Subjects {
         let context = context(threads)?;
         let layers =
             ["W1a", "W1b", "W1c"].into_iter().flat_map(|name| Some((name, sizes(name)?))).collect();
-        let mut model = workload::model_on(context.clone());
+        let mut model = workload::model(context.clone(), workload::SIZES);
         // The end is not to come early: one side forbids it, others go on.
         if let Some(bias) = model.params().find("decoder.output.bias") {
             let bias = model.params_mut().get_mut(bias);

@@ -45,18 +45,8 @@ const MODEL: &str = r#"
     dropout = { embedding = 0.2, layers = 0.2 }
 "#;
 
-/// The model with fresh weights.
-pub fn model() -> Seq2Seq<f32> {
-    model_on(Context::sequential())
-}
-
-/// The same, for inference with this context.
-pub fn model_on(context: Context) -> Seq2Seq<f32> {
-    model_of(context, SIZES)
-}
-
-/// The same of other sizes.
-pub fn model_of(context: Context, sizes: Sizes) -> Seq2Seq<f32> {
+/// The model with fresh weights; inference runs with this context.
+pub fn model(context: Context, sizes: Sizes) -> Seq2Seq<f32> {
     let config: ModelConfig = toml::from_str(MODEL).unwrap();
     let config = ModelConfig { hidden: sizes.hidden, ..config };
     let statistics = Statistics { mean: vec![0.0; FRAME], deviation: vec![1.0; FRAME] };
@@ -67,13 +57,8 @@ pub fn model_of(context: Context, sizes: Sizes) -> Seq2Seq<f32> {
     Seq2Seq::new(config, source, target, context, Key::new(1)).unwrap()
 }
 
-/// Random examples: 20 frames, and 25 tokens that an end follows.
-pub fn examples(count: usize) -> Vec<Example> {
-    examples_of(count, SIZES)
-}
-
-/// The same of other sizes.
-pub fn examples_of(count: usize, sizes: Sizes) -> Vec<Example> {
+/// Random examples: frames, and tokens that an end follows.
+pub fn examples(count: usize, sizes: Sizes) -> Vec<Example> {
     let example = |number: usize| {
         let key = Key::new(2).with(number as u64);
         let frames = Array2::from_shape_fn((sizes.source, FRAME), |(s, f)| {

@@ -16,7 +16,9 @@ use rayon::prelude::*;
 use unspool_tensor::kernels::cells::CellKernel;
 use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::{add_scaled, sum_rows};
-use unspool_tensor::kernels::weights::{Side, prepare_weight, product_with_weight};
+use unspool_tensor::kernels::weights::{
+    Side, prepare_weight, product_with_weight, sum_of_products_with_weights,
+};
 use unspool_tensor::shape::reshaped;
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor, vectorised};
 
@@ -137,7 +139,9 @@ pub(super) fn forward<C: Cell, T: Real>(
     let bands = bands(context, &packing, gates.len().saturating_mul(hidden));
     // gates = x·W_ihᵀ, over all steps at once, or step by step when the bands are high enough to
     // use the cache well: then the gates stay in it
-    let step_by_step = bands.len() > 1 && batch >= bands.len() * HIGH_BAND;
+    let high = bands.len() > 1 && batch >= bands.len() * HIGH_BAND;
+    // Or when there is one step: then both products are one.
+    let step_by_step = high || time_steps == 1;
     if !step_by_step {
         let gates = gates.view_mut();
         product_with_weight(context, x.view(), weight_ih, Side::Transposed, false, gates);
@@ -329,7 +333,7 @@ impl<T: Real> Biases<T> {
     }
 }
 
-impl<T: Real> Forward<'_, T> {
+impl<'a, T: Real> Forward<'a, T> {
     /// A band of rows through all steps.
     fn band<C: Cell>(&self, context: &Context, parts: ForwardParts<'_, T>) {
         let ForwardParts { first, gates, extras, mut h, mut c } = parts;
@@ -348,19 +352,18 @@ impl<T: Real> Forward<'_, T> {
             let (c_before, c_after) = c.split_at_mut(step + 1);
             let (h, h_next) = (&h_before[step][..rows * hidden], &mut *h_after[0]);
             let (c, c_next) = (&*c_before[step], &mut *c_after[0]);
-            if let Some((x, weight_ih)) = self.input {
-                // gates = x·W_ihᵀ
-                let start = self.packing.step(step).start + first;
-                let x = x.slice_move(s![start..start + rows, ..]);
-                let gates = view_mut(gates, gate_columns);
-                product_with_weight(context, x, weight_ih, Side::Transposed, false, gates);
-            }
-            // (hidden_)gates (+)= h·W_hhᵀ, for the rows that still run
             let hidden_gates = &mut hidden_gates[..rows * hidden_columns];
-            let (side, accumulate) = (Side::Transposed, C::SUMS_GATES);
-            let sums = if C::SUMS_GATES { &mut *gates } else { &mut *hidden_gates };
-            let sums = view_mut(sums, gate_columns);
-            product_with_weight(context, view(h, hidden), self.weight_hh, side, accumulate, sums);
+            let start = self.packing.step(step).start + first;
+            let input = |(x, weight_ih): (ArrayView2<'a, T>, &'a Tensor<T>)| {
+                (x.slice_move(s![start..start + rows, ..]), weight_ih)
+            };
+            self.products::<C>(
+                context,
+                self.input.map(input),
+                view(h, hidden),
+                gates,
+                hidden_gates,
+            );
             let rows = ForwardRows { gates, hidden_gates, h, c, h_next, c_next, extras };
             match T::cell_kernel(context.kernels(), C::KIND.name()) {
                 Some(kernel) => rows.run::<C>(&self.biases, &Registered(kernel)),
@@ -401,6 +404,40 @@ impl<T: Real> RowByRow<T> for Registered<'_, T> {
 
     fn backward(&self, row: BackwardRow<'_, T>) {
         self.0.backward(row);
+    }
+}
+
+impl<T: Real> Forward<'_, T> {
+    /// `gates (+)= x·W_ihᵀ`, unless that is in them already, and `(hidden_)gates (+)= h·W_hhᵀ`, for the
+    /// rows that still run.
+    fn products<C: Cell>(
+        &self,
+        context: &Context,
+        input: Option<(ArrayView2<'_, T>, &Tensor<T>)>,
+        h: ArrayView2<'_, T>,
+        gates: &mut [T],
+        hidden_gates: &mut [T],
+    ) {
+        let columns = C::GATES * self.hidden;
+        let side = Side::Transposed;
+        let recurrent = (h, self.weight_hh);
+        let gates = view_mut(gates, columns);
+        match input {
+            None if C::SUMS_GATES => {
+                sum_of_products_with_weights(context, &[recurrent], side, true, gates);
+            }
+            Some(input) if C::SUMS_GATES => {
+                sum_of_products_with_weights(context, &[input, recurrent], side, false, gates);
+            }
+            input => {
+                if let Some((x, weight_ih)) = input {
+                    product_with_weight(context, x, weight_ih, side, false, gates);
+                }
+                let (h, weight_hh) = recurrent;
+                let hidden_gates = view_mut(hidden_gates, columns);
+                product_with_weight(context, h, weight_hh, side, false, hidden_gates);
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use ndarray::{ArrayView2, ArrayViewMut2, Ix2};
 
-use super::matmul::{Packed, product, product_packed};
+use super::matmul::{Packed, product, sum_of_products_packed};
 use crate::{Context, Real, Tensor};
 
 /// How a weight `W [O, I]` stands in a product.
@@ -160,20 +160,39 @@ pub fn product_with_weight<T: Real>(
     accumulate: bool,
     y: ArrayViewMut2<'_, T>,
 ) {
-    let Ok(matrix) = weight.view().into_dimensionality::<Ix2>() else { return };
-    let b = side.factor(matrix);
-    if let Some(packs) = context.weights().get(weight) {
+    sum_of_products_with_weights(context, &[(x, weight)], side, accumulate, y);
+}
+
+/// The sum of such products, each with a weight of its own, from the first to the last. Threads
+/// share the work only once.
+pub fn sum_of_products_with_weights<T: Real>(
+    context: &Context,
+    factors: &[(ArrayView2<'_, T>, &Tensor<T>)],
+    side: Side,
+    accumulate: bool,
+    mut y: ArrayViewMut2<'_, T>,
+) {
+    let matrices =
+        factors.iter().map(|(_, weight)| weight.view().into_dimensionality::<Ix2>().ok());
+    let Some(matrices) = matrices.collect::<Option<Vec<_>>>() else { return };
+    let packs: Option<Vec<_>> =
+        factors.iter().map(|(_, weight)| context.weights().get(weight)).collect();
+    let packed = packs.iter().flatten().zip(&matrices).map(|(packs, &matrix)| {
         let packed = packs.packed(context, side, matrix);
-        let same_kernel = || {
-            let [here, there] = [context.kernels(), packed.kernels()].map(T::matmul);
-            here.name() == there.name()
-        };
+        let [here, there] = [context.kernels(), packed.kernels()].map(T::matmul);
         // A slice may begin where the whole does.
-        if (packed.view().rows(), packed.view().columns()) == b.dim() && same_kernel() {
-            return product_packed(context, x, packed, accumulate, y);
-        }
+        let fits = (packed.view().rows(), packed.view().columns()) == side.factor(matrix).dim();
+        (fits && here.name() == there.name()).then_some(packed)
+    });
+    let packed: Option<Vec<_>> = packed.collect();
+    if let Some(packed) = packed.filter(|packed| packed.len() == factors.len()) {
+        let factors: Vec<_> = factors.iter().map(|(x, _)| x.view()).zip(packed).collect();
+        return sum_of_products_packed(context, &factors, accumulate, y);
     }
-    product(context, x, b, accumulate, y);
+    for (number, ((x, _), matrix)) in factors.iter().zip(matrices).enumerate() {
+        let accumulate = accumulate || number > 0;
+        product(context, x.view(), side.factor(matrix), accumulate, y.view_mut());
+    }
 }
 
 /// Packs a weight for a side with all threads of the context, before each of them needs it.

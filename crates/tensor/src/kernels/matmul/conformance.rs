@@ -202,8 +202,9 @@ impl Trial {
             let threads = context.threads();
             let c = run(0..m, &|a, c| drive(context, kernel, a, b, accumulate, c))?;
             same(&format!("{threads} threads"), 0..m, c)?;
-            let c =
-                run(0..m, &|a, c| drive_packed(context, kernel, a, packed.view(), accumulate, c))?;
+            let c = run(0..m, &|a, c| {
+                drive_packed(context, kernel, &[(a, packed.view())], accumulate, c);
+            })?;
             same(&format!("a packed b and {threads} threads"), 0..m, c)?;
         }
         for rows in [0..m.min(1), m / 2..m, m.saturating_sub(1)..m, 0..m / 3] {

@@ -54,7 +54,7 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 pub use self::conformance::{Nonconformity, conformance};
@@ -147,7 +147,24 @@ pub fn product_packed<T: Real>(
     accumulate: bool,
     c: ArrayViewMut2<'_, T>,
 ) {
-    drive_packed(context, T::matmul(b.kernels()), a, b.view(), accumulate, c);
+    drive_packed(context, T::matmul(b.kernels()), &[(a, b.view())], accumulate, c);
+}
+
+/// The sum of products with packed second factors, `c (+)= Σ aᵢ·bᵢ` from the first to the last, to
+/// the bits of one [`product_packed`] after the other; threads share the work only once.
+///
+/// Shapes: `aᵢ [M, Kᵢ]`, `bᵢ [Kᵢ, N]`, `c [M, N]`; the callers have checked them, and that all were
+/// packed for the same kernel. Without any factor, nothing is done.
+pub fn sum_of_products_packed<T: Real>(
+    context: &Context,
+    factors: &[(ArrayView2<'_, T>, &Packed<T>)],
+    accumulate: bool,
+    c: ArrayViewMut2<'_, T>,
+) {
+    let Some((_, first)) = factors.first() else { return };
+    let kernel = T::matmul(first.kernels());
+    let factors: Vec<_> = factors.iter().map(|(a, b)| (a.view(), b.view())).collect();
+    drive_packed(context, kernel, &factors, accumulate, c);
 }
 
 fn drive<T: Real>(
@@ -180,26 +197,39 @@ fn drive<T: Real>(
 fn drive_packed<T: Real>(
     context: &Context,
     kernel: &dyn MatmulKernel<T>,
-    a: ArrayView2<'_, T>,
-    b: PackedView<'_, T>,
+    factors: &[(ArrayView2<'_, T>, PackedView<'_, T>)],
     accumulate: bool,
     mut c: ArrayViewMut2<'_, T>,
 ) {
-    debug_assert_eq!((a.nrows(), b.columns(), a.ncols()), (c.nrows(), c.ncols(), b.rows()));
-    match split(context, kernel, c.dim(), a.ncols()) {
-        None => kernel.product(a, b, accumulate, c),
+    for (a, b) in factors {
+        debug_assert_eq!((a.nrows(), b.columns(), a.ncols()), (c.nrows(), c.ncols(), b.rows()));
+    }
+    let depth = factors.iter().map(|(a, _)| a.ncols()).sum();
+    match split(context, kernel, c.dim(), depth) {
+        None => {
+            for (number, (a, b)) in factors.iter().enumerate() {
+                kernel.product(a.view(), *b, accumulate || number > 0, c.view_mut());
+            }
+        }
         Some(Bands::Rows(band)) => context.install(|| {
-            c.axis_chunks_iter_mut(Axis(0), band)
-                .into_par_iter()
-                .zip(a.axis_chunks_iter(Axis(0), band))
-                .for_each(|(c, a)| kernel.product(a, b, accumulate, c));
+            let bands = c.axis_chunks_iter_mut(Axis(0), band).into_par_iter().enumerate();
+            bands.for_each(|(at, mut c)| {
+                let rows = at * band..at * band + c.nrows();
+                for (number, (a, b)) in factors.iter().enumerate() {
+                    let a = a.slice(s![rows.clone(), ..]);
+                    kernel.product(a, *b, accumulate || number > 0, c.view_mut());
+                }
+            });
         }),
         Some(Bands::Panels(band)) => context.install(|| {
-            let bands: Vec<_> = b.bands(band).collect();
-            c.axis_chunks_iter_mut(Axis(1), band * b.panel_width())
-                .into_par_iter()
-                .zip(bands)
-                .for_each(|(c, b)| kernel.product(a, b, accumulate, c));
+            let columns = band * kernel.panel_width();
+            let bands = c.axis_chunks_iter_mut(Axis(1), columns).into_par_iter().enumerate();
+            bands.for_each(|(at, mut c)| {
+                for (number, (a, b)) in factors.iter().enumerate() {
+                    let b = b.band(at * band, c.ncols());
+                    kernel.product(a.view(), b, accumulate || number > 0, c.view_mut());
+                }
+            });
         }),
     }
 }
@@ -336,6 +366,35 @@ mod tests {
     fn wider_vectors_have_the_same_bits() {
         agree_to_the_bit::<f32>();
         agree_to_the_bit::<f64>();
+    }
+
+    #[test]
+    fn a_sum_of_products_has_the_bits_of_one_after_the_other() {
+        let matrix = |rows, columns, seed| {
+            let key = Key::new(seed);
+            Array2::from_shape_fn((rows, columns), |(i, j)| {
+                key.uniform((i * columns + j) as u64) as f32 - 0.5
+            })
+        };
+        for threads in [1, 2, 3] {
+            let context = Context::with_threads(threads).unwrap().with_parallel_from(0);
+            for (m, n) in [(1, 130), (3, 20), (70, 50), (0, 4)] {
+                let factors = [5, 40, 1].map(|k| {
+                    (matrix(m, k, k as u64), Packed::new(&context, matrix(k, n, 7).view()))
+                });
+                for accumulate in [false, true] {
+                    let mut expected = matrix(m, n, 9);
+                    for (number, (a, b)) in factors.iter().enumerate() {
+                        let accumulate = accumulate || number > 0;
+                        product_packed(&context, a.view(), b, accumulate, expected.view_mut());
+                    }
+                    let mut found = matrix(m, n, 9);
+                    let views = factors.each_ref().map(|(a, b)| (a.view(), b));
+                    sum_of_products_packed(&context, &views, accumulate, found.view_mut());
+                    assert_eq!(found, expected, "{m} x {n}, {threads} threads");
+                }
+            }
+        }
     }
 
     #[test]

@@ -142,14 +142,13 @@ impl<'a, T> PackedView<'a, T> {
         self.numbers
     }
 
-    /// Cut into views of so many panels each; the last may have fewer.
-    pub fn bands(self, panels: usize) -> impl ExactSizeIterator<Item = PackedView<'a, T>> + Clone {
-        let band = panels * self.width;
-        (0..self.columns.div_ceil(band)).map(move |k| {
-            let columns = band.min(self.columns - k * band);
-            let numbers = &self.numbers[k * band * self.rows..];
-            PackedView::new((self.rows, columns), self.width, numbers)
-        })
+    /// Of the panels from this one on, so many columns.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn band(self, first_panel: usize, columns: usize) -> PackedView<'a, T> {
+        let numbers = &self.numbers[first_panel * self.width * self.rows..];
+        PackedView::new((self.rows, columns), self.width, numbers)
     }
 }
 

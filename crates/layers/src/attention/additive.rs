@@ -203,17 +203,22 @@ vectorised! {
         d_q: &mut [T],
         d_v: &mut [T],
     ) {
-        let size = v.len().max(1);
-        let rows = t.chunks_exact(size).zip(d_k.chunks_exact_mut(size));
-        for (&d_e, (t, d_k)) in d_e.iter().zip(rows) {
-            // e = v·t  ⇒  d_v = Σ d_e·t
-            add_scaled(d_v, d_e, t);
-            // e = v·t, t = tanh(q + k)  ⇒  d_(q + k) = d_e·v·(1 - t²), which is d_k, and summed d_q
-            for (((d_k, d_q), &t), &v) in d_k.iter_mut().zip(&mut *d_q).zip(t).zip(v) {
-                let d = d_e * v * (T::one() - t * t);
-                *d_k += d;
-                *d_q += d;
-            }
+        row_backward(d_e, t, v, d_k, d_q, d_v);
+    }
+}
+
+#[inline(always)]
+fn row_backward<T: Real>(d_e: &[T], t: &[T], v: &[T], d_k: &mut [T], d_q: &mut [T], d_v: &mut [T]) {
+    let size = v.len().max(1);
+    let rows = t.chunks_exact(size).zip(d_k.chunks_exact_mut(size));
+    for (&d_e, (t, d_k)) in d_e.iter().zip(rows) {
+        // e = v·t  ⇒  d_v = Σ d_e·t
+        add_scaled(d_v, d_e, t);
+        // e = v·t, t = tanh(q + k)  ⇒  d_(q + k) = d_e·v·(1 - t²), which is d_k, and summed d_q
+        for (((d_k, d_q), &t), &v) in d_k.iter_mut().zip(&mut *d_q).zip(t).zip(v) {
+            let d = d_e * v * (T::one() - t * t);
+            *d_k += d;
+            *d_q += d;
         }
     }
 }

@@ -523,7 +523,7 @@ impl<T: Real> Backward<'_, T> {
             let rows = d_gates.len() / gate_columns;
             let (packed, previous) =
                 (packing.step(step).start + first, packing.previous(step).start + first);
-            let step = StepBack {
+            let step = BackwardRows {
                 saved: self,
                 rows: packed..packed + rows,
                 previous,
@@ -546,7 +546,7 @@ impl<T: Real> Backward<'_, T> {
 }
 
 /// The rows of a step of a band, backwards.
-struct StepBack<'a, T: Real> {
+struct BackwardRows<'a, T: Real> {
     saved: &'a Backward<'a, T>,
     /// Their packed rows, and the first row of the states before them.
     rows: Range<usize>,
@@ -557,11 +557,11 @@ struct StepBack<'a, T: Real> {
     d_c: &'a mut [T],
 }
 
-impl<T: Real> StepBack<'_, T> {
+impl<T: Real> BackwardRows<'_, T> {
     /// Runs `cell`, row by row.
     #[inline(always)]
     fn run(self, cell: &impl RowByRow<T>) {
-        let StepBack { saved, rows, previous, d_gates, d_hidden_gates, d_h, d_c } = self;
+        let BackwardRows { saved, rows, previous, d_gates, d_hidden_gates, d_h, d_c } = self;
         let [gate_columns, extra_columns, hidden, cell_columns, hidden_columns] = saved.columns;
         let Unrolled { packing, gates, extras, h, c, .. } = saved.saved;
         let (gates, extras) = (elements_of(gates), elements_of(extras));
@@ -588,7 +588,7 @@ impl<T: Real> StepBack<'_, T> {
 
 vectorised! {
     /// The pointwise part of a step backwards.
-    fn backward_rows<C: Cell, T: Real>(cell: Own<C, T>, rows: StepBack<'_, T>) {
+    fn backward_rows<C: Cell, T: Real>(cell: Own<C, T>, rows: BackwardRows<'_, T>) {
         rows.run(&cell);
     }
 }

@@ -70,13 +70,18 @@ vectorised! {
     /// whose y is 0, the masked ones, are constants: what comes in there, NaN included, is not
     /// looked at, and what goes out is 0.
     pub fn softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
-        // y = e/Σe  ⇒  d_x = y·(d_y - Σ d_y·y)
-        for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| y.is_zero()) {
-            *d = T::zero();
-        }
-        let inner = reduce::dot(ds, ys);
-        ds.iter_mut().zip(ys).for_each(|(d, &y)| *d = y * (*d - inner));
+        row_backward(ys, ds);
     }
+}
+
+#[inline(always)]
+fn row_backward<T: Real>(ys: &[T], ds: &mut [T]) {
+    // y = e/Σe  ⇒  d_x = y·(d_y - Σ d_y·y)
+    for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| y.is_zero()) {
+        *d = T::zero();
+    }
+    let inner = reduce::dot(ds, ys);
+    ds.iter_mut().zip(ys).for_each(|(d, &y)| *d = y * (*d - inner));
 }
 
 vectorised! {
@@ -84,14 +89,19 @@ vectorised! {
     /// Elements whose y is -∞ are constants: what comes in there is not looked at, and what goes
     /// out is 0.
     pub fn log_softmax_backward<T: Real>(pointwise: Pointwise<T>, ys: &[T], ds: &mut [T]) {
-        // y = x - ln Σ eˣ  ⇒  d_x = d_y - eʸ·Σ d_y
-        let nothing = T::from_f64(f64::NEG_INFINITY);
-        for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| **y == nothing) {
-            *d = T::zero();
-        }
-        let sum = reduce::sum(ds);
-        let mut ps = ys.to_vec();
-        (pointwise.exp)(&mut ps);
-        ds.iter_mut().zip(&ps).for_each(|(d, &p)| *d -= p * sum);
+        log_row_backward(pointwise, ys, ds);
     }
+}
+
+#[inline(always)]
+fn log_row_backward<T: Real>(pointwise: Pointwise<T>, ys: &[T], ds: &mut [T]) {
+    // y = x - ln Σ eˣ  ⇒  d_x = d_y - eʸ·Σ d_y
+    let nothing = T::from_f64(f64::NEG_INFINITY);
+    for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| **y == nothing) {
+        *d = T::zero();
+    }
+    let sum = reduce::sum(ds);
+    let mut ps = ys.to_vec();
+    (pointwise.exp)(&mut ps);
+    ds.iter_mut().zip(&ps).for_each(|(d, &p)| *d -= p * sum);
 }

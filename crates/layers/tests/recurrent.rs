@@ -2,19 +2,23 @@
 //! walked by `tests/gradcheck.rs` and `tests/golden.rs`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice, s};
 use unspool_layers::Bound;
 use unspool_layers::init::Init;
+use unspool_layers::recurrent::lstm::{lstm_backward, lstm_forward};
 use unspool_layers::recurrent::{
     CellKind, CellStep, Gru, Lstm, Recurrent, RecurrentConfig, RecurrentInit, Rnn, Sequence, State,
     cases,
 };
 use unspool_tensor::cases::Case;
 use unspool_tensor::gradcheck::distance;
+use unspool_tensor::kernels::cells::{BackwardRow, CellKernel, ForwardRow};
+use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::op::DynOp;
 use unspool_tensor::random::Key;
-use unspool_tensor::{BackwardMode, Context, ParamStore, Tape, Var};
+use unspool_tensor::{BackwardMode, Context, Kernels, ParamStore, Tape, Var};
 
 use common::{Golden, random};
 
@@ -307,6 +311,60 @@ fn single_steps_give_what_the_whole_sequence_gives() {
         let (kept, _) = layer.forward(bound, evaluated.constant(x), None, None).unwrap();
         assert_ne!(kept.value(), output.value(), "{cell}");
     }
+}
+
+/// The LSTM's own arithmetic, with the gradient of the gates multiplied.
+#[derive(Debug)]
+struct Scaled(f64);
+
+impl CellKernel<f64> for Scaled {
+    fn name(&self) -> &str {
+        "scaled"
+    }
+
+    fn cell(&self) -> &str {
+        "lstm"
+    }
+
+    fn forward(&self, row: ForwardRow<'_, f64>) {
+        lstm_forward(Pointwise::fast(), row);
+    }
+
+    fn backward(&self, row: BackwardRow<'_, f64>) {
+        let BackwardRow { gates, extras, h, c, d_h, d_c, d_gates, d_hidden_gates } = row;
+        lstm_backward(BackwardRow {
+            gates,
+            extras,
+            h,
+            c,
+            d_h: &mut *d_h,
+            d_c: &mut *d_c,
+            d_gates: &mut *d_gates,
+            d_hidden_gates: &mut *d_hidden_gates,
+        });
+        d_gates.iter_mut().for_each(|d| *d *= self.0);
+    }
+}
+
+#[test]
+fn a_registered_kernel_takes_the_place_of_its_cell() {
+    let gradient = |kind: CellKind, kernels: Kernels| {
+        let case = cases().into_iter().find(|case| case.name == format!("{kind}_step")).unwrap();
+        let context = Context::sequential().with_kernels(kernels);
+        let tape = Tape::<f64>::new(context);
+        let inputs: Vec<_> = case.sample(KEY).into_iter().map(|x| tape.input(x)).collect();
+        let outputs = tape.apply_shared(case.op, &inputs).unwrap();
+        let grads = tape.backward(outputs[0].sum_all().unwrap()).unwrap();
+        (outputs[0].value(), grads.wrt(inputs[0]).unwrap().clone())
+    };
+    let scaled = |factor: f64| Kernels::default().with_cell_f64(Arc::new(Scaled(factor)));
+    let (value, own) = gradient(CellKind::Lstm, Kernels::default());
+    assert_eq!(gradient(CellKind::Lstm, scaled(1.0)), (value.clone(), own.clone()));
+    assert_eq!(gradient(CellKind::Lstm, scaled(2.0)), (value, own.mapv(|d| 2.0 * d).into_shared()));
+    // It is for that cell alone.
+    let of_gru = gradient(CellKind::Gru, Kernels::default());
+    assert_eq!(gradient(CellKind::Gru, scaled(2.0)), of_gru);
+    assert!(scaled(1.0).name().ends_with(", lstm by scaled (f64)"), "{}", scaled(1.0).name());
 }
 
 #[test]

@@ -322,13 +322,6 @@ impl<T: Real> Tape<T> {
         let mut found = Slots::new(slots);
         let mut record: Vec<Vec<Contribution<T>>> =
             if recording { vec![Vec::new(); slots] } else { Vec::new() };
-        // Where each slot is read first: before that, nothing adds to its gradient.
-        let mut first_reader = vec![usize::MAX; slots];
-        for (index, node) in self.inner.borrow().nodes.iter().enumerate() {
-            let unread = |slot: &usize| first_reader[*slot] == usize::MAX;
-            let unread: Vec<usize> = node.inputs.iter().copied().filter(unread).collect();
-            unread.into_iter().for_each(|slot| first_reader[slot] = index);
-        }
         for (var, d) in outputs {
             if !std::ptr::eq(var.tape, self) {
                 return Err(Error::invalid("backward", "was given a variable of another tape"));
@@ -371,8 +364,6 @@ impl<T: Real> Tape<T> {
             let mut sink =
                 GradSink::new(&self.context, op, &slots, &input_shapes, &mut found, record_here);
             node.op.run_backward(&self.context, saved.as_ref(), &d_outputs, &mut sink)?;
-            let complete = node.inputs.iter().filter(|&&slot| first_reader[slot] == index);
-            complete.for_each(|&slot| found.complete(&self.context, slot));
             // Nothing stays borrowed: the observer may use the tape.
             drop(inner);
             self.tell(|observer| {

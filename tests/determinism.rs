@@ -219,7 +219,8 @@ fn inference_gives_the_bits_of_training() {
             out.reset(false);
             let tokens: Vec<Token> = tokens.to_vec();
             model.step(&tokens, &mut state, &mut out).unwrap();
-            for row in 0..tokens.len() {
+            // Behind a target's end, training computes nothing.
+            for row in (0..tokens.len()).filter(|&row| time < batch.target_lengths[row]) {
                 let expected: Vec<f32> = expected.slice(s![time, row, ..]).to_vec();
                 assert_eq!(out.log_probs.get(row).unwrap(), expected, "{name}: {time}, {row}");
             }

@@ -1,7 +1,7 @@
 //! Whole models, over every choice that a configuration has: their gradients against differences,
 //! what padding, shards and precision may change, scheduled sampling, and that they learn.
 
-use ndarray::{Array2, ArrayD, Axis, Zip, array, concatenate};
+use ndarray::{Array2, ArrayD, Axis, IxDyn, Zip, array, concatenate, s};
 use unspool_decode::Beam;
 use unspool_layers::attention::AttentionKind;
 use unspool_layers::recurrent::CellKind;
@@ -15,7 +15,7 @@ use unspool_seq2seq::{
 };
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, ParamId, ParamStore, Real, Tape, Tensor};
+use unspool_tensor::{BackwardMode, Context, ParamId, ParamStore, Real, Tape, Tensor};
 use unspool_train::optimiser::{Optimiser, OptimiserConfig};
 
 const TOKENS: &str = "tokens";
@@ -305,6 +305,7 @@ fn more_padding_changes_no_bit_of_loss_and_gradients() {
                 source: SourceBatch::new(sources, source).unwrap(),
                 target_input: padded(&batch.target_input),
                 target_output: padded(&batch.target_output),
+                target_lengths: batch.target_lengths.clone(),
             };
             let padded = step(&model, context(), &batch, options);
             assert_eq!(padded.loss.to_bits(), plain.loss.to_bits(), "{row:?}");
@@ -390,6 +391,43 @@ fn without_dropout(model: &Seq2Seq<f64>) -> Seq2Seq<f64> {
     without
 }
 
+/// Dropout on, forced and not; and recorded, each step's part of a weight's gradient is kept apart.
+#[test]
+fn the_fused_decoder_agrees_with_its_composed_twin() {
+    for row in &ROWS {
+        for forcing in [1.0, 0.5] {
+            let (model, examples) = (model::<f64>(row), examples(row));
+            let (batch, options) = (batch(&examples), options(&examples, forcing));
+            let run = |composed: bool, mode: BackwardMode| {
+                let tape = Tape::new(context());
+                let loss = match composed {
+                    true => model.composed_training_loss(&tape, &batch, options).unwrap(),
+                    false => model.training_loss(&tape, &batch, options).unwrap(),
+                };
+                let seed = [(loss.loss, ArrayD::ones(IxDyn(&[])))];
+                let grads = tape.vector_jacobian(&seed, mode).unwrap();
+                let (loss, logits) = (scalar(&loss.loss.value()), loss.logits.value());
+                Step { loss, logits, grads: grads.into_params() }
+            };
+            let fused = run(false, BackwardMode::Adding);
+            for (composed, mode) in [(true, BackwardMode::Adding), (false, BackwardMode::Recording)]
+            {
+                let other = run(composed, mode);
+                let what = format!("{row:?}, {forcing}, composed: {composed}, {mode:?}");
+                approx::assert_relative_eq!(fused.loss, other.loss, max_relative = 1e-13);
+                for ((time, b), &token) in batch.target_output.indexed_iter() {
+                    if token != PAD {
+                        let [a, b] = [&fused, &other].map(|run| run.logits.slice(s![time, b, ..]));
+                        assert_eq!(a, b, "{what}");
+                    }
+                }
+                assert_eq!(fused.grads.len(), other.grads.len(), "{what}");
+                assert_near(&model, &what, &fused.grads, &other.grads, 1e-12);
+            }
+        }
+    }
+}
+
 /// A ratio so near to 1 that every coin says so takes the way of scheduled sampling, one readout a
 /// step. It gives the same bits; gradients are sums in another order.
 #[test]
@@ -416,7 +454,7 @@ fn without_forcing_the_decoder_reads_its_own_predictions() {
         let free = step(&model, context(), &batch, options(&examples, 0.0));
         let mut read = batch.target_input.clone();
         for time in 1..read.nrows() {
-            let predicted = arg_max(&free.logits.index_axis(Axis(0), time - 1).to_shared());
+            let predicted = arg_max(free.logits.index_axis(Axis(0), time - 1));
             for (token, predicted) in read.row_mut(time).iter_mut().zip(predicted) {
                 *token = if *token == PAD { PAD } else { predicted };
             }

@@ -1,5 +1,6 @@
 //! The dropout layer.
 
+use unspool_tensor::random::Key;
 use unspool_tensor::{Error, Real, Result, Var};
 
 use crate::Bound;
@@ -52,6 +53,11 @@ impl Dropout {
             return Ok(x);
         }
         x.dropout(self.rate, bound.key(&self.site), first_time)
+    }
+
+    /// The rate and the key, for a loop over time that drops by itself.
+    pub fn mask<T: Real>(&self, bound: Bound<'_, T>) -> (f64, Key) {
+        (self.rate, bound.key(&self.site))
     }
 
     /// The probability of a zero.

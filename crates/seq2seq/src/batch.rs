@@ -120,6 +120,8 @@ pub struct Batch {
     pub target_input: Array2<Token>,
     /// What it is to predict, `[T, B]`: each target with an [`EOS`]; then [`PAD`].
     pub target_output: Array2<Token>,
+    /// How many tokens each target has, its [`EOS`] included.
+    pub target_lengths: Vec<usize>,
 }
 
 impl Batch {
@@ -129,7 +131,9 @@ impl Batch {
     /// As [`SourceBatch::new`].
     pub fn new(examples: &[&Example]) -> Result<Self> {
         let source = SourceBatch::new(examples.iter().map(|example| &example.source), 0)?;
-        let steps = examples.iter().map(|example| example.target.len() + 1).max().unwrap_or(1);
+        let target_lengths: Vec<usize> =
+            examples.iter().map(|example| example.target.len() + 1).collect();
+        let steps = target_lengths.iter().copied().max().unwrap_or(1);
         let mut target_input = Array2::from_elem((steps, examples.len()), PAD);
         let mut target_output = target_input.clone();
         for (row, example) in examples.iter().enumerate() {
@@ -140,7 +144,7 @@ impl Batch {
             }
             target_output[[example.target.len(), row]] = EOS;
         }
-        Ok(Batch { source, target_input, target_output })
+        Ok(Batch { source, target_input, target_output, target_lengths })
     }
 
     /// How many tokens are to be predicted, ends included, padding not.
@@ -167,7 +171,7 @@ mod tests {
         assert_eq!(batch.source.values, SourceValues::Tokens(source));
         assert_eq!(batch.target_input, arr2(&[[BOS, BOS], [9, 6], [PAD, 4], [PAD, 5]]));
         assert_eq!(batch.target_output, arr2(&[[9, 6], [EOS, 4], [PAD, 5], [PAD, EOS]]));
-        assert_eq!(batch.target_tokens(), 6);
+        assert_eq!((batch.target_tokens(), batch.target_lengths), (6, vec![2, 4]));
     }
 
     #[test]

@@ -1,43 +1,60 @@
-//! Inference: the decoder's steps without a tape to go back on, for any search of `unspool-decode`.
+//! Inference: the decoder's steps without a tape, for any search of `unspool-decode`.
+//!
+//! The arithmetic is that of training (`decoder/steps.rs`), in arrays that are written over from step
+//! to step.
 
 use std::sync::Arc;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{Array2, Axis, s};
 use unspool_decode::{StepModel, StepOutput};
 use unspool_layers::Bound;
-use unspool_layers::recurrent::State;
-use unspool_tensor::kernels::rows::gather;
+use unspool_layers::attention::Score;
+use unspool_layers::recurrent::CellRows;
+use unspool_tensor::kernels::softmax::log_normaliser;
 use unspool_tensor::shape::standard;
-use unspool_tensor::{Context, Real, Tape, Tensor, Var};
+use unspool_tensor::{Context, Error, Real, Tape, Tensor};
 
 use crate::batch::SourceBatch;
-use crate::decoder::DecoderState;
+use crate::decoder::steps::{Arrays, Parts, Plan, Step, Steps};
 use crate::vocabulary::Token;
 use crate::{ModelError, Result, Seq2Seq};
 
 /// What a model remembers of each row of a batch while it decodes.
+///
+/// Keys and values of attention are there once for each source, however many rows look at them.
 #[derive(Clone, Debug)]
 pub struct InferenceState<T: Real> {
-    /// The hidden states of the decoder's layers, `[B, H]` each.
-    hidden: Vec<Tensor<T>>,
-    /// The cell states of an LSTM's layers, `[B, H]` each.
-    cell: Vec<Tensor<T>>,
-    /// The attentional vector of input feeding, `[B, H]`.
-    fed: Option<Tensor<T>>,
-    memory: Option<StoredMemory<T>>,
+    decoder: Arc<BoundDecoder<T>>,
+    /// The states before a step in rows 0 to `capacity`, and those after it from there on.
+    arrays: Arrays<T>,
+    capacity: usize,
+    /// Whether the states after the last step are still to become those before the next.
+    stepped: bool,
+    /// Of each row, the source that it translates.
+    sources: Vec<usize>,
+    sources_before: Vec<usize>,
     time: usize,
-    /// What the steps run with.
+    /// The scores of a step, `[capacity, V]`, and those of a row without its logarithm.
+    logits: Array2<T>,
+    scratch: Vec<T>,
+}
+
+/// A decoder with the weights and the memory of one search.
+#[derive(Debug)]
+struct BoundDecoder<T: Real> {
+    plan: Plan,
+    parts: Parts<Tensor<T>>,
+    cells: Vec<CellRows<T>>,
+    lengths: Arc<[usize]>,
+    /// What the steps run with; it knows the packed weights.
     context: Context,
 }
 
-/// The keys and values of attention, off the tape.
-#[derive(Clone, Debug)]
-struct StoredMemory<T: Real> {
-    keys: Tensor<T>,
-    values: Tensor<T>,
-    lengths: Arc<[usize]>,
-    /// Which source each row has: all hypotheses of a beam have one.
-    sources: Vec<usize>,
+impl<T: Real> BoundDecoder<T> {
+    fn steps(&self) -> Result<Steps<'_, T>> {
+        let BoundDecoder { plan, parts, cells, lengths, context } = self;
+        Ok(Steps::new(context, plan, parts, cells, lengths)?)
+    }
 }
 
 impl<T: Real> Seq2Seq<T> {
@@ -63,29 +80,64 @@ impl<T: Real> Seq2Seq<T> {
         let encoded = self.encoder().forward(bound, source, self.statistics())?;
         let memory = self.decoder().prepare(bound, encoded.memory, &source.lengths)?;
         let first = self.bridge().forward(bound, &encoded, &source.lengths)?;
-        let state = self.decoder().start(bound, first, source.len());
-        let memory = memory.map(|memory| StoredMemory {
-            keys: memory.keys.value(),
-            values: memory.values.value(),
-            lengths: memory.lengths,
-            sources: (0..source.len()).collect(),
-        });
-        Ok(InferenceState { memory, ..InferenceState::of(&state, 0, context.clone()) })
+        let (plan, parts) = self.decoder().parts(bound, memory.as_ref(), &first)?;
+        let parts = parts.map(|part| standard(&part.value()));
+        let (cells, context) = (parts.cells(&plan)?, tape.context().clone());
+        let lengths = memory.map_or_else(Arc::default, |memory| memory.lengths);
+        let decoder = BoundDecoder { plan, parts, cells, lengths, context };
+        InferenceState::new(Arc::new(decoder), source.len())
     }
 }
 
 impl<T: Real> InferenceState<T> {
-    /// Everything but the memory.
-    fn of(state: &DecoderState<'_, T>, time: usize, context: Context) -> Self {
-        let values = |vars: &[Var<'_, T>]| vars.iter().map(|var| var.value()).collect();
-        InferenceState {
-            hidden: values(&state.recurrent.h),
-            cell: values(&state.recurrent.c),
-            fed: state.fed.map(|fed| fed.value()),
-            memory: None,
-            time,
-            context,
+    /// The state before the first step: a row for each source.
+    fn new(decoder: Arc<BoundDecoder<T>>, sources: usize) -> Result<Self> {
+        let steps = decoder.steps()?;
+        let mut arrays = steps.arrays(sources, sources);
+        let matrices = |states: &[Tensor<T>]| -> Vec<Array2<T>> {
+            let matrices = states.iter().map(|x| x.to_owned().into_dimensionality());
+            matrices.filter_map(|matrix| matrix.ok()).collect()
+        };
+        steps.start(&mut arrays, &matrices(&decoder.parts.h), &matrices(&decoder.parts.c));
+        let logits = Array2::zeros((sources, steps.vocabulary()));
+        Ok(InferenceState {
+            arrays,
+            capacity: sources,
+            stepped: false,
+            sources: (0..sources).collect(),
+            sources_before: Vec::new(),
+            time: 0,
+            logits,
+            scratch: vec![T::zero(); steps.vocabulary()],
+            decoder,
+        })
+    }
+
+    /// The states after the last step become those before the next.
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.stepped) {
+            return;
         }
+        let (rows, capacity) = (self.sources.len(), self.capacity);
+        for states in self.arrays.carried(&self.decoder.plan) {
+            let (mut before, after) = states.view_mut().split_at(Axis(0), capacity);
+            before.slice_mut(s![..rows, ..]).assign(&after.slice(s![..rows, ..]));
+        }
+    }
+
+    /// Room for so many rows.
+    fn grow(&mut self, rows: usize) -> Result<()> {
+        self.settle();
+        let steps = self.decoder.steps()?;
+        let mut arrays = steps.arrays(rows, rows);
+        let plan = &self.decoder.plan;
+        for (new, old) in arrays.carried(plan).zip(self.arrays.carried(plan)) {
+            let kept = s![..self.capacity, ..];
+            new.slice_mut(kept).assign(&old.slice(kept));
+        }
+        self.logits = Array2::zeros((rows, self.logits.ncols()));
+        (self.arrays, self.capacity) = (arrays, rows);
+        Ok(())
     }
 }
 
@@ -98,73 +150,79 @@ impl<T: Real> StepModel for Seq2Seq<T> {
     }
 
     fn step(&self, tokens: &[Token], state: &mut Self::State, out: &mut StepOutput) -> Result<()> {
-        let tape = Tape::inference(state.context.clone());
-        let bound = Bound::evaluation(&tape, self.params());
-        let vars = |tensors: &[Tensor<T>]| {
-            tensors.iter().map(|tensor| tape.constant(tensor.clone())).collect()
-        };
-        let before = DecoderState {
-            recurrent: State { h: vars(&state.hidden), c: vars(&state.cell) },
-            fed: state.fed.clone().map(|fed| tape.constant(fed)),
-        };
-        let memory = match &state.memory {
-            Some(StoredMemory { keys, values, lengths, .. }) => {
-                let (keys, values) = (tape.constant(keys.clone()), tape.constant(values.clone()));
-                self.decoder().memory(bound, keys, values, lengths.clone())?
-            }
-            None => None,
-        };
-        let step = self.decoder().step(bound, memory.as_ref(), tokens, &before, state.time)?;
-        let logits = self.decoder().logits(bound, step.features, state.time)?;
-        let log_probs = logits.log_softmax(1)?.value();
-        for row in log_probs.outer_iter() {
+        state.settle();
+        let InferenceState { decoder, arrays, capacity, sources, time, logits, scratch, .. } =
+            state;
+        let steps = decoder.steps()?;
+        if tokens.len() != sources.len() {
+            let problem = format!("{} tokens for a batch of {}", tokens.len(), sources.len());
+            return Err(ModelError::Input(problem));
+        }
+        let words = decoder.parts.embedding.shape()[0];
+        if let Some(token) = tokens.iter().find(|&&token| token as usize >= words) {
+            let problem = format!("token {token} is not in a table of {words} rows");
+            return Err(Error::invalid("embedding", problem).into());
+        }
+        let rows = tokens.len();
+        let step =
+            Step { rows: 0..rows, before: 0, after: *capacity, time: *time, sequences: sources };
+        steps.forward(arrays, tokens, &step);
+        steps.read(arrays, std::slice::from_ref(&step));
+        let mut logits = logits.slice_mut(s![..rows, ..]);
+        steps.logits(arrays, 0..rows, logits.view_mut());
+        let pointwise = decoder.context.kernels().pointwise();
+        for row in logits.outer_iter() {
+            let row = row.to_slice().unwrap_or_default();
+            let (top, log_sum) = log_normaliser(pointwise, row, scratch);
             let written = out.log_probs.push(row.len());
-            written.iter_mut().zip(row).for_each(|(out, &x)| *out = x.to_f64() as f32);
+            written
+                .iter_mut()
+                .zip(row)
+                .for_each(|(out, &x)| *out = ((x - top) - log_sum).to_f64() as f32);
         }
-        if let (true, Some(weights), Some(memory)) =
-            (out.wants_attention(), step.weights, &state.memory)
-        {
-            for (row, &length) in weights.value().outer_iter().zip(memory.lengths.iter()) {
-                let written = out.attention.push(length);
-                written.iter_mut().zip(row).for_each(|(out, &x)| *out = x.to_f64() as f32);
+        if let (true, Some(score)) = (out.wants_attention(), decoder.plan.score) {
+            for (row, &source) in sources.iter().enumerate() {
+                let written = out.attention.push(decoder.lengths[source]);
+                mean_over_heads(arrays.weights(row), score, written);
             }
         }
-        let (memory, context) = (state.memory.take(), state.context.clone());
-        let after = InferenceState::of(&step.state, state.time + 1, context);
-        *state = InferenceState { memory, ..after };
+        (state.stepped, state.time) = (true, state.time + 1);
         Ok(())
     }
 
     fn reorder(&self, state: &mut Self::State, origins: &[usize]) -> Result<()> {
-        let rows = state.hidden.first().map_or(0, |h| h.shape()[0]);
+        let rows = state.sources.len();
         if let Some(origin) = origins.iter().find(|&&origin| origin >= rows) {
             let problem = format!("row {origin} does not exist in a batch of {rows}");
             return Err(ModelError::Input(problem));
         }
-        let select = |tensor: &mut Tensor<T>| {
-            let Some((_, of_row)) = tensor.shape().split_first() else { return };
-            let (numbers, of_row) = (standard(tensor), of_row.to_vec());
-            let (width, origins) = (of_row.iter().product(), origins.iter().copied());
-            let shape = [&[origins.len()], &of_row[..]].concat();
-            let rows = gather(numbers.as_slice().unwrap_or_default(), width, origins);
-            if let Ok(selected) = ArrayD::from_shape_vec(IxDyn(&shape), rows) {
-                *tensor = selected.into_shared();
-            }
-        };
-        state.hidden.iter_mut().for_each(select);
-        state.cell.iter_mut().for_each(select);
-        state.fed.iter_mut().for_each(select);
-        if let Some(memory) = &mut state.memory {
-            let sources: Vec<usize> = origins.iter().map(|&row| memory.sources[row]).collect();
-            // Hypotheses change places within their beams at every step.
-            if sources == memory.sources {
-                return Ok(());
-            }
-            memory.sources = sources;
-            select(&mut memory.keys);
-            select(&mut memory.values);
-            memory.lengths = origins.iter().map(|&origin| memory.lengths[origin]).collect();
+        if origins.len() > state.capacity {
+            state.grow(origins.len())?;
         }
+        let (stepped, capacity) = (state.stepped, state.capacity);
+        for states in state.arrays.carried(&state.decoder.plan) {
+            let (mut before, mut after) = states.view_mut().split_at(Axis(0), capacity);
+            let (from, to) =
+                if stepped { (&mut after, &mut before) } else { (&mut before, &mut after) };
+            for (mut to, &origin) in to.outer_iter_mut().zip(origins) {
+                to.assign(&from.row(origin));
+            }
+        }
+        state.stepped = !stepped;
+        let InferenceState { sources, sources_before, .. } = state;
+        std::mem::swap(sources, sources_before);
+        sources.clear();
+        sources.extend(origins.iter().map(|&origin| sources_before[origin]));
         Ok(())
+    }
+}
+
+/// The weights of attention `[S]` out of those of all heads `[heads, S]`.
+fn mean_over_heads<T: Real>(weights: &[T], score: Score, mean: &mut [f32]) {
+    let heads = score.heads();
+    let source = weights.len() / heads.max(1);
+    for (s, mean) in mean.iter_mut().enumerate() {
+        let sum = (0..heads).fold(T::zero(), |sum, head| sum + weights[head * source + s]);
+        *mean = (sum / T::from_f64(heads as f64)).to_f64() as f32;
     }
 }

@@ -1,6 +1,8 @@
 //! The whole model: encoder, bridge and decoder, their parameters, and the vocabularies.
 
 use serde::{Deserialize, Serialize};
+use unspool_layers::attention::Memory;
+use unspool_layers::recurrent::State;
 use unspool_layers::{Bound, ParamStore};
 use unspool_tensor::ops::cross_entropy::{CrossEntropyOptions, Divisor, Smoothing};
 use unspool_tensor::random::Key;
@@ -9,7 +11,7 @@ use unspool_tensor::{Context, Real, Tape, Var};
 use crate::batch::Batch;
 use crate::bridge::BridgeLayers;
 use crate::config::InitConfig;
-use crate::decoder::{Decoder, TeacherForcing};
+use crate::decoder::{Decoder, Targets, TeacherForcing};
 use crate::encoder::{Encoder, SourceSize};
 use crate::vocabulary::{PAD, Vocabulary};
 use crate::{ModelConfig, Result, Statistics};
@@ -74,6 +76,16 @@ pub struct Loss<'t, T: Real> {
     /// The scores `[T, B, V]`.
     pub logits: Var<'t, T>,
 }
+
+/// [`Decoder::unroll`] or its twin.
+type Unroll<'t, T> = fn(
+    &Decoder,
+    Bound<'t, T>,
+    Option<&Memory<'t, T>>,
+    State<'t, T>,
+    Targets<'_>,
+    TeacherForcing,
+) -> Result<Var<'t, T>>;
 
 impl<T: Real> Seq2Seq<T> {
     /// A model with fresh weights, drawn with `key`.
@@ -171,6 +183,21 @@ impl<T: Real> Seq2Seq<T> {
         self.loss(Bound::training(tape, &self.params), batch, options)
     }
 
+    /// As [`training_loss`](Self::training_loss), with the composed twin of the decoder: an op for
+    /// each part of each step, to look at one by one.
+    ///
+    /// # Errors
+    /// The batch is of another kind than the model's.
+    pub fn composed_training_loss<'t>(
+        &'t self,
+        tape: &'t Tape<T>,
+        batch: &Batch,
+        options: LossOptions,
+    ) -> Result<Loss<'t, T>> {
+        let bound = Bound::training(tape, &self.params);
+        self.loss_by(Decoder::unroll_composed, bound, batch, options)
+    }
+
     /// The loss of a batch without dropout, under teacher forcing.
     ///
     /// # Errors
@@ -188,17 +215,24 @@ impl<T: Real> Seq2Seq<T> {
         batch: &Batch,
         options: LossOptions,
     ) -> Result<Loss<'t, T>> {
+        self.loss_by(Decoder::unroll, bound, batch, options)
+    }
+
+    /// The loss with a decoder's way through all steps.
+    fn loss_by<'t>(
+        &'t self,
+        unroll: Unroll<'t, T>,
+        bound: Bound<'t, T>,
+        batch: &Batch,
+        options: LossOptions,
+    ) -> Result<Loss<'t, T>> {
         let lengths = &batch.source.lengths;
         let encoded = self.encoder.forward(bound, &batch.source, self.statistics())?;
         let memory = self.decoder.prepare(bound, encoded.memory, lengths)?;
         let first = self.bridge.forward(bound, &encoded, lengths)?;
-        let logits = self.decoder.unroll(
-            bound,
-            memory.as_ref(),
-            first,
-            &batch.target_input,
-            options.forcing,
-        )?;
+        let targets = Targets { input: &batch.target_input, lengths: &batch.target_lengths };
+        let logits =
+            unroll(&self.decoder, bound, memory.as_ref(), first, targets, options.forcing)?;
         let targets: Vec<usize> = batch.target_output.iter().map(|&token| token as usize).collect();
         let cross_entropy = CrossEntropyOptions {
             ignored: Some(PAD as usize),

@@ -98,7 +98,9 @@ fn teacher_forced(
         let tape = Tape::inference(context.for_shard(0));
         let loss = model.evaluation_loss(&tape, &batch)?;
         let mut accuracy = Accuracy::default();
-        for (predicted, &truth) in arg_max(&loss.logits.value()).iter().zip(&batch.target_output) {
+        for (predicted, &truth) in
+            arg_max(loss.logits.value().view()).iter().zip(&batch.target_output)
+        {
             if truth != PAD {
                 accuracy.add_tokens(&[*predicted], &[truth]);
             }

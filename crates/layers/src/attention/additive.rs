@@ -109,7 +109,8 @@ impl<T: Real> Op<T> for AdditiveAttention {
         for_each_row(context, work, rows, |b, (c, w)| {
             let w = &mut w[..self.lengths[b]];
             // t = tanh(q + k)
-            let t = activations(pointwise, &q[b * size..][..size], &k, b, w.len());
+            let mut t = Vec::new();
+            activations(pointwise, &q[b * size..][..size], &k, b, w.len(), &mut t);
             // e = v·t
             scores(w, T::one(), &v_flat, &t, Rows::of_width(size));
             // w = softmax(e), c = Σ w·m
@@ -174,7 +175,8 @@ impl<T: Real> Op<T> for AdditiveAttention {
                 .zip(pieces(&mut d_query, repeat_n(size, batch)))
                 .zip(pieces(&mut d_v_rows, repeat_n(size, batch)));
             for_each_row(context, work, rows, |b, ((d_k, d_q), d_v)| {
-                let t = activations(pointwise, &q[b * size..][..size], &k, b, self.lengths[b]);
+                let (query, mut t) = (&q[b * size..][..size], Vec::new());
+                activations(pointwise, query, &k, b, self.lengths[b], &mut t);
                 let d_e = &d_scores[b * source..][..self.lengths[b]];
                 backward_row(d_e, &t, &v, d_k, d_q, d_v);
             });
@@ -195,7 +197,7 @@ vectorised! {
     /// One row of the batch: from the gradients of its scores, `d_e [n]`, those of its keys `d_k [n, A]`,
     /// of its query `d_q [A]`, and its part of that of `v [A]`; all are added to. `t [n, A]` are the
     /// activations.
-    fn backward_row<T: Real>(
+    pub(super) fn backward_row<T: Real>(
         d_e: &[T],
         t: &[T],
         v: &[T],
@@ -224,17 +226,17 @@ fn row_backward<T: Real>(d_e: &[T], t: &[T], v: &[T], d_k: &mut [T], d_q: &mut [
 }
 
 /// `t = tanh(q + k)` of row `b` of the batch: its query `[A]` and its first `n` keys → `[n, A]`.
-fn activations<T: Real>(
+pub(super) fn activations<T: Real>(
     pointwise: Pointwise<T>,
     query: &[T],
     keys: &Stack<'_, T>,
     b: usize,
     n: usize,
-) -> Vec<T> {
-    let mut t = vec![T::zero(); n * query.len()];
-    add_query(&mut t, query, &keys.elements, keys.rows(b));
-    (pointwise.tanh)(&mut t);
-    t
+    t: &mut Vec<T>,
+) {
+    t.resize(n * query.len(), T::zero());
+    add_query(t, query, &keys.elements, keys.rows(b));
+    (pointwise.tanh)(t);
 }
 
 vectorised! {

@@ -11,6 +11,7 @@
 mod additive;
 pub mod composed;
 mod dot;
+pub mod look;
 mod multi_head;
 mod rows;
 
@@ -25,6 +26,7 @@ use unspool_tensor::{Error, ParamId, ParamStore, Real, Result, Var};
 
 pub use self::additive::{AdditiveAttention, AdditiveSaved};
 pub use self::dot::{DotAttention, DotSaved};
+pub use self::look::{Look, LookGrads, Score};
 pub use self::multi_head::{MultiHeadAttention, MultiHeadConfig, average_heads};
 use self::multi_head::{Projection, batch_major};
 use crate::Bound;
@@ -140,6 +142,22 @@ pub struct Memory<'t, T: Real> {
     /// What queries are projected by when that is cut out of a larger weight. It is cut once per
     /// sequence: the gradient of a slice is an array of the whole weight's size.
     query_projection: Option<Projection<'t, T>>,
+}
+
+/// What a step of attention reads beside keys and values, as [`Attention::step_parts`] has it:
+/// variables, or whatever stands for them.
+#[derive(Clone, Copy, Debug)]
+pub struct StepParts<W> {
+    /// What queries are projected by, `[A, Q]`; without it, they are looked with as they are.
+    pub query: Option<W>,
+    /// What is added to projected queries, `[A]`.
+    pub query_bias: Option<W>,
+    /// What the additive score's activations are multiplied by, `[A]`.
+    pub v: Option<W>,
+    /// What makes the context of what all heads saw, `[M, D]`.
+    pub out: Option<W>,
+    /// What is added to it, `[M]`.
+    pub out_bias: Option<W>,
 }
 
 impl Attention {
@@ -267,6 +285,42 @@ impl Attention {
             Scorer::Additive { .. } | Scorer::Dot { .. } | Scorer::General { .. } => None,
         };
         Ok(Memory { keys, values, lengths, query_projection })
+    }
+
+    /// What one step is made of: for a loop over time that is an op itself, and for inference.
+    ///
+    /// # Errors
+    /// The memory is another attention's.
+    pub fn step_parts<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        memory: &Memory<'t, T>,
+    ) -> Result<(Score, StepParts<Var<'t, T>>)> {
+        let none = StepParts { query: None, query_bias: None, v: None, out: None, out_bias: None };
+        let projected = || match memory.query_projection {
+            Some(Projection { weight, bias }) => {
+                Ok(StepParts { query: Some(weight), query_bias: bias, ..none })
+            }
+            None => Err(Error::invalid(NAME, "the memory is another attention's")),
+        };
+        Ok(match &self.scorer {
+            Scorer::Additive { query, v, .. } => {
+                let (query, v) = (Some(bound.param(query.weight())), Some(bound.param(*v)));
+                (Score::Additive, StepParts { query, v, ..none })
+            }
+            Scorer::Concat { v, .. } => {
+                (Score::Additive, StepParts { v: Some(bound.param(*v)), ..projected()? })
+            }
+            Scorer::Dot { scale } => (Score::Dot { scale: *scale, heads: 1 }, none),
+            Scorer::General { .. } => (Score::Dot { scale: 1.0, heads: 1 }, none),
+            Scorer::MultiHead(heads) => {
+                let MultiHeadConfig { size, heads: count, .. } = *heads.config();
+                let scale = (count as f64 / size as f64).sqrt();
+                let (out, out_bias) = (Some(bound.param(heads.out().weight())), heads.out().bias());
+                let out_bias = out_bias.map(|bias| bound.param(bias));
+                (Score::Dot { scale, heads: count }, StepParts { out, out_bias, ..projected()? })
+            }
+        })
     }
 
     /// One step: the query `[B, Q]` → the context `[B, M]`, and the weights `[B, S]`, which are the

@@ -164,6 +164,16 @@ impl MultiHeadAttention {
         batch_major(self.projection(bound, Part::Value)?.apply(x)?)
     }
 
+    /// The sizes.
+    pub(super) fn config(&self) -> &MultiHeadConfig {
+        &self.config
+    }
+
+    /// The output's projection.
+    pub(super) fn out(&self) -> &Linear {
+        &self.out
+    }
+
     /// The projection of queries, `[.., Q]` → `[.., D]`: once per sequence.
     pub(super) fn query_projection<'t, T: Real>(
         &self,

@@ -179,6 +179,22 @@ impl Recurrent {
         &self.config
     }
 
+    /// The weights of each layer and direction: weight_ih, weight_hh, bias_ih and bias_hh.
+    pub fn weights(&self) -> impl Iterator<Item = [ParamId; 4]> {
+        self.directions.iter().map(|direction| direction.weights)
+    }
+
+    /// The rate and the key of dropout behind each layer but the last, for a loop over time that
+    /// drops by itself.
+    pub fn masks<T: Real>(&self, bound: Bound<'_, T>) -> Vec<(f64, Key)> {
+        let below = 0..self.config.layers.saturating_sub(1);
+        below.map(|layer| (self.config.dropout, bound.key(&self.dropout_site(layer)))).collect()
+    }
+
+    fn dropout_site(&self, layer: usize) -> String {
+        format!("{}.l{layer}.dropout", self.name)
+    }
+
     /// The state before anything was read: zeros, for a batch of `batch` rows.
     pub fn zero_state<'t, T: Real>(&self, tape: &'t Tape<T>, batch: usize) -> State<'t, T> {
         let zero = tape.constant(ArrayD::<T>::zeros(IxDyn(&[batch, self.config.hidden])));
@@ -297,7 +313,7 @@ impl Recurrent {
         if last || !bound.is_training() || self.config.dropout == 0.0 {
             return Ok(output);
         }
-        let key = bound.key(&format!("{}.l{layer}.dropout", self.name));
+        let key = bound.key(&self.dropout_site(layer));
         output.dropout(self.config.dropout, key, first_time)
     }
 

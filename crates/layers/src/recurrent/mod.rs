@@ -4,6 +4,7 @@
 //!   other.
 //! - [`through_time`] runs any cell over the steps of a batch, and backwards.
 //! - [`step`] and [`sequence`] make ops of it: one step, or a whole sequence.
+//! - [`rows`] is one step without an op, for loops over time that are an op themselves.
 //! - [`composed`] has the same functions out of primitive ops.
 //! - [`layer`] stacks sequences: several layers, two directions, dropout in between.
 //!
@@ -17,6 +18,7 @@ pub mod layer;
 pub mod lstm;
 pub mod packing;
 pub mod rnn;
+pub mod rows;
 pub mod sequence;
 pub mod step;
 pub mod through_time;
@@ -28,6 +30,7 @@ pub use layer::{Recurrent, RecurrentConfig, RecurrentInit, State};
 pub use lstm::Lstm;
 pub use packing::Packing;
 pub use rnn::Rnn;
+pub use rows::CellRows;
 pub use sequence::Sequence;
 pub use step::CellStep;
 

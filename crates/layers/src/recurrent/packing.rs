@@ -210,14 +210,14 @@ impl Packing {
 
     /// The rows of `states [B + P, H]` before a step. `states` holds the initial states, sorted,
     /// and then those after each packed row.
-    pub(super) fn previous(&self, step: usize) -> Range<usize> {
+    pub fn previous(&self, step: usize) -> Range<usize> {
         let rows = self.step(step).len();
         let start = if step == 0 { 0 } else { self.batch + self.starts[step - 1] };
         start..start + rows
     }
 
     /// The state before each packed row `[P, H]`, out of `states [B + P, H]`.
-    pub(super) fn all_previous<T: Real>(&self, states: ArrayView2<'_, T>) -> Array2<T> {
+    pub fn all_previous<T: Real>(&self, states: ArrayView2<'_, T>) -> Array2<T> {
         let mut all = Array2::zeros((self.len(), states.ncols()));
         for step in 0..self.time_steps {
             let previous = states.slice(s![self.previous(step), ..]);

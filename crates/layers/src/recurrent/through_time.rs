@@ -316,7 +316,8 @@ struct Forward<'a, T: Real> {
 }
 
 /// The biases as the cell has them.
-struct Biases<T> {
+#[derive(Clone, Debug)]
+pub(super) struct Biases<T> {
     /// `b_ih`, and `+ b_hh` when the cell sums its gates.
     gates: Vec<T>,
     /// `b_hh` when it does not.
@@ -324,7 +325,7 @@ struct Biases<T> {
 }
 
 impl<T: Real> Biases<T> {
-    fn new<C: Cell>(mut ih: Vec<T>, hh: Vec<T>) -> Self {
+    pub(super) fn new<C: Cell>(mut ih: Vec<T>, hh: Vec<T>) -> Self {
         if !C::SUMS_GATES {
             return Biases { gates: ih, hidden_gates: hh };
         }
@@ -374,13 +375,13 @@ impl<'a, T: Real> Forward<'a, T> {
 }
 
 /// Whose pointwise arithmetic it is. (Closures would not be compiled with the loops that call them.)
-trait RowByRow<T: Real> {
+pub(super) trait RowByRow<T: Real> {
     fn forward(&self, row: ForwardRow<'_, T>);
     fn backward(&self, row: BackwardRow<'_, T>);
 }
 
 /// That of the cell.
-struct Own<C, T>(Pointwise<T>, PhantomData<C>);
+pub(super) struct Own<C, T>(pub(super) Pointwise<T>, pub(super) PhantomData<C>);
 
 impl<C: Cell, T: Real> RowByRow<T> for Own<C, T> {
     #[inline(always)]
@@ -395,7 +396,7 @@ impl<C: Cell, T: Real> RowByRow<T> for Own<C, T> {
 }
 
 /// That of a kernel which was registered for it.
-struct Registered<'a, T: Real>(&'a dyn CellKernel<T>);
+pub(super) struct Registered<'a, T: Real>(pub(super) &'a dyn CellKernel<T>);
 
 impl<T: Real> RowByRow<T> for Registered<'_, T> {
     fn forward(&self, row: ForwardRow<'_, T>) {
@@ -442,20 +443,20 @@ impl<T: Real> Forward<'_, T> {
 }
 
 /// All rows of a step, as a [`ForwardRow`] has one.
-struct ForwardRows<'a, T> {
-    gates: &'a mut [T],
-    hidden_gates: &'a mut [T],
-    h: &'a [T],
-    c: &'a [T],
-    h_next: &'a mut [T],
-    c_next: &'a mut [T],
-    extras: &'a mut [T],
+pub(super) struct ForwardRows<'a, T> {
+    pub gates: &'a mut [T],
+    pub hidden_gates: &'a mut [T],
+    pub h: &'a [T],
+    pub c: &'a [T],
+    pub h_next: &'a mut [T],
+    pub c_next: &'a mut [T],
+    pub extras: &'a mut [T],
 }
 
 impl<T: Real> ForwardRows<'_, T> {
     /// Adds the biases, and runs `cell`, row by row.
     #[inline(always)]
-    fn run<C: Cell>(self, biases: &Biases<T>, cell: &impl RowByRow<T>) {
+    pub(super) fn run<C: Cell>(self, biases: &Biases<T>, cell: &impl RowByRow<T>) {
         let ForwardRows { gates, hidden_gates, h, c, h_next, c_next, extras } = self;
         let hidden = biases.gates.len() / C::GATES;
         let count = h_next.len() / hidden;
@@ -482,7 +483,7 @@ impl<T: Real> ForwardRows<'_, T> {
 
 vectorised! {
     /// The pointwise part of a step.
-    fn forward_rows<C: Cell, T: Real>(
+    pub(super) fn forward_rows<C: Cell, T: Real>(
         biases: &Biases<T>,
         cell: Own<C, T>,
         rows: ForwardRows<'_, T>,

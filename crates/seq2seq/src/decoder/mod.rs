@@ -1,8 +1,16 @@
-//! The decoder: one step at a time, from the previous token and state to scores of the next token.
+//! The decoder: from the previous token and state to scores of the next token.
+//!
+//! - [`Decoder::unroll`] runs all steps of a target as one op, [`through_time`];
+//!   [`Decoder::unroll_composed`] is its twin, out of an op for each part of each step.
+//! - [`steps`] has the arithmetic of a step on plain arrays, forwards and backwards; inference runs
+//!   it too.
 
-use std::sync::Arc;
+pub(crate) mod steps;
+mod through_time;
 
-use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn};
+use std::sync::{Arc, OnceLock};
+
+use ndarray::{Array1, Array2, ArrayD, ArrayViewD, Axis, IxDyn};
 use unspool_layers::attention::{Attention, AttentionConfig, Memory};
 use unspool_layers::dropout::Dropout;
 use unspool_layers::embedding::Embedding;
@@ -10,8 +18,10 @@ use unspool_layers::linear::{Linear, linear};
 use unspool_layers::recurrent::{Recurrent, RecurrentConfig, State};
 use unspool_layers::{Bound, ParamId, ParamStore};
 use unspool_tensor::random::Key;
-use unspool_tensor::{Real, Tape, Tensor, Var};
+use unspool_tensor::{Real, Tape, Var};
 
+use self::steps::{Masks, Parts, Plan};
+use self::through_time::DecoderOp;
 use crate::config::{Query, Readout};
 use crate::vocabulary::{PAD, Token};
 use crate::{ModelConfig, Result};
@@ -65,6 +75,15 @@ pub struct Features<'t, T: Real> {
     pub context: Option<Var<'t, T>>,
     /// The embedding of the previous token, `[.., E]`.
     pub embedded: Var<'t, T>,
+}
+
+/// What the decoder is to read in training.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// The true previous tokens, `[T, B]`.
+    pub input: &'a Array2<Token>,
+    /// How many tokens each target has, `[B]`, at most T; what stands behind is padding.
+    pub lengths: &'a [usize],
 }
 
 /// How often the decoder reads the true previous token in training, rather than its own prediction
@@ -195,23 +214,6 @@ impl Decoder {
         Ok(Some(attention.prepare(bound, memory, lengths)?))
     }
 
-    /// Keys and values that another memory had, as the memory of this tape; `None` without
-    /// attention.
-    ///
-    /// # Errors
-    /// Those of the ops.
-    pub fn memory<'t, T: Real>(
-        &self,
-        bound: Bound<'t, T>,
-        keys: Var<'t, T>,
-        values: Var<'t, T>,
-        lengths: Arc<[usize]>,
-    ) -> Result<Option<Memory<'t, T>>> {
-        let _scope = bound.tape().scope("decoder");
-        let Some(attention) = &self.attention else { return Ok(None) };
-        Ok(Some(attention.memory(bound, keys, values, lengths)?))
-    }
-
     /// The state before the first step, from the bridge's states of `rows` rows.
     pub fn start<'t, T: Real>(
         &self,
@@ -325,8 +327,9 @@ impl Decoder {
 
     /// The scores `[T, B, V]` of a whole target in training.
     ///
-    /// `input [T, B]` are the true previous tokens; each but the first is read with the probability
-    /// `forcing`, decided token by token, and the arg max of the step before otherwise.
+    /// `targets` holds the true previous tokens; each but the first is read with the probability
+    /// `forcing`, decided token by token, and the arg max of the step before otherwise. Steps behind a
+    /// target's end are not run: what stands there is no score.
     ///
     /// # Errors
     /// A token is not in the vocabulary.
@@ -335,50 +338,127 @@ impl Decoder {
         bound: Bound<'t, T>,
         memory: Option<&Memory<'t, T>>,
         first: State<'t, T>,
-        input: &Array2<Token>,
+        targets: Targets<'_>,
         forcing: TeacherForcing,
     ) -> Result<Var<'t, T>> {
-        let (steps, rows) = input.dim();
-        let mut state = self.start(bound, first, rows);
+        let _scope = bound.tape().scope("decoder");
+        let (plan, parts) = self.parts(bound, memory, &first)?;
+        let mut inputs = Vec::new();
+        let at = parts.map(|&part| {
+            inputs.push(part);
+            inputs.len() - 1
+        });
+        let op = DecoderOp {
+            plan,
+            at,
+            lengths: memory.map_or_else(Arc::default, |memory| memory.lengths.clone()),
+            truth: targets.input.clone(),
+            target_lengths: targets.lengths.into(),
+            free: self.free(bound, targets, forcing),
+            read: OnceLock::new(),
+        };
+        let [read] = bound.tape().apply(op, &inputs)?;
+        let [weight, bias] = parts.output;
+        Ok(linear(read, weight, Some(bias))?)
+    }
+
+    /// How the decoder is built, and what its steps read, on a tape.
+    pub(crate) fn parts<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        memory: Option<&Memory<'t, T>>,
+        first: &State<'t, T>,
+    ) -> Result<(Plan, Parts<Var<'t, T>>)> {
+        let step = match (&self.attention, memory) {
+            (Some(attention), Some(memory)) => Some((attention.step_parts(bound, memory)?, memory)),
+            _ => None,
+        };
+        let config = self.recurrent.config();
+        let masks = bound.is_training().then(|| Masks {
+            embedding: self.embedding_dropout.mask(bound),
+            layers: self.recurrent.masks(bound),
+            readout: self.readout_dropout.mask(bound),
+            first_example: bound.tape().context().first_example(),
+        });
+        let plan = Plan {
+            cell: config.cell,
+            layers: config.layers,
+            embedding: self.embedding.size(),
+            hidden: self.hidden,
+            memory: self.attention.as_ref().map_or(0, Attention::context_size),
+            query: self.query,
+            readout: self.readout,
+            score: step.as_ref().map(|&((score, _), _)| score),
+            masks,
+        };
+        let cells = self.recurrent.weights().chain(self.second.iter().flat_map(Recurrent::weights));
+        let layer = |layer: &Linear| {
+            let bias = layer.bias().map(|bias| bound.param(bias));
+            bias.map(|bias| [bound.param(layer.weight()), bias])
+        };
+        let parts = Parts {
+            embedding: bound.param(self.embedding.weight()),
+            cells: cells.map(|cell| cell.map(|id| bound.param(id))).collect(),
+            h: first.h.clone(),
+            c: first.c.clone(),
+            attention: step.map(|((_, parts), memory)| ([memory.keys, memory.values], parts)),
+            combine: self.combine.as_ref().map(|combine| bound.param(combine.weight())),
+            readout: self.readout_layer.as_ref().and_then(layer),
+            output: [bound.param(self.output_weight), bound.param(self.output_bias)],
+        };
+        Ok((plan, parts))
+    }
+
+    /// Which tokens `[T, B]` are not forced; `None` when all are.
+    fn free<T: Real>(
+        &self,
+        bound: Bound<'_, T>,
+        targets: Targets<'_>,
+        forcing: TeacherForcing,
+    ) -> Option<Array2<bool>> {
+        if forcing.0 >= 1.0 {
+            return None;
+        }
         let coins = bound.key("decoder.teacher_forcing");
         let first_example = bound.tape().context().first_example();
-        let forced = |time: usize, row: usize| {
-            let example = (first_example + row) as u64;
-            coins.with(time as u64).uniform(example) < forcing.0
-        };
-        let always = forcing.0 >= 1.0;
-        let mut features = Vec::with_capacity(steps);
-        let mut logits: Vec<Var<'t, T>> = Vec::new();
-        for (time, truth) in input.outer_iter().enumerate() {
+        Some(Array2::from_shape_fn(targets.input.dim(), |(time, row)| {
+            let coin = coins.with(time as u64).uniform((first_example + row) as u64);
+            let runs = targets.lengths.get(row).is_some_and(|&length| time < length);
+            time > 0 && runs && coin >= forcing.0
+        }))
+    }
+
+    /// As [`unroll`](Self::unroll), the ops of each step one after the other: its composed twin. What
+    /// it reads behind a target's end is padding.
+    ///
+    /// # Errors
+    /// A token is not in the vocabulary.
+    pub fn unroll_composed<'t, T: Real>(
+        &self,
+        bound: Bound<'t, T>,
+        memory: Option<&Memory<'t, T>>,
+        first: State<'t, T>,
+        targets: Targets<'_>,
+        forcing: TeacherForcing,
+    ) -> Result<Var<'t, T>> {
+        let mut state = self.start(bound, first, targets.input.ncols());
+        let free = self.free(bound, targets, forcing);
+        let mut logits: Vec<Var<'t, T>> = Vec::with_capacity(targets.input.nrows());
+        for (time, truth) in targets.input.outer_iter().enumerate() {
             let mut tokens = truth.to_vec();
-            if let Some(previous) = logits.last() {
-                let predicted = arg_max(&previous.value());
+            if let (Some(free), Some(previous)) = (&free, logits.last()) {
+                let predicted = arg_max(previous.value().view());
                 for (row, token) in tokens.iter_mut().enumerate() {
-                    if *token != PAD && !forced(time, row) {
+                    if free[[time, row]] {
                         *token = predicted[row];
                     }
                 }
             }
             let step = self.step(bound, memory, &tokens, &state, time)?;
             state = step.state;
-            if always {
-                features.push(step.features);
-            } else {
-                logits.push(self.logits(bound, step.features, time)?);
-            }
+            logits.push(self.logits(bound, step.features, time)?);
         }
-        if !always {
-            return Ok(Var::stack(&logits, 0)?);
-        }
-        // With every token forced, the readout of all steps is one large product.
-        let stack = |part: &dyn Fn(&Features<'t, T>) -> Option<Var<'t, T>>| {
-            let parts: Option<Vec<_>> = features.iter().map(part).collect();
-            parts.map(|parts| Var::stack(&parts, 0)).transpose()
-        };
-        let output = Var::stack(&features.iter().map(|f| f.output).collect::<Vec<_>>(), 0)?;
-        let embedded = Var::stack(&features.iter().map(|f| f.embedded).collect::<Vec<_>>(), 0)?;
-        let all = Features { output, context: stack(&|f| f.context)?, embedded };
-        self.logits(bound, all, 0)
+        Ok(Var::stack(&logits, 0)?)
     }
 }
 
@@ -400,7 +480,7 @@ impl<T: Real> Drop for AtTime<'_, T> {
 }
 
 /// The token with the highest score in each row of `logits [.., V]`, the first of equals.
-pub fn arg_max<T: Real>(logits: &Tensor<T>) -> Vec<Token> {
+pub fn arg_max<T: Real>(logits: ArrayViewD<'_, T>) -> Vec<Token> {
     let last = Axis(logits.ndim().saturating_sub(1));
     (logits.lanes(last).into_iter())
         .map(|row| {

@@ -1,0 +1,1019 @@
+//! A decoder's steps on plain arrays, forwards, and backwards beneath: what training's
+//! [`DecoderOp`](super::through_time::DecoderOp) and inference run.
+//!
+//! Rows of a batch are sorted by length, longest first, and those of all steps stand one behind the
+//! other, without padding (see [`Packing`](unspool_layers::recurrent::Packing)): `P` rows in all,
+//! `N` at the step at hand. Arrays of states have `B` rows more, those before the first step.
+
+use std::ops::{Range, RangeTo};
+use std::sync::Arc;
+
+use ndarray::{
+    Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, IxDyn, aview2, s,
+};
+use unspool_layers::attention::{Look, LookGrads, Score, StepParts};
+use unspool_layers::recurrent::rows::{StepBackward, StepForward, Widths};
+use unspool_layers::recurrent::{CellKind, CellRows, Packing};
+use unspool_tensor::kernels::dropout::drop_units;
+use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::reduce::{add, sum_rows};
+use unspool_tensor::kernels::rows::scatter_add;
+use unspool_tensor::kernels::weights::{Side, product_with_weight};
+use unspool_tensor::random::Key;
+use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor, vectorised};
+
+use crate::config::{Query, Readout};
+use crate::vocabulary::{PAD, Token};
+
+/// What a decoder reads: parameters, memory and first state, or whatever stands for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts<W> {
+    /// The table `[V, E]`.
+    pub embedding: W,
+    /// weight_ih, weight_hh, bias_ih and bias_hh of each layer's cell, and of the second cell of a
+    /// query in between.
+    pub cells: Vec<[W; 4]>,
+    /// The first hidden states of the layers, `[B, H]`.
+    pub h: Vec<W>,
+    /// The first cell states, `[B, H]`; none unless the cell is an LSTM.
+    pub c: Vec<W>,
+    /// Keys `[B, S, A]`, values `[B, S, M]`, and what a step of attention reads beside them.
+    pub attention: Option<([W; 2], StepParts<W>)>,
+    /// What makes the attentional vector of input feeding, `[H, M + H]`.
+    pub combine: Option<W>,
+    /// The readout layer's weight `[R, F]` and bias `[R]`.
+    pub readout: Option<[W; 2]>,
+    /// The output layer's weight `[V, R]` and bias `[V]`.
+    pub output: [W; 2],
+}
+
+impl<T: Real> Parts<Tensor<T>> {
+    /// The cells with their weights.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn cells(&self, plan: &Plan) -> Result<Vec<CellRows<T>>> {
+        self.cells.iter().map(|cell| CellRows::new(plan.cell, cell.clone())).collect()
+    }
+}
+
+impl<W> Parts<W> {
+    /// What stands for each part, in one order.
+    pub fn map<U>(&self, mut f: impl FnMut(&W) -> U) -> Parts<U> {
+        let mut four = |parts: &[W; 4]| std::array::from_fn(|i| f(&parts[i]));
+        let cells = self.cells.iter().map(&mut four).collect();
+        let attention = self.attention.as_ref().map(|(memory, step)| {
+            let memory = [f(&memory[0]), f(&memory[1])];
+            let StepParts { query, query_bias, v, out, out_bias } = step;
+            let [query, query_bias, v, out, out_bias] =
+                [query, query_bias, v, out, out_bias].map(|part| part.as_ref().map(&mut f));
+            (memory, StepParts { query, query_bias, v, out, out_bias })
+        });
+        Parts {
+            embedding: f(&self.embedding),
+            cells,
+            h: self.h.iter().map(&mut f).collect(),
+            c: self.c.iter().map(&mut f).collect(),
+            attention,
+            combine: self.combine.as_ref().map(&mut f),
+            readout: self.readout.as_ref().map(|[w, b]| [f(w), f(b)]),
+            output: [f(&self.output[0]), f(&self.output[1])],
+        }
+    }
+}
+
+/// How a decoder is built; no numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub cell: CellKind,
+    pub layers: usize,
+    /// E.
+    pub embedding: usize,
+    /// H.
+    pub hidden: usize,
+    /// M, the length of a context; 0 without attention.
+    pub memory: usize,
+    pub query: Query,
+    pub readout: Readout,
+    pub score: Option<Score>,
+    /// What drops in training.
+    pub masks: Option<Masks>,
+}
+
+/// A rate of dropout and its site's key.
+pub(crate) type Mask = (f64, Key);
+
+/// Dropout at each of a decoder's sites; a rate of 0 drops nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Masks {
+    pub embedding: Mask,
+    /// Of the outputs of all layers but the last.
+    pub layers: Vec<Mask>,
+    pub readout: Mask,
+    /// The number, in the whole batch, of the first row.
+    pub first_example: usize,
+}
+
+impl Plan {
+    /// The length of what the first cell reads.
+    fn input(&self) -> usize {
+        self.embedding
+            + match self.query {
+                Query::Previous => self.memory,
+                Query::New => self.hidden,
+                Query::Between => 0,
+            }
+    }
+
+    /// The length of state, context and embedding side by side.
+    fn features(&self) -> usize {
+        self.hidden + self.memory + self.embedding
+    }
+
+    /// Which cell's states the top layer goes on from.
+    fn top(&self) -> usize {
+        match self.query {
+            Query::Between => self.layers,
+            Query::Previous | Query::New => self.layers - 1,
+        }
+    }
+
+    /// Whether what a layer gives is dropped before the next one reads it.
+    fn drops_layers(&self) -> bool {
+        self.masks.as_ref().is_some_and(|masks| masks.layers.iter().any(|&(rate, _)| rate > 0.0))
+    }
+
+    /// Drops units among some columns of a step's rows, or of their gradients.
+    fn drop<T: Real>(
+        &self,
+        site: impl Fn(&Masks) -> Mask,
+        array: &mut Array2<T>,
+        columns: RangeTo<usize>,
+        step: &Step<'_>,
+    ) {
+        let Some(masks) = &self.masks else { return };
+        let (rate, key) = site(masks);
+        if rate == 0.0 {
+            return;
+        }
+        for (row, &sequence) in step.rows.clone().zip(step.sequences) {
+            let units = &mut rows_mut(array, row..row + 1)[columns];
+            drop_units(units, rate, key, step.time, masks.first_example + sequence);
+        }
+    }
+}
+
+/// Where a step's rows are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Step<'a> {
+    /// Among the rows of all steps.
+    pub rows: Range<usize>,
+    /// The first of the states before it.
+    pub before: usize,
+    /// The first of the states after it.
+    pub after: usize,
+    /// When it is.
+    pub time: usize,
+    /// Of each row, its sequence: a row of the memory.
+    pub sequences: &'a [usize],
+}
+
+/// What a cell computes: states after each step, and what its backward pass needs.
+#[derive(Clone, Debug, Default)]
+struct CellArrays<T> {
+    /// `[B + P, H]`.
+    h: Array2<T>,
+    /// `[B + P, H]`, or no columns.
+    c: Array2<T>,
+    /// `[P, G·H]`.
+    gates: Array2<T>,
+    /// `[P, X·H]`.
+    extras: Array2<T>,
+}
+
+/// What the steps compute; arrays that a decoder does not have are without columns.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrays<T: Real> {
+    /// What the first cell reads: the embedding, and beside it the context or the attentional
+    /// vector. `[P, E + ..]`.
+    x: Array2<T>,
+    /// What the cells above read, when dropout makes it differ from the states below, `[P, H]`.
+    dropped: Vec<Array2<T>>,
+    cells: Vec<CellArrays<T>>,
+    /// The projected queries, `[P, A]`.
+    query: Array2<T>,
+    /// The weights of attention, `[P, heads·S]`.
+    weights: Array2<T>,
+    /// What all heads saw, `[P, D]`, when the context is made of it.
+    looked: Array2<T>,
+    /// `[P, M]`.
+    context: Array2<T>,
+    /// Context and state, of which the attentional vector is made, `[P, M + H]`.
+    combined: Array2<T>,
+    /// The attentional vectors, `[B + P, H]`; before the first step they are zero.
+    fed: Array2<T>,
+    /// State, context and embedding, `[P, F]`.
+    features: Array2<T>,
+    /// The readout layer's activations, `[P, R]`.
+    activated: Array2<T>,
+    /// What the output layer reads, `[P, R]`.
+    read: Array2<T>,
+    hidden_gates: Vec<T>,
+    scratch: Vec<T>,
+    buffers: Context,
+}
+
+impl<T: Real> Arrays<T> {
+    /// What the output layer reads, taken out.
+    pub fn take_read(&mut self) -> Array2<T> {
+        std::mem::take(&mut self.read)
+    }
+
+    /// The states that a step goes on from, with those after it: `[B + P, H]` each.
+    pub fn carried(&mut self, plan: &Plan) -> impl Iterator<Item = &mut Array2<T>> {
+        let (last, top) = (plan.layers - 1, plan.top());
+        let cells = self.cells.iter_mut().enumerate();
+        let carried = cells.filter(move |&(cell, _)| cell < last || cell == top);
+        carried.flat_map(|(_, cell)| [&mut cell.h, &mut cell.c]).chain([&mut self.fed])
+    }
+
+    /// The weights of attention of a row, head by head: `[heads·S]`.
+    pub fn weights(&self, row: usize) -> &[T] {
+        rows(&self.weights, row..row + 1)
+    }
+}
+
+impl<T: Real> Drop for Arrays<T> {
+    fn drop(&mut self) {
+        let Arrays { x, dropped, cells, query, weights, looked, context, buffers, .. } = self;
+        let Arrays { combined, fed, features, activated, read, .. } = self;
+        let all = [x, query, weights, looked, context, combined, fed, features, activated, read];
+        let cells =
+            cells.iter_mut().flat_map(|CellArrays { h, c, gates, extras }| [h, c, gates, extras]);
+        for array in all.into_iter().chain(dropped).chain(cells) {
+            buffers.recycle(std::mem::take(array).into_dyn().into_shared());
+        }
+    }
+}
+
+/// A decoder with its weights and its memory, ready to step.
+pub(crate) struct Steps<'a, T: Real> {
+    context: &'a Context,
+    plan: &'a Plan,
+    parts: &'a Parts<Tensor<T>>,
+    cells: &'a [CellRows<T>],
+    look: Option<Look<'a, T>>,
+}
+
+impl<'a, T: Real> Steps<'a, T> {
+    /// Made of `parts` and their `cells`, with so many vectors of memory for each sequence.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn new(
+        context: &'a Context,
+        plan: &'a Plan,
+        parts: &'a Parts<Tensor<T>>,
+        cells: &'a [CellRows<T>],
+        lengths: &Arc<[usize]>,
+    ) -> Result<Self> {
+        let look = match (&parts.attention, plan.score) {
+            (Some(([keys, values], step)), Some(score)) => {
+                let v = step.v.as_ref();
+                Some(Look::new(context, score, keys, values, v, lengths.clone())?)
+            }
+            _ => None,
+        };
+        Ok(Steps { context, plan, parts, cells, look })
+    }
+
+    /// Arrays for so many rows of all steps, after a batch of so many first states.
+    pub fn arrays(&self, batch: usize, rows: usize) -> Arrays<T> {
+        let Plan { hidden, memory, readout, query, .. } = *self.plan;
+        let array = |rows: usize, columns: usize| self.context.array((rows, columns));
+        let when = |condition: bool, columns: usize| if condition { columns } else { 0 };
+        let Widths { gates, hidden_gates, extras, c } = Widths::new(self.plan.cell, hidden);
+        let dropped = if self.plan.drops_layers() { self.plan.layers - 1 } else { 0 };
+        let (score, step) = (self.plan.score, self.parts.attention.as_ref());
+        let source = step.map_or(0, |([keys, _], _)| keys.shape()[1]);
+        let width_of = |part: Option<&Tensor<T>>, axis: usize| part.map_or(0, |w| w.shape()[axis]);
+        let projection = step.and_then(|(_, step)| step.query.as_ref());
+        let out = step.and_then(|(_, step)| step.out.as_ref());
+        let read = self.parts.output[0].shape()[1];
+        let mut fed: Array2<T> = array(batch + rows, when(query == Query::New, hidden));
+        fed.slice_mut(s![..batch, ..]).fill(T::zero());
+        Arrays {
+            x: array(rows, self.plan.input()),
+            dropped: (0..dropped).map(|_| array(rows, hidden)).collect(),
+            cells: (self.cells.iter())
+                .map(|_| CellArrays {
+                    h: array(batch + rows, hidden),
+                    c: array(batch + rows, c),
+                    gates: array(rows, gates),
+                    extras: array(rows, extras),
+                })
+                .collect(),
+            query: array(rows, width_of(projection, 0)),
+            weights: array(rows, score.map_or(0, Score::heads) * source),
+            looked: array(rows, width_of(out, 1)),
+            context: array(rows, memory),
+            combined: array(rows, when(query == Query::New, memory + hidden)),
+            fed,
+            features: array(rows, when(readout != Readout::State, self.plan.features())),
+            activated: array(rows, when(readout == Readout::Tanh, read)),
+            read: array(rows, read),
+            hidden_gates: vec![T::zero(); batch * hidden_gates],
+            scratch: Vec::new(),
+            buffers: self.context.clone(),
+        }
+    }
+
+    /// Puts the first states `[B, H]` of the layers, hidden and cell states, before the first step.
+    pub fn start(&self, arrays: &mut Arrays<T>, h: &[Array2<T>], c: &[Array2<T>]) {
+        for layer in 0..self.plan.layers {
+            let last = layer + 1 == self.plan.layers;
+            let cell = &mut arrays.cells[if last { self.plan.top() } else { layer }];
+            for (states, first) in [(&mut cell.h, h.get(layer)), (&mut cell.c, c.get(layer))] {
+                let Some(first) = first else { continue };
+                states.slice_mut(s![..first.nrows(), ..]).assign(first);
+            }
+        }
+    }
+
+    /// One step forward, from the previous tokens `[N]`, all below V, to the state after it.
+    pub fn forward(&self, arrays: &mut Arrays<T>, tokens: &[Token], step: &Step<'_>) {
+        let Plan { embedding, query, layers, .. } = *self.plan;
+        let (n, top) = (step.rows.len(), self.plan.top());
+        // x = [dropout(E[token]); ..]
+        let table = matrix(&self.parts.embedding);
+        for (row, &token) in step.rows.clone().zip(tokens) {
+            let x = &mut rows_mut(&mut arrays.x, row..row + 1)[..embedding];
+            x.iter_mut().zip(table.row(token as usize)).for_each(|(x, &e)| *x = e);
+        }
+        self.plan.drop(|masks| masks.embedding, &mut arrays.x, ..embedding, step);
+        match query {
+            Query::Previous => {
+                // x = [..; attention(h)]
+                self.attend(arrays, step, top, step.before);
+                let Arrays { x, context, .. } = arrays;
+                let context = context.slice(s![step.rows.clone(), ..]);
+                x.slice_mut(s![step.rows.clone(), embedding..]).assign(&context);
+            }
+            Query::New => {
+                // x = [..; fed]
+                let Arrays { x, fed, .. } = arrays;
+                let fed = fed.slice(s![step.before..step.before + n, ..]);
+                x.slice_mut(s![step.rows.clone(), embedding..]).assign(&fed);
+            }
+            Query::Between => {}
+        }
+        for layer in 0..layers {
+            let from = if layer + 1 == layers { top } else { layer };
+            self.cell_forward(arrays, step, layer, (from, step.before));
+            if let (Some(dropped), true) = (arrays.dropped.get_mut(layer), layer + 1 < layers) {
+                // x of the layer above = dropout(h')
+                let h = rows(&arrays.cells[layer].h, step.after..step.after + n);
+                rows_mut(dropped, step.rows.clone()).copy_from_slice(h);
+                self.plan.drop(|masks| masks.layers[layer], dropped, ..self.plan.hidden, step);
+            }
+        }
+        match query {
+            Query::Previous => {}
+            Query::New => {
+                // fed' = tanh(W·[attention(h'); h'])
+                self.attend(arrays, step, top, step.after);
+                let Arrays { context, combined, fed, cells, .. } = arrays;
+                let (now, memory) = (step.rows.clone(), self.plan.memory);
+                let after = step.after..step.after + n;
+                let context = context.slice(s![now.clone(), ..]);
+                combined.slice_mut(s![now.clone(), ..memory]).assign(&context);
+                let h = cells[top].h.slice(s![after.clone(), ..]);
+                combined.slice_mut(s![now.clone(), memory..]).assign(&h);
+                if let Some(weight) = &self.parts.combine {
+                    let combined = combined.slice(s![now, ..]);
+                    self.linear(combined, weight, None, fed.slice_mut(s![after.clone(), ..]));
+                    (self.pointwise().tanh)(rows_mut(fed, after));
+                }
+            }
+            Query::Between => {
+                // (h', c') = second(attention(h), (h, c))
+                self.attend(arrays, step, layers - 1, step.after);
+                self.cell_forward(arrays, step, top, (layers - 1, step.after));
+            }
+        }
+    }
+
+    /// What the output layer reads of these steps, all of whose rows stand one behind the other.
+    pub fn read(&self, arrays: &mut Arrays<T>, steps: &[Step<'_>]) {
+        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
+        let Plan { hidden, memory, readout, .. } = *self.plan;
+        let now = first.rows.start..last.rows.end;
+        let after = first.after..first.after + now.len();
+        let Arrays { x, cells, context, fed, features, activated, read, .. } = arrays;
+        let output =
+            if self.plan.query == Query::New { fed } else { &mut cells[self.plan.top()].h };
+        let output = output.slice(s![after, ..]);
+        if readout == Readout::State {
+            read.slice_mut(s![now.clone(), ..]).assign(&output);
+        } else {
+            // features = [state; context; embedding]
+            let mut features = features.slice_mut(s![now.clone(), ..]);
+            features.slice_mut(s![.., ..hidden]).assign(&output);
+            let context = context.slice(s![now.clone(), ..]);
+            features.slice_mut(s![.., hidden..hidden + memory]).assign(&context);
+            let embedded = x.slice(s![now.clone(), ..self.plan.embedding]);
+            features.slice_mut(s![.., hidden + memory..]).assign(&embedded);
+            if let (Readout::Tanh, Some([weight, bias])) = (readout, &self.parts.readout) {
+                // read = tanh(W·features + b)
+                let activated_rows = activated.slice_mut(s![now.clone(), ..]);
+                self.linear(features.view(), weight, Some(bias), activated_rows);
+                (self.pointwise().tanh)(rows_mut(activated, now.clone()));
+                let activated = activated.slice(s![now.clone(), ..]);
+                read.slice_mut(s![now.clone(), ..]).assign(&activated);
+            } else {
+                read.slice_mut(s![now.clone(), ..]).assign(&features);
+            }
+        }
+        for step in steps {
+            self.plan.drop(|masks| masks.readout, read, ..read.ncols(), step);
+        }
+    }
+
+    /// V, how many tokens there are.
+    pub fn vocabulary(&self) -> usize {
+        self.parts.output[0].shape()[0]
+    }
+
+    /// The scores `[N, V]` of the next tokens, of what was read at these rows.
+    pub fn logits(&self, arrays: &Arrays<T>, rows: Range<usize>, out: ArrayViewMut2<'_, T>) {
+        let [weight, bias] = &self.parts.output;
+        self.linear(arrays.read.slice(s![rows, ..]), weight, Some(bias), out);
+    }
+
+    /// Attention of a step, asked by the hidden states of a cell from row `first` on.
+    fn attend(&self, arrays: &mut Arrays<T>, step: &Step<'_>, cell: usize, first: usize) {
+        let (Some(look), Some((_, parts))) = (&self.look, &self.parts.attention) else { return };
+        let Arrays { cells, query, weights, looked, context, scratch, .. } = arrays;
+        let asking = cells[cell].h.slice(s![first..first + step.rows.len(), ..]);
+        if let Some(weight) = &parts.query {
+            // q = W·h + b
+            let query = query.slice_mut(s![step.rows.clone(), ..]);
+            self.linear(asking, weight, parts.query_bias.as_ref(), query);
+        }
+        let target = if parts.out.is_some() { &mut *looked } else { &mut *context };
+        for (k, row) in step.rows.clone().enumerate() {
+            let q = match parts.query {
+                Some(_) => rows(query, row..row + 1),
+                None => rows(&cells[cell].h, first + k..first + k + 1),
+            };
+            let weights = rows_mut(weights, row..row + 1);
+            let target = rows_mut(target, row..row + 1);
+            look.forward(step.sequences[k], q, weights, target, scratch);
+        }
+        if let Some(weight) = &parts.out {
+            // context = W·looked + b
+            let looked = looked.slice(s![step.rows.clone(), ..]);
+            let context = context.slice_mut(s![step.rows.clone(), ..]);
+            self.linear(looked, weight, parts.out_bias.as_ref(), context);
+        }
+    }
+
+    /// A cell's step, from the states of a cell from a row on.
+    fn cell_forward(
+        &self,
+        arrays: &mut Arrays<T>,
+        step: &Step<'_>,
+        number: usize,
+        (from, first): (usize, usize),
+    ) {
+        let n = step.rows.len();
+        // Taken out, so that the others can be read meanwhile.
+        let mut own = std::mem::take(&mut arrays.cells[number]);
+        let mut hidden_gates = std::mem::take(&mut arrays.hidden_gates);
+        let CellArrays { h, c, gates, extras } = &mut own;
+        let (h_before, h_after) = h.view_mut().split_at(Axis(0), step.after);
+        let (c_before, c_after) = c.view_mut().split_at(Axis(0), step.after);
+        let before = s![first..first + n, ..];
+        let (h, c) = match from == number {
+            true => (h_before.slice(before), c_before.slice(before)),
+            false => (arrays.cells[from].h.slice(before), arrays.cells[from].c.slice(before)),
+        };
+        let Widths { c: c_width, hidden_gates: width, .. } = self.cells[number].widths();
+        self.cells[number].forward(
+            self.context,
+            StepForward {
+                x: self.cell_input(arrays, step, number),
+                h,
+                c,
+                h_next: &mut h_after.into_slice().unwrap_or_default()[..n * self.plan.hidden],
+                c_next: &mut c_after.into_slice().unwrap_or_default()[..n * c_width],
+                gates: rows_mut(gates, step.rows.clone()),
+                extras: rows_mut(extras, step.rows.clone()),
+                hidden_gates: &mut hidden_gates[..n * width],
+            },
+        );
+        arrays.cells[number] = own;
+        arrays.hidden_gates = hidden_gates;
+    }
+
+    /// What a cell reads at a step.
+    fn cell_input<'b>(
+        &self,
+        arrays: &'b Arrays<T>,
+        step: &Step<'_>,
+        number: usize,
+    ) -> ArrayView2<'b, T> {
+        let rows = s![step.rows.clone(), ..];
+        match number.checked_sub(1) {
+            None => arrays.x.slice(rows),
+            Some(_) if number == self.plan.layers => arrays.context.slice(rows),
+            Some(below) => match arrays.dropped.get(below) {
+                Some(dropped) => dropped.slice(rows),
+                None => {
+                    let after = step.after..step.after + step.rows.len();
+                    arrays.cells[below].h.slice(s![after, ..])
+                }
+            },
+        }
+    }
+
+    /// `y = x·Wᵀ + b`.
+    fn linear(
+        &self,
+        x: ArrayView2<'_, T>,
+        weight: &Tensor<T>,
+        bias: Option<&Tensor<T>>,
+        mut y: ArrayViewMut2<'_, T>,
+    ) {
+        if let Some(bias) = bias {
+            y.assign(bias);
+        }
+        product_with_weight(self.context, x, weight, Side::Transposed, bias.is_some(), y);
+    }
+
+    fn pointwise(&self) -> Pointwise<T> {
+        self.context.kernels().pointwise()
+    }
+}
+
+/// The gradients that a backward pass through the steps carries and collects.
+struct Gradients<T> {
+    /// Of what the first cell reads, `[P, E + ..]`.
+    x: Array2<T>,
+    /// Of each cell's gates, `[P, G·H]`, and of the hidden state's part of them where that is kept
+    /// apart.
+    gates: Vec<Array2<T>>,
+    hidden_gates: Vec<Array2<T>>,
+    /// Of each layer's states after the step at hand, `[B, H]`. A row that has ended has zeros.
+    h: Vec<Array2<T>>,
+    c: Vec<Array2<T>>,
+    /// Of the attentional vectors' sums, `[P, H]`, and of the vector that is read next, `[B, H]`.
+    combined: Array2<T>,
+    fed: Array2<T>,
+    /// Of the projected queries, `[P, A]`; of what all heads saw, `[P, D]`; of the contexts, `[P, M]`.
+    query: Array2<T>,
+    looked: Array2<T>,
+    context: Array2<T>,
+    keys: Vec<T>,
+    values: Vec<T>,
+    /// A part of that of `v` for each sequence, `[B, A]`.
+    v: Vec<T>,
+}
+
+impl<T: Real> Steps<'_, T> {
+    /// Backpropagation through all steps: adds the gradients of all parts, whose numbers among the
+    /// op's inputs are `at`, given that of what the output layer reads, `[P, R]`. `tokens [P]` are
+    /// those that were read.
+    pub fn backward(
+        &self,
+        arrays: &Arrays<T>,
+        packing: &Packing,
+        steps: &[Step<'_>],
+        tokens: &[Token],
+        mut d_read: Array2<T>,
+        sink: &mut GradSink<'_, T>,
+        at: &Parts<usize>,
+    ) -> Result<()> {
+        let d_features = self.read_backward(arrays, steps, &mut d_read);
+        let d_features = d_features.as_ref().unwrap_or(&d_read);
+        let mut d = self.no_gradients(packing);
+        for step in steps.iter().rev() {
+            self.step_backward(arrays, d_features.view(), &mut d, step);
+        }
+        self.memory_backward(&mut d, packing, sink, at)?;
+        for (inputs, d_states) in [(&at.h, &mut d.h), (&at.c, &mut d.c)] {
+            for (&input, d_state) in inputs.iter().zip(d_states.drain(..)) {
+                sink.add(input, packing.unsort(d_state).into_dyn())?;
+            }
+        }
+
+        // Of each weight, one product over all steps.
+        let mut sums = Sums { context: self.context, steps, sink };
+        let after = s![packing.batch().., ..];
+        let before = |cell: usize| before_steps(&arrays.cells[cell].h, packing);
+        let (last, top) = (self.plan.layers - 1, self.plan.top());
+        // gates = x·W_ihᵀ + b_ih, hidden_gates = h·W_hhᵀ + b_hh
+        for (number, &[weight_ih, weight_hh, bias_ih, bias_hh]) in at.cells.iter().enumerate() {
+            let d_gates = d.gates[number].view();
+            let d_hidden_gates = match self.cells[number].widths().hidden_gates {
+                0 => d_gates,
+                _ => d.hidden_gates[number].view(),
+            };
+            let h = match number {
+                _ if number > last => arrays.cells[last].h.slice(after).into(),
+                _ if number == last => before(top),
+                _ => before(number),
+            };
+            let whole = Step { rows: 0..packing.len(), after: packing.batch(), ..Step::default() };
+            sums.product(weight_ih, d_gates, self.cell_input(arrays, &whole, number))?;
+            sums.product(weight_hh, d_hidden_gates, h.view())?;
+            sums.rows(&[bias_ih], d_gates)?;
+            sums.rows(&[bias_hh], d_hidden_gates)?;
+        }
+        if let Some((_, parts)) = &at.attention {
+            // q = W·h + b
+            if let Some(weight) = parts.query {
+                let asking = match self.plan.query {
+                    Query::Previous => before(top),
+                    Query::New | Query::Between => arrays.cells[last].h.slice(after).into(),
+                };
+                sums.product(weight, d.query.view(), asking.view())?;
+                sums.rows(parts.query_bias.as_slice(), d.query.view())?;
+            }
+            // context = W·looked + b
+            if let Some(weight) = parts.out {
+                sums.product(weight, d.context.view(), arrays.looked.view())?;
+                sums.rows(parts.out_bias.as_slice(), d.context.view())?;
+            }
+        }
+        // fed = tanh(W·combined)
+        if let Some(combine) = at.combine {
+            sums.product(combine, d.combined.view(), arrays.combined.view())?;
+        }
+        // read = tanh(W·features + b), d_read being the gradient of the sum by now
+        if let (Readout::Tanh, Some([weight, bias])) = (self.plan.readout, at.readout) {
+            sums.product(weight, d_read.view(), arrays.features.view())?;
+            sums.rows(&[bias], d_read.view())?;
+        }
+        self.embedding_backward(&mut d, d_features.view(), tokens, &mut sums, at.embedding)
+    }
+
+    /// read = dropout(features)  ⇒  `d_read` becomes the gradient of the features; or, with a readout
+    /// layer, that of its sums, and the gradient of the features is the result.
+    fn read_backward(
+        &self,
+        arrays: &Arrays<T>,
+        steps: &[Step<'_>],
+        d_read: &mut Array2<T>,
+    ) -> Option<Array2<T>> {
+        let columns = d_read.ncols();
+        for step in steps {
+            self.plan.drop(|masks| masks.readout, d_read, ..columns, step);
+        }
+        let (Readout::Tanh, Some([weight, _])) = (self.plan.readout, &self.parts.readout) else {
+            return None;
+        };
+        // read = tanh(W·features + b)  ⇒  d_sum = d_read·(1 - read²), d_features = d_sum·W
+        let all = d_read.nrows();
+        through_tanh(rows_mut(d_read, 0..all), rows(&arrays.activated, 0..all));
+        let mut d_features: Array2<T> = self.context.array((all, self.plan.features()));
+        let (side, to) = (Side::Plain, d_features.view_mut());
+        product_with_weight(self.context, d_read.view(), weight, side, false, to);
+        Some(d_features)
+    }
+
+    /// The gradients of keys, values and v, which all steps have added to.
+    fn memory_backward(
+        &self,
+        d: &mut Gradients<T>,
+        packing: &Packing,
+        sink: &mut GradSink<'_, T>,
+        at: &Parts<usize>,
+    ) -> Result<()> {
+        let (Some((inputs, parts)), Some((memory, _))) = (&at.attention, &self.parts.attention)
+        else {
+            return Ok(());
+        };
+        for ((&input, like), d) in inputs.iter().zip(memory).zip([&mut d.keys, &mut d.values]) {
+            let d = ArrayD::from_shape_vec(IxDyn(like.shape()), std::mem::take(d));
+            let wrong = |_| Error::shape("decoder", like.shape(), "is not the memory's");
+            sink.add(input, d.map_err(wrong)?)?;
+        }
+        let Some(v) = parts.v else { return Ok(()) };
+        let mut d_v = vec![T::zero(); d.v.len() / packing.batch().max(1)];
+        for of_sequence in d.v.chunks_exact(d_v.len().max(1)) {
+            add(&mut d_v, of_sequence);
+        }
+        sink.add(v, Array1::from_vec(d_v).into_dyn())
+    }
+
+    /// One step backward.
+    fn step_backward(
+        &self,
+        arrays: &Arrays<T>,
+        d_features: ArrayView2<'_, T>,
+        d: &mut Gradients<T>,
+        step: &Step<'_>,
+    ) {
+        let Plan { embedding, hidden, memory, query, layers, .. } = *self.plan;
+        let (n, now, last, top) = (step.rows.len(), step.rows.clone(), layers - 1, self.plan.top());
+        let after = step.after..step.after + n;
+        let d_features = d_features.slice(s![now.clone(), ..]);
+        // features = [output; context; ..], or the output alone
+        let d_output = d_features.slice(s![.., ..hidden]);
+        let output = if query == Query::New { &mut d.fed } else { &mut d.h[last] };
+        add_rows(output.slice_mut(s![..n, ..]), d_output);
+        let mut d_context = d.context.slice_mut(s![now.clone(), ..]);
+        match d_features.ncols() > hidden {
+            true => d_context.assign(&d_features.slice(s![.., hidden..hidden + memory])),
+            false => d_context.fill(T::zero()),
+        }
+        match query {
+            Query::Previous => {}
+            Query::New => {
+                // fed' = tanh(W·[context; h'])
+                rows_mut(&mut d.combined, now.clone()).copy_from_slice(rows(&d.fed, 0..n));
+                let d_sum = rows_mut(&mut d.combined, now.clone());
+                through_tanh(d_sum, rows(&arrays.fed, after.clone()));
+                if let Some(weight) = &self.parts.combine {
+                    let mut d_both: Array2<T> = self.context.array((n, memory + hidden));
+                    let d_sum = d.combined.slice(s![now.clone(), ..]);
+                    let to = d_both.view_mut();
+                    product_with_weight(self.context, d_sum, weight, Side::Plain, false, to);
+                    add_rows(d_context, d_both.slice(s![.., ..memory]));
+                    add_rows(d.h[last].slice_mut(s![..n, ..]), d_both.slice(s![.., memory..]));
+                    self.context.recycle(d_both.into_dyn().into_shared());
+                }
+                self.attend_backward(arrays, d, step, top, step.after);
+            }
+            Query::Between => {
+                // (h', c') = second(context, (h, c))
+                self.cell_backward(arrays, d, step, top, (last, step.after), last);
+                let mut d_x: Array2<T> = self.context.array((n, memory));
+                self.input_backward(d, step, top, d_x.view_mut());
+                add_rows(d.context.slice_mut(s![now.clone(), ..]), d_x.view());
+                self.context.recycle(d_x.into_dyn().into_shared());
+                self.attend_backward(arrays, d, step, last, step.after);
+            }
+        }
+        for layer in (0..layers).rev() {
+            let from = if layer == last { top } else { layer };
+            self.cell_backward(arrays, d, step, layer, (from, step.before), layer);
+            if layer == 0 {
+                let mut d_x = std::mem::take(&mut d.x);
+                self.input_backward(d, step, 0, d_x.slice_mut(s![now.clone(), ..]));
+                d.x = d_x;
+                continue;
+            }
+            // x = dropout(h') of the layer below
+            let mut d_x: Array2<T> = self.context.array((step.rows.end, hidden));
+            self.input_backward(d, step, layer, d_x.slice_mut(s![now.clone(), ..]));
+            self.plan.drop(|masks| masks.layers[layer - 1], &mut d_x, ..hidden, step);
+            add_rows(d.h[layer - 1].slice_mut(s![..n, ..]), d_x.slice(s![now.clone(), ..]));
+            self.context.recycle(d_x.into_dyn().into_shared());
+        }
+        // x = [..; context] or [..; fed]
+        let d_beside = d.x.slice(s![now.clone(), embedding..]);
+        match query {
+            Query::Previous => {
+                add_rows(d.context.slice_mut(s![now, ..]), d_beside);
+                self.attend_backward(arrays, d, step, top, step.before);
+            }
+            Query::New => d.fed.slice_mut(s![..n, ..]).assign(&d_beside),
+            Query::Between => {}
+        }
+    }
+
+    /// A cell's step backward: the gradients of a layer's states go from those after to those before,
+    /// which are a cell's from a row on.
+    fn cell_backward(
+        &self,
+        arrays: &Arrays<T>,
+        d: &mut Gradients<T>,
+        step: &Step<'_>,
+        number: usize,
+        (from, first): (usize, usize),
+        layer: usize,
+    ) {
+        let n = step.rows.len();
+        let CellArrays { gates, extras, .. } = &arrays.cells[number];
+        let before = s![first..first + n, ..];
+        self.cells[number].backward(
+            self.context,
+            StepBackward {
+                h: arrays.cells[from].h.slice(before),
+                c: arrays.cells[from].c.slice(before),
+                gates: rows(gates, step.rows.clone()),
+                extras: rows(extras, step.rows.clone()),
+                d_h: rows_mut(&mut d.h[layer], 0..n),
+                d_c: d.c.get_mut(layer).map(|d_c| rows_mut(d_c, 0..n)).unwrap_or_default(),
+                d_gates: rows_mut(&mut d.gates[number], step.rows.clone()),
+                d_hidden_gates: rows_mut(&mut d.hidden_gates[number], step.rows.clone()),
+            },
+        );
+    }
+
+    /// gates = x·W_ihᵀ + b_ih  ⇒  d_x = d_gates·W_ih
+    fn input_backward(
+        &self,
+        d: &Gradients<T>,
+        step: &Step<'_>,
+        number: usize,
+        d_x: ArrayViewMut2<'_, T>,
+    ) {
+        let d_gates = d.gates[number].slice(s![step.rows.clone(), ..]);
+        let weight = self.cells[number].weight_ih();
+        product_with_weight(self.context, d_gates, weight, Side::Plain, false, d_x);
+    }
+
+    /// Attention of a step backward, which the hidden states of a cell from row `first` on asked.
+    fn attend_backward(
+        &self,
+        arrays: &Arrays<T>,
+        d: &mut Gradients<T>,
+        step: &Step<'_>,
+        cell: usize,
+        first: usize,
+    ) {
+        let (Some(look), Some(([keys, values], parts))) = (&self.look, &self.parts.attention)
+        else {
+            return;
+        };
+        let now = s![step.rows.clone(), ..];
+        if let Some(weight) = &parts.out {
+            // context = W·looked + b  ⇒  d_looked = d_context·W
+            let (d_context, to) = (d.context.slice(now), d.looked.slice_mut(now));
+            product_with_weight(self.context, d_context, weight, Side::Plain, false, to);
+        }
+        let d_looked = if parts.out.is_some() { &d.looked } else { &d.context };
+        let [d_keys, d_values] = [keys, values].map(|x| x.len() / x.shape()[0].max(1));
+        let d_top = &mut d.h[self.plan.layers - 1];
+        let mut scratch = Vec::new();
+        for (k, row) in step.rows.clone().enumerate() {
+            let b = step.sequences[k];
+            let asking = rows(&arrays.cells[cell].h, first + k..first + k + 1);
+            let (q, d_q) = match parts.query {
+                Some(_) => {
+                    let d_q = rows_mut(&mut d.query, row..row + 1);
+                    d_q.fill(T::zero());
+                    (rows(&arrays.query, row..row + 1), d_q)
+                }
+                None => (asking, rows_mut(d_top, k..k + 1)),
+            };
+            let v = if d.v.is_empty() { 0 } else { q.len() };
+            let d = LookGrads {
+                query: d_q,
+                keys: &mut d.keys[b * d_keys..][..d_keys],
+                values: &mut d.values[b * d_values..][..d_values],
+                v: &mut d.v[b * v..][..v],
+            };
+            let weights = rows(&arrays.weights, row..row + 1);
+            let d_context = rows(d_looked, row..row + 1);
+            look.backward(b, q, weights, d_context, d, &mut scratch);
+        }
+        if let Some(weight) = &parts.query {
+            // q = W·h + b  ⇒  d_h += d_q·W
+            let to = d_top.slice_mut(s![..step.rows.len(), ..]);
+            product_with_weight(self.context, d.query.slice(now), weight, Side::Plain, true, to);
+        }
+    }
+
+    /// x = [dropout(E[token]); ..]  ⇒  d_E[token] += what came through x, and through the features.
+    fn embedding_backward(
+        &self,
+        d: &mut Gradients<T>,
+        d_features: ArrayView2<'_, T>,
+        tokens: &[Token],
+        sums: &mut Sums<'_, '_, '_, T>,
+        input: usize,
+    ) -> Result<()> {
+        let Plan { embedding, hidden, memory, .. } = *self.plan;
+        if d_features.ncols() > hidden {
+            let d_embedded = d_features.slice(s![.., hidden + memory..]);
+            add_rows(d.x.slice_mut(s![.., ..embedding]), d_embedded);
+        }
+        for step in sums.steps {
+            self.plan.drop(|masks| masks.embedding, &mut d.x, ..embedding, step);
+        }
+        for step in sums.steps {
+            let d_embedded = d.x.slice(s![step.rows.clone(), ..embedding]);
+            let d_embedded: Vec<T> = d_embedded.iter().copied().collect();
+            let tokens = tokens[step.rows.clone()].iter().map(|&token| token as usize);
+            sums.sink.at_time(step.time);
+            sums.sink.add_in_place(input, |d_table| {
+                scatter_add(d_table, tokens, Some(PAD as usize), &d_embedded);
+            })?;
+        }
+        Ok(())
+    }
+
+    fn no_gradients(&self, packing: &Packing) -> Gradients<T> {
+        let (batch, all) = (packing.batch(), packing.len());
+        let Plan { hidden, memory, layers, query, .. } = *self.plan;
+        let array = |columns: usize| self.context.array((all, columns));
+        let states = |count: usize| vec![Array2::zeros((batch, hidden)); count];
+        let widths = Widths::new(self.plan.cell, hidden);
+        let cells = self.cells.len();
+        let attention = self.parts.attention.as_ref();
+        let step = attention.map(|(_, step)| step);
+        let width_of = |part: Option<&Tensor<T>>, axis: usize| part.map_or(0, |w| w.shape()[axis]);
+        let fed = if query == Query::New { hidden } else { 0 };
+        let [keys, values] = match attention {
+            Some((memory, _)) => memory.each_ref().map(|x| vec![T::zero(); x.len()]),
+            None => [Vec::new(), Vec::new()],
+        };
+        Gradients {
+            x: array(self.plan.input()),
+            gates: (0..cells).map(|_| array(widths.gates)).collect(),
+            hidden_gates: (0..cells).map(|_| array(widths.hidden_gates)).collect(),
+            h: states(layers),
+            c: states(if widths.c > 0 { layers } else { 0 }),
+            combined: array(fed),
+            fed: Array2::zeros((batch, fed)),
+            query: array(width_of(step.and_then(|step| step.query.as_ref()), 0)),
+            looked: array(width_of(step.and_then(|step| step.out.as_ref()), 1)),
+            context: array(memory),
+            keys,
+            values,
+            v: vec![T::zero(); batch * width_of(step.and_then(|step| step.v.as_ref()), 0)],
+        }
+    }
+}
+
+/// The states before all steps `[P, H]`, out of `[B + P, H]`.
+fn before_steps<'a, T: Real>(states: &'a Array2<T>, packing: &Packing) -> CowArray<'a, T, Ix2> {
+    match packing.is_full() {
+        true => states.slice(s![..packing.len(), ..]).into(),
+        false => packing.all_previous(states.view()).into(),
+    }
+}
+
+/// Adds the gradients of weights and biases: over all steps at once, or one by one when recording.
+struct Sums<'a, 'b, 'c, T: Real> {
+    context: &'a Context,
+    steps: &'a [Step<'a>],
+    sink: &'b mut GradSink<'c, T>,
+}
+
+impl<T: Real> Sums<'_, '_, '_, T> {
+    /// Adds `dᵀ·x` of all rows, `d [P, O]` and `x [P, I]`, to the gradient of a weight `[O, I]`.
+    fn product(&mut self, input: usize, d: ArrayView2<'_, T>, x: ArrayView2<'_, T>) -> Result<()> {
+        if !self.sink.is_recording() {
+            return self.sink.add_product(input, d.t(), x);
+        }
+        self.steps.iter().try_for_each(|step| {
+            let rows = s![step.rows.clone(), ..];
+            self.sink.at_time(step.time);
+            self.sink.add_product(input, d.slice(rows).t(), x.slice(s![step.rows.clone(), ..]))
+        })
+    }
+
+    /// Adds the sum of all rows of `d [P, O]` to the gradients of biases `[O]`.
+    fn rows(&mut self, inputs: &[usize], d: ArrayView2<'_, T>) -> Result<()> {
+        let sum = |d| Array1::from_vec(sum_rows(self.context, d)).into_dyn();
+        for &input in inputs.iter().filter(|_| !d.is_empty()) {
+            if !self.sink.is_recording() {
+                self.sink.add(input, sum(d))?;
+                continue;
+            }
+            for step in self.steps {
+                self.sink.at_time(step.time);
+                self.sink.add(input, sum(d.slice(s![step.rows.clone(), ..])))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+vectorised! {
+    /// y = tanh(x)  ⇒  `d ← d·(1 - y²)`
+    fn through_tanh<T: Real>(d: &mut [T], y: &[T]) {
+        d.iter_mut().zip(y).for_each(|(d, &y)| *d *= T::one() - y * y);
+    }
+}
+
+/// `to += d`, row by row, whose numbers stand side by side.
+fn add_rows<T: Real>(mut to: ArrayViewMut2<'_, T>, d: ArrayView2<'_, T>) {
+    for (mut to, d) in to.outer_iter_mut().zip(d.outer_iter()) {
+        if let (Some(to), Some(d)) = (to.as_slice_mut(), d.as_slice()) {
+            add(to, d);
+        }
+    }
+}
+
+/// Whole rows of an array that was made here, and so is in standard layout.
+fn rows<T>(array: &Array2<T>, rows: Range<usize>) -> &[T] {
+    let columns = array.ncols();
+    &array.as_slice().unwrap_or_default()[rows.start * columns..rows.end * columns]
+}
+
+/// As [`rows`], to write to.
+fn rows_mut<T>(array: &mut Array2<T>, rows: Range<usize>) -> &mut [T] {
+    let columns = array.ncols();
+    &mut array.as_slice_mut().unwrap_or_default()[rows.start * columns..rows.end * columns]
+}
+
+/// A matrix; the callers have checked that it is one.
+fn matrix<T: Real>(x: &Tensor<T>) -> ArrayView2<'_, T> {
+    x.view().into_dimensionality().unwrap_or_else(|_| aview2::<T, 0>(&[]))
+}

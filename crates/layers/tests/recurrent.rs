@@ -15,7 +15,7 @@ use unspool_layers::recurrent::{
 use unspool_tensor::cases::Case;
 use unspool_tensor::gradcheck::distance;
 use unspool_tensor::kernels::cells::{BackwardRow, CellKernel, ForwardRow};
-use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::pointwise::Fast;
 use unspool_tensor::op::DynOp;
 use unspool_tensor::random::Key;
 use unspool_tensor::{BackwardMode, Context, Kernels, ParamStore, Tape, Var};
@@ -327,7 +327,7 @@ impl CellKernel<f64> for Scaled {
     }
 
     fn forward(&self, row: ForwardRow<'_, f64>) {
-        lstm_forward(Pointwise::fast(), row);
+        lstm_forward(Fast, row);
     }
 
     fn backward(&self, row: BackwardRow<'_, f64>) {

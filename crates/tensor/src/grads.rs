@@ -71,23 +71,32 @@ impl<T: Real> Slots<T> {
         self.grads[slot].is_none() && self.late[slot].is_empty()
     }
 
-    /// Adds the products that were put off.
+    /// Adds the products that were put off, of so many factors together that the gradient is not
+    /// read and written more often than in one product of all.
     pub fn complete(&mut self, context: &Context, slot: usize) {
-        let late = std::mem::take(&mut self.late[slot]);
-        let [a, b] = match <[_; 1]>::try_from(late) {
-            Ok([one]) => one,
-            Err(late) if late.is_empty() => return,
-            Err(late) => {
-                let joined = [0, 1].map(|which| {
-                    let parts: Vec<_> = late.iter().map(|pair| pair[which].view()).collect();
-                    stacked(context, &parts)
-                });
-                late.into_iter().flatten().for_each(|part| context.recycle(part.into_dyn()));
-                joined
+        /// Rows of the factors that are copied for a product.
+        const ROWS: usize = 384;
+        let mut late = std::mem::take(&mut self.late[slot]).into_iter().peekable();
+        while let Some(first) = late.next() {
+            let (mut rows, mut pairs) = (first[0].nrows(), vec![first]);
+            while let Some(next) = late.next_if(|next| rows + next[0].nrows() <= ROWS) {
+                rows += next[0].nrows();
+                pairs.push(next);
             }
-        };
-        add_product(context, &mut self.grads[slot], a.t(), b.view());
-        [a, b].into_iter().for_each(|factor| context.recycle(factor.into_dyn()));
+            let [a, b] = match <[_; 1]>::try_from(pairs) {
+                Ok([one]) => one,
+                Err(pairs) => {
+                    let joined = [0, 1].map(|which| {
+                        let parts: Vec<_> = pairs.iter().map(|pair| pair[which].view()).collect();
+                        stacked(context, &parts)
+                    });
+                    pairs.into_iter().flatten().for_each(|part| context.recycle(part.into_dyn()));
+                    joined
+                }
+            };
+            add_product(context, &mut self.grads[slot], a.t(), b.view());
+            [a, b].into_iter().for_each(|factor| context.recycle(factor.into_dyn()));
+        }
     }
 }
 

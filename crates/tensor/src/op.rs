@@ -88,6 +88,21 @@ pub trait Op<T: Real>: Debug + Send + Sync + 'static {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()>;
+
+    /// As [`backward`](Op::backward), with the same numbers, when nobody needs the saved state
+    /// afterwards: gradients may be written over it.
+    ///
+    /// # Errors
+    /// As [`backward`](Op::backward).
+    fn backward_once(
+        &self,
+        context: &Context,
+        saved: Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        self.backward(context, &saved, d_outputs, sink)
+    }
 }
 
 /// The inputs as an array of known length.
@@ -134,6 +149,21 @@ pub trait DynOp<T: Real>: Debug + Send + Sync {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()>;
+
+    /// [`Op::backward_once`], with what `run_forward` saved; unless an op does better,
+    /// [`run_backward`](DynOp::run_backward).
+    ///
+    /// # Errors
+    /// As [`run_backward`](DynOp::run_backward).
+    fn run_backward_once(
+        &self,
+        context: &Context,
+        saved: Box<dyn Any + Send>,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        self.run_backward(context, saved.as_ref(), d_outputs, sink)
+    }
 }
 
 impl<T: Real, O: Op<T>> DynOp<T> for O {
@@ -157,11 +187,24 @@ impl<T: Real, O: Op<T>> DynOp<T> for O {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        let saved = saved
-            .downcast_ref()
-            .ok_or_else(|| Error::invalid(self.name(), "was given another op's saved state"))?;
+        let saved = saved.downcast_ref().ok_or_else(|| not_of(self.name()))?;
         self.backward(context, saved, d_outputs, sink)
     }
+
+    fn run_backward_once(
+        &self,
+        context: &Context,
+        saved: Box<dyn Any + Send>,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        let saved = saved.downcast().map_err(|_| not_of(self.name()))?;
+        self.backward_once(context, *saved, d_outputs, sink)
+    }
+}
+
+fn not_of(op: &str) -> Error {
+    Error::invalid(op, "was given another op's saved state")
 }
 
 /// An op over all numbers that the proofs need: `f32`, `f64`, [`Dual`], [`DoubleDouble`] and

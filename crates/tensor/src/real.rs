@@ -84,6 +84,18 @@ pub trait Real:
         xs.iter_mut().for_each(|x| *x = x.sigmoid());
     }
 
+    /// One element of [`tanh_slice`](Real::tanh_slice), to the bit.
+    #[inline(always)]
+    fn fast_tanh(self) -> Self {
+        self.tanh()
+    }
+
+    /// One element of [`sigmoid_slice`](Real::sigmoid_slice), to the bit.
+    #[inline(always)]
+    fn fast_sigmoid(self) -> Self {
+        self.sigmoid()
+    }
+
     /// The matrix product that `kernels` has for this type. Types without one of their own have
     /// the naive one.
     fn matmul(_kernels: &Kernels) -> &dyn MatmulKernel<Self> {
@@ -97,7 +109,7 @@ pub trait Real:
 }
 
 macro_rules! real_float {
-    ($t:ident, $matmul:ident, $cells:ident $(, $fast:ident)*) => {
+    ($t:ident, $matmul:ident, $cells:ident $(, $fast:ident)* $(; $each:ident by $one:ident)*) => {
         impl Real for $t {
             fn from_f64(x: f64) -> Self {
                 x as $t
@@ -132,11 +144,18 @@ macro_rules! real_float {
             $(fn $fast(xs: &mut [Self]) {
                 pointwise::$fast(xs);
             })*
+            $(#[inline(always)]
+            fn $each(self) -> Self {
+                pointwise::$one(self)
+            })*
         }
     };
 }
 
-real_float!(f32, matmul_f32, cell_f32, exp_slice, tanh_slice, sigmoid_slice);
+real_float!(
+    f32, matmul_f32, cell_f32, exp_slice, tanh_slice, sigmoid_slice;
+    fast_tanh by tanh; fast_sigmoid by sigmoid
+);
 real_float!(f64, matmul_f64, cell_f64);
 
 /// A dual number `value + slope·ε` with `ε² = 0`: forward-mode differentiation.

@@ -335,6 +335,12 @@ impl<T: Real> Tape<T> {
                 none => *none = Some(d.clone().into_shared()),
             }
         }
+        // Going backwards, the first node that reads a value is the last to add to its gradient:
+        // then the products that were put off are done, and what they are of is free.
+        let mut first_readers = vec![nodes; slots];
+        for (index, node) in self.inner.borrow().nodes.iter().enumerate().rev() {
+            node.inputs.iter().for_each(|&slot| first_readers[slot] = index);
+        }
         for index in (0..nodes).rev() {
             let freed = match mode {
                 BackwardMode::Freeing => self.inner.borrow_mut().nodes[index].saved.take(),
@@ -342,7 +348,9 @@ impl<T: Real> Tape<T> {
             };
             let inner = self.inner.borrow();
             let node = &inner.nodes[index];
-            let Some(saved) = freed.as_ref().or(node.saved.as_ref()) else { continue };
+            if freed.is_none() && node.saved.is_none() {
+                continue;
+            }
             let produced = node.first_output..node.first_output + node.outputs;
             if produced.clone().all(|slot| found.is_empty(slot)) {
                 continue;
@@ -363,7 +371,17 @@ impl<T: Real> Tape<T> {
             let record_here = recording.then_some(&mut record);
             let mut sink =
                 GradSink::new(&self.context, op, &slots, &input_shapes, &mut found, record_here);
-            node.op.run_backward(&self.context, saved.as_ref(), &d_outputs, &mut sink)?;
+            match (freed, &node.saved) {
+                (Some(saved), _) => {
+                    node.op.run_backward_once(&self.context, saved, &d_outputs, &mut sink)?;
+                }
+                (None, Some(saved)) => {
+                    node.op.run_backward(&self.context, saved.as_ref(), &d_outputs, &mut sink)?;
+                }
+                (None, None) => {}
+            }
+            let complete = node.inputs.iter().filter(|&&slot| first_readers[slot] == index);
+            complete.for_each(|&slot| found.complete(&self.context, slot));
             // Nothing stays borrowed: the observer may use the tape.
             drop(inner);
             self.tell(|observer| {
@@ -383,6 +401,7 @@ impl<T: Real> Tape<T> {
             });
             d_values.into_iter().flatten().for_each(|d| self.context.recycle(d));
         }
+        // Nodes that nothing depends on were passed by, first readers among them.
         (0..slots).for_each(|slot| found.complete(&self.context, slot));
         let params = self.inner.borrow().params.iter().map(|(&id, &slot)| (id, slot)).collect();
         Ok(Grads { by_slot: found.grads, params, contributions: record })

@@ -9,7 +9,7 @@ use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 
 pub use unspool_tensor::kernels::cells::{BackwardRow, ForwardRow};
-use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::pointwise::Functions;
 use unspool_tensor::{Error, Real, Result};
 
 /// The cells by name, as a configuration chooses them.
@@ -87,7 +87,7 @@ pub trait Cell: Copy + Debug + Send + Sync + 'static {
 
     /// One row forward, with these variants of tanh and the logistic function. To be marked
     /// `#[inline(always)]`, so that it is compiled for each instruction set.
-    fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>);
+    fn forward<T: Real>(functions: impl Functions<T>, row: ForwardRow<'_, T>);
 
     /// One row backward. Marked in the same way.
     fn backward<T: Real>(row: BackwardRow<'_, T>);

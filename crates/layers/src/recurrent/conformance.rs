@@ -5,7 +5,7 @@
 
 use unspool_tensor::kernels::cells::{BackwardRow, CellKernel, ForwardRow};
 use unspool_tensor::kernels::matmul::Element;
-use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::pointwise::Naive;
 use unspool_tensor::random::Key;
 use unspool_tensor::{Error, Result};
 
@@ -145,7 +145,7 @@ fn check<C: Cell, T: Element>(kernel: &dyn CellKernel<T>) -> Result<()> {
         let mut found = Arrays::<T>::random::<C>(hidden, scale, key);
         let mut expected = found.exact();
         kernel.forward(found.forward());
-        C::forward(Pointwise::naive(), expected.forward());
+        C::forward(Naive, expected.forward());
         compare(kernel, found.outputs(), expected.outputs(), hidden, scale)?;
 
         // The backward pass has what the forward pass kept, rounded, on both sides.
@@ -202,6 +202,8 @@ fn nonconforming<T: Element>(kernel: &dyn CellKernel<T>, problem: String) -> Err
 mod tests {
     use std::marker::PhantomData;
 
+    use unspool_tensor::kernels::pointwise::Fast;
+
     use super::*;
 
     /// A cell's own functions as a kernel, with a mistake or none.
@@ -220,7 +222,7 @@ mod tests {
         }
 
         fn forward(&self, row: ForwardRow<'_, T>) {
-            C::forward(Pointwise::fast(), row);
+            C::forward(Fast, row);
         }
 
         fn backward(&self, row: BackwardRow<'_, T>) {

@@ -17,7 +17,7 @@
 //! stands before: `W_hn·(r∘h)`.
 
 use unspool_tensor::Real;
-use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::pointwise::Functions;
 
 use super::cell::{BackwardRow, Cell, CellKind, ForwardRow, blocks, blocks_mut};
 
@@ -32,8 +32,8 @@ impl Cell for Gru {
     const SUMS_GATES: bool = false;
 
     #[inline(always)]
-    fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
-        gru_forward(pointwise, row);
+    fn forward<T: Real>(functions: impl Functions<T>, row: ForwardRow<'_, T>) {
+        gru_forward(functions, row);
     }
 
     #[inline(always)]
@@ -52,25 +52,33 @@ impl Cell for Gru {
 ///
 /// Kept for the backward pass: r, z and n in the place of the input's parts, and `h_n`.
 #[inline(always)]
-pub fn gru_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
+pub fn gru_forward<T: Real>(functions: impl Functions<T>, row: ForwardRow<'_, T>) {
     let hidden = row.h_next.len();
+    let [x_r, x_z, x_n] = blocks_mut(row.gates, hidden);
     let [h_r, h_z, h_n] = blocks(row.hidden_gates, hidden);
-    let [r, z, n] = blocks_mut(row.gates, hidden);
-    for unit in 0..hidden {
-        r[unit] += h_r[unit];
-        z[unit] += h_z[unit];
-    }
-    (pointwise.sigmoid)(r);
-    (pointwise.sigmoid)(z);
-    for unit in 0..hidden {
-        n[unit] += r[unit] * h_n[unit];
-    }
-    (pointwise.tanh)(n);
     row.extras.copy_from_slice(h_n);
+    units(functions, x_r, x_z, x_n, h_r, h_z, h_n, &row.h[..hidden], &mut row.h_next[..hidden]);
 
-    let (h, h_next) = (&row.h[..hidden], &mut row.h_next[..hidden]);
-    for unit in 0..hidden {
-        h_next[unit] = (T::one() - z[unit]) * n[unit] + z[unit] * h[unit];
+    /// All units. Arrays that are arguments are known to be apart, and so the loop is vectorised.
+    #[inline(always)]
+    fn units<T: Real>(
+        functions: impl Functions<T>,
+        x_r: &mut [T],
+        x_z: &mut [T],
+        x_n: &mut [T],
+        h_r: &[T],
+        h_z: &[T],
+        h_n: &[T],
+        h: &[T],
+        h_next: &mut [T],
+    ) {
+        for unit in 0..h_next.len() {
+            let r = functions.sigmoid(x_r[unit] + h_r[unit]);
+            let z = functions.sigmoid(x_z[unit] + h_z[unit]);
+            let n = functions.tanh(x_n[unit] + r * h_n[unit]);
+            h_next[unit] = (T::one() - z) * n + z * h[unit];
+            (x_r[unit], x_z[unit], x_n[unit]) = (r, z, n);
+        }
     }
 }
 

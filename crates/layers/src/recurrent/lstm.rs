@@ -15,7 +15,7 @@
 //! ```
 
 use unspool_tensor::Real;
-use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::pointwise::Functions;
 
 use super::cell::{BackwardRow, Cell, CellKind, ForwardRow, blocks, blocks_mut};
 
@@ -30,8 +30,8 @@ impl Cell for Lstm {
     const SUMS_GATES: bool = true;
 
     #[inline(always)]
-    fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
-        lstm_forward(pointwise, row);
+    fn forward<T: Real>(functions: impl Functions<T>, row: ForwardRow<'_, T>) {
+        lstm_forward(functions, row);
     }
 
     #[inline(always)]
@@ -50,21 +50,18 @@ impl Cell for Lstm {
 ///
 /// Kept for the backward pass: i, f, g and o in the place of their sums, and `tanh(c')`.
 #[inline(always)]
-pub fn lstm_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
+pub fn lstm_forward<T: Real>(functions: impl Functions<T>, row: ForwardRow<'_, T>) {
     let hidden = row.h_next.len();
-    (pointwise.sigmoid)(&mut row.gates[..2 * hidden]);
-    (pointwise.tanh)(&mut row.gates[2 * hidden..3 * hidden]);
-    (pointwise.sigmoid)(&mut row.gates[3 * hidden..]);
-
-    let [i, f, g, o] = blocks(row.gates, hidden);
+    let [i, f, g, o] = blocks_mut(row.gates, hidden);
     let (c, c_next) = (&row.c[..hidden], &mut row.c_next[..hidden]);
+    let (tanh_c, h_next) = (&mut row.extras[..hidden], &mut row.h_next[..hidden]);
     for unit in 0..hidden {
+        i[unit] = functions.sigmoid(i[unit]);
+        f[unit] = functions.sigmoid(f[unit]);
+        g[unit] = functions.tanh(g[unit]);
+        o[unit] = functions.sigmoid(o[unit]);
         c_next[unit] = f[unit] * c[unit] + i[unit] * g[unit];
-    }
-    row.extras.copy_from_slice(c_next);
-    (pointwise.tanh)(row.extras);
-    let (tanh_c, h_next) = (&row.extras[..hidden], &mut row.h_next[..hidden]);
-    for unit in 0..hidden {
+        tanh_c[unit] = functions.tanh(c_next[unit]);
         h_next[unit] = o[unit] * tanh_c[unit];
     }
 }

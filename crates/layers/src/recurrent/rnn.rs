@@ -1,7 +1,7 @@
 //! The plain recurrent network (Elman, 1990): `h' = tanh(W_ih·x + b_ih + W_hh·h + b_hh)`.
 
 use unspool_tensor::Real;
-use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::pointwise::Functions;
 
 use super::cell::{BackwardRow, Cell, CellKind, ForwardRow};
 
@@ -16,8 +16,8 @@ impl Cell for Rnn {
     const SUMS_GATES: bool = true;
 
     #[inline(always)]
-    fn forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
-        rnn_forward(pointwise, row);
+    fn forward<T: Real>(functions: impl Functions<T>, row: ForwardRow<'_, T>) {
+        rnn_forward(functions, row);
     }
 
     #[inline(always)]
@@ -34,9 +34,11 @@ impl Cell for Rnn {
 ///
 /// Kept for the backward pass: `h'`, in the place of the sum.
 #[inline(always)]
-pub fn rnn_forward<T: Real>(pointwise: Pointwise<T>, row: ForwardRow<'_, T>) {
-    (pointwise.tanh)(row.gates);
-    row.h_next.copy_from_slice(row.gates);
+pub fn rnn_forward<T: Real>(functions: impl Functions<T>, row: ForwardRow<'_, T>) {
+    for unit in 0..row.h_next.len() {
+        let h_next = functions.tanh(row.gates[unit]);
+        (row.gates[unit], row.h_next[unit]) = (h_next, h_next);
+    }
 }
 
 /// The RNN's backward pass, one row: from `d_h'` to the gradient of the gate's sum.

@@ -6,6 +6,7 @@
 use std::marker::PhantomData;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
+use unspool_tensor::kernels::pointwise::{Fast, Naive};
 use unspool_tensor::kernels::weights::{Side, product_with_weight, sum_of_products_with_weights};
 use unspool_tensor::{Context, Error, Real, Result, Tensor, vectorised};
 
@@ -69,19 +70,19 @@ pub struct StepBackward<'a, T> {
     pub h: ArrayView2<'a, T>,
     /// The cell state before, `[N, H]`, or no columns.
     pub c: ArrayView2<'a, T>,
-    /// The activated gates, `[N, G·H]`.
-    pub gates: &'a [T],
+    /// In: the activated gates. Out: the gradient of `W_ih·x + b_ih`, and `+ W_hh·h + b_hh` when the
+    /// cell sums its gates. `[N, G·H]`.
+    pub gates: &'a mut [T],
     /// What the forward pass kept beside them, `[N, X·H]`.
     pub extras: &'a [T],
     /// In: the gradient of the hidden state after; out: of that before. `[N, H]`.
     pub d_h: &'a mut [T],
     /// The same of the cell state, `[N, H]`, or nothing.
     pub d_c: &'a mut [T],
-    /// Out: the gradient of `W_ih·x + b_ih`, and `+ W_hh·h + b_hh` when the cell sums its gates.
-    /// `[N, G·H]`.
-    pub d_gates: &'a mut [T],
     /// Out: the gradient of `W_hh·h + b_hh` when it does not, `[N, G·H]`, or nothing.
     pub d_hidden_gates: &'a mut [T],
+    /// Scratch of a row, `[G·H]`.
+    pub scratch: &'a mut [T],
 }
 
 /// The widths of a cell's arrays.
@@ -172,7 +173,10 @@ impl<T: Real> CellRows<T> {
         let rows = ForwardRows { gates, hidden_gates, h, c, h_next, c_next, extras };
         match T::cell_kernel(context.kernels(), C::KIND.name()) {
             Some(kernel) => rows.run::<C>(&self.biases, &Registered(kernel)),
-            None => forward_rows(&self.biases, own::<C, T>(context), rows),
+            None if context.kernels().has_naive_pointwise() => {
+                forward_rows(&self.biases, Own::<C, Naive>(Naive, PhantomData), rows);
+            }
+            None => forward_rows(&self.biases, Own::<C, Fast>(Fast, PhantomData), rows),
         }
     }
 
@@ -187,10 +191,10 @@ impl<T: Real> CellRows<T> {
         let count = step.h.nrows();
         match T::cell_kernel(context.kernels(), C::KIND.name()) {
             Some(kernel) => each_backward::<C, T>(&Registered(kernel), &mut step),
-            None => backward_rows(own::<C, T>(context), &mut step),
+            None => backward_rows(Own::<C, Fast>(Fast, PhantomData), &mut step),
         }
         // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
-        let StepBackward { d_h, d_gates, d_hidden_gates, .. } = step;
+        let StepBackward { d_h, gates: d_gates, d_hidden_gates, .. } = step;
         let d_sums = if C::SUMS_GATES { d_gates } else { d_hidden_gates };
         let d_sums = matrix(d_sums, count, C::GATES * self.hidden);
         let d_h = matrix_mut(d_h, count, self.hidden);
@@ -200,7 +204,7 @@ impl<T: Real> CellRows<T> {
 
 vectorised! {
     /// The pointwise part of a step backwards.
-    fn backward_rows<C: Cell, T: Real>(cell: Own<C, T>, step: &mut StepBackward<'_, T>) {
+    fn backward_rows<C: Cell, T: Real>(cell: Own<C, Fast>, step: &mut StepBackward<'_, T>) {
         each_backward::<C, T>(&cell, step);
     }
 }
@@ -213,22 +217,21 @@ fn each_backward<C: Cell, T: Real>(cell: &impl RowByRow<T>, step: &mut StepBackw
     let (h_before, c_before) =
         (step.h.to_slice().unwrap_or_default(), step.c.to_slice().unwrap_or_default());
     for k in 0..step.h.nrows() {
+        // The gradients come to stand where the gates did.
+        let d_gates = &mut step.gates[k * gates..][..gates];
+        let activated = &mut step.scratch[..gates];
+        activated.copy_from_slice(d_gates);
         cell.backward(BackwardRow {
-            gates: &step.gates[k * gates..][..gates],
+            gates: activated,
             extras: &step.extras[k * extras..][..extras],
             h: &h_before[k * hidden..][..hidden],
             c: &c_before[k * c..][..c],
             d_h: &mut step.d_h[k * hidden..][..hidden],
             d_c: &mut step.d_c[k * c..][..c],
-            d_gates: &mut step.d_gates[k * gates..][..gates],
+            d_gates,
             d_hidden_gates: &mut step.d_hidden_gates[k * hidden_gates..][..hidden_gates],
         });
     }
-}
-
-/// The cell's own pointwise arithmetic.
-fn own<C: Cell, T: Real>(context: &Context) -> Own<C, T> {
-    Own(context.kernels().pointwise(), PhantomData)
 }
 
 /// Rows as a matrix; the callers give as many numbers as it has.

@@ -59,6 +59,16 @@ impl<C: Cell, T: Real> Op<T> for CellStep<C> {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
+        <Self as Op<T>>::backward_once(self, context, saved.clone(), d_outputs, sink)
+    }
+
+    fn backward_once(
+        &self,
+        context: &Context,
+        saved: Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
         let d_c = C::KIND.has_cell_state().then(|| d_outputs.dense(1));
         through_time::backward::<C, T>(
             context,

@@ -14,7 +14,7 @@ use ndarray::{
 };
 use rayon::prelude::*;
 use unspool_tensor::kernels::cells::CellKernel;
-use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::pointwise::{Fast, Functions, Naive};
 use unspool_tensor::kernels::reduce::{add_scaled, sum_rows};
 use unspool_tensor::kernels::weights::{
     Side, prepare_weight, product_with_weight, sum_of_products_with_weights,
@@ -52,7 +52,7 @@ impl Positions {
 }
 
 /// A forward pass through time: what the outputs are made of, and what the backward pass needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unrolled<T: Real> {
     packing: Packing,
     /// The inputs, `[P, I]`.
@@ -189,17 +189,21 @@ pub(super) fn forward<C: Cell, T: Real>(
 
 /// Backpropagation through time: adds the gradients of all inputs.
 ///
+/// Those of the gates are written over the gates themselves, unless somebody else holds these.
+///
 /// `d_output [T, B, H]` is the gradient of the output, `d_h` and `d_c` `[B, H]` those of the final
 /// states.
 pub(super) fn backward<C: Cell, T: Real>(
     context: &Context,
-    saved: &Unrolled<T>,
+    mut saved: Unrolled<T>,
     d_output: Option<&Tensor<T>>,
     d_h: &Tensor<T>,
     d_c: Option<&Tensor<T>>,
     sink: &mut GradSink<'_, T>,
 ) -> Result<()> {
     let at = Positions::of::<C>();
+    let mut d_gates = std::mem::take(&mut saved.gates).into_owned();
+    let saved = &saved;
     let packing = &saved.packing;
     let (weight_ih, weight_hh) = (&saved.weight_ih, &saved.weight_hh);
     let (batch, hidden) = (packing.batch(), saved.h.ncols());
@@ -216,7 +220,6 @@ pub(super) fn backward<C: Cell, T: Real>(
     let gate_columns = C::GATES * hidden;
     let hidden_gate_columns = if C::SUMS_GATES { 0 } else { gate_columns };
     let cell_columns = saved.c.ncols();
-    let mut d_gates: Array2<T> = context.array((packing.len(), gate_columns));
     let mut d_hidden_gates: Array2<T> = context.array((packing.len(), hidden_gate_columns));
     let run = Backward {
         saved,
@@ -338,7 +341,7 @@ impl<'a, T: Real> Forward<'a, T> {
     /// A band of rows through all steps.
     fn band<C: Cell>(&self, context: &Context, parts: ForwardParts<'_, T>) {
         let ForwardParts { first, gates, extras, mut h, mut c } = parts;
-        let (hidden, pointwise) = (self.hidden, context.kernels().pointwise());
+        let hidden = self.hidden;
         let gate_columns = C::GATES * hidden;
         let hidden_columns = self.biases.hidden_gates.len();
         let most = gates.first().map_or(0, |gates| gates.len() / gate_columns);
@@ -368,7 +371,10 @@ impl<'a, T: Real> Forward<'a, T> {
             let rows = ForwardRows { gates, hidden_gates, h, c, h_next, c_next, extras };
             match T::cell_kernel(context.kernels(), C::KIND.name()) {
                 Some(kernel) => rows.run::<C>(&self.biases, &Registered(kernel)),
-                None => forward_rows(&self.biases, Own::<C, T>(pointwise, PhantomData), rows),
+                None if context.kernels().has_naive_pointwise() => {
+                    forward_rows(&self.biases, Own::<C, Naive>(Naive, PhantomData), rows);
+                }
+                None => forward_rows(&self.biases, Own::<C, Fast>(Fast, PhantomData), rows),
             }
         }
     }
@@ -381,9 +387,9 @@ pub(super) trait RowByRow<T: Real> {
 }
 
 /// That of the cell.
-pub(super) struct Own<C, T>(pub(super) Pointwise<T>, pub(super) PhantomData<C>);
+pub(super) struct Own<C, F>(pub(super) F, pub(super) PhantomData<C>);
 
-impl<C: Cell, T: Real> RowByRow<T> for Own<C, T> {
+impl<C: Cell, F: Functions<T>, T: Real> RowByRow<T> for Own<C, F> {
     #[inline(always)]
     fn forward(&self, row: ForwardRow<'_, T>) {
         C::forward(self.0, row);
@@ -483,9 +489,9 @@ impl<T: Real> ForwardRows<'_, T> {
 
 vectorised! {
     /// The pointwise part of a step.
-    pub(super) fn forward_rows<C: Cell, T: Real>(
+    pub(super) fn forward_rows<C: Cell, F: Functions<T>, T: Real>(
         biases: &Biases<T>,
-        cell: Own<C, T>,
+        cell: Own<C, F>,
         rows: ForwardRows<'_, T>,
     ) {
         rows.run::<C>(biases, &cell);
@@ -496,7 +502,7 @@ vectorised! {
 struct BackwardParts<'a, T> {
     /// The number of its first row.
     first: usize,
-    /// For each step, the rows that still run.
+    /// For each step, the rows that still run. In: the activated gates.
     d_gates: Vec<&'a mut [T]>,
     d_hidden_gates: Vec<&'a mut [T]>,
     d_h: &'a mut [T],
@@ -517,8 +523,8 @@ impl<T: Real> Backward<'_, T> {
     fn band<C: Cell>(&self, context: &Context, parts: BackwardParts<'_, T>) {
         let BackwardParts { first, mut d_gates, mut d_hidden_gates, d_h, d_c } = parts;
         let packing = &self.saved.packing;
-        let pointwise = context.kernels().pointwise();
         let [gate_columns, _, hidden, ..] = self.columns;
+        let mut gates = vec![T::zero(); gate_columns];
         for step in (0..packing.time_steps()).rev() {
             let (d_gates, d_hidden_gates) = (&mut *d_gates[step], &mut *d_hidden_gates[step]);
             let rows = d_gates.len() / gate_columns;
@@ -528,6 +534,7 @@ impl<T: Real> Backward<'_, T> {
                 saved: self,
                 rows: packed..packed + rows,
                 previous,
+                gates: &mut gates,
                 d_gates: &mut *d_gates,
                 d_hidden_gates: &mut *d_hidden_gates,
                 d_h: &mut *d_h,
@@ -535,7 +542,7 @@ impl<T: Real> Backward<'_, T> {
             };
             match T::cell_kernel(context.kernels(), C::KIND.name()) {
                 Some(kernel) => step.run(&Registered(kernel)),
-                None => backward_rows(Own::<C, T>(pointwise, PhantomData), step),
+                None => backward_rows(Own::<C, Fast>(Fast, PhantomData), step),
             }
             // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
             let d_sums = if C::SUMS_GATES { d_gates } else { d_hidden_gates };
@@ -552,6 +559,8 @@ struct BackwardRows<'a, T: Real> {
     /// Their packed rows, and the first row of the states before them.
     rows: Range<usize>,
     previous: usize,
+    /// For the activated gates of a row, while their gradients come to stand where they did.
+    gates: &'a mut [T],
     d_gates: &'a mut [T],
     d_hidden_gates: &'a mut [T],
     d_h: &'a mut [T],
@@ -562,25 +571,26 @@ impl<T: Real> BackwardRows<'_, T> {
     /// Runs `cell`, row by row.
     #[inline(always)]
     fn run(self, cell: &impl RowByRow<T>) {
-        let BackwardRows { saved, rows, previous, d_gates, d_hidden_gates, d_h, d_c } = self;
+        let BackwardRows { saved, rows, previous, gates, d_gates, d_hidden_gates, d_h, d_c } = self;
         let [gate_columns, extra_columns, hidden, cell_columns, hidden_columns] = saved.columns;
-        let Unrolled { packing, gates, extras, h, c, .. } = saved.saved;
-        let (gates, extras) = (elements_of(gates), elements_of(extras));
-        let (h, c) = (elements_of(h), elements_of(c));
+        let Unrolled { packing, extras, h, c, .. } = saved.saved;
+        let (extras, h, c) = (elements_of(extras), elements_of(h), elements_of(c));
         for (k, packed) in rows.enumerate() {
             if let Some(d_output) = saved.d_output {
                 // output[t, b] = h'  ⇒  d_h' += d_output[t, b]
                 let d_output = row(d_output, hidden, packing.sources()[packed]);
                 add_scaled(row_mut(d_h, hidden, k), T::one(), d_output);
             }
+            let d_gates = row_mut(d_gates, gate_columns, k);
+            gates.copy_from_slice(d_gates);
             cell.backward(BackwardRow {
-                gates: row(gates, gate_columns, packed),
+                gates,
                 extras: row(extras, extra_columns, packed),
                 h: row(h, hidden, previous + k),
                 c: row(c, cell_columns, previous + k),
                 d_h: row_mut(d_h, hidden, k),
                 d_c: row_mut(d_c, cell_columns, k),
-                d_gates: row_mut(d_gates, gate_columns, k),
+                d_gates,
                 d_hidden_gates: row_mut(d_hidden_gates, hidden_columns, k),
             });
         }
@@ -589,7 +599,7 @@ impl<T: Real> BackwardRows<'_, T> {
 
 vectorised! {
     /// The pointwise part of a step backwards.
-    fn backward_rows<C: Cell, T: Real>(cell: Own<C, T>, rows: BackwardRows<'_, T>) {
+    fn backward_rows<C: Cell, T: Real>(cell: Own<C, Fast>, rows: BackwardRows<'_, T>) {
         rows.run(&cell);
     }
 }

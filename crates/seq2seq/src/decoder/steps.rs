@@ -560,10 +560,11 @@ impl<'a, T: Real> Steps<'a, T> {
 struct Gradients<T> {
     /// Of what the first cell reads, `[P, E + ..]`.
     x: Array2<T>,
-    /// Of each cell's gates, `[P, G·H]`, and of the hidden state's part of them where that is kept
-    /// apart.
-    gates: Vec<Array2<T>>,
+    /// Of the hidden state's part of each cell's gates, `[P, G·H]`, where that is kept apart. Those of
+    /// the gates come to stand where the gates did.
     hidden_gates: Vec<Array2<T>>,
+    /// Of a row of gates.
+    scratch: Vec<T>,
     /// Of each layer's states after the step at hand, `[B, H]`. A row that has ended has zeros.
     h: Vec<Array2<T>>,
     c: Vec<Array2<T>>,
@@ -583,10 +584,10 @@ struct Gradients<T> {
 impl<T: Real> Steps<'_, T> {
     /// Backpropagation through all steps: adds the gradients of all parts, whose numbers among the
     /// op's inputs are `at`, given that of what the output layer reads, `[P, R]`. `tokens [P]` are
-    /// those that were read.
+    /// those that were read. Afterwards, the gradients of the gates stand in the arrays.
     pub fn backward(
         &self,
-        arrays: &Arrays<T>,
+        arrays: &mut Arrays<T>,
         packing: &Packing,
         steps: &[Step<'_>],
         tokens: &[Token],
@@ -614,7 +615,7 @@ impl<T: Real> Steps<'_, T> {
         let (last, top) = (self.plan.layers - 1, self.plan.top());
         // gates = x·W_ihᵀ + b_ih, hidden_gates = h·W_hhᵀ + b_hh
         for (number, &[weight_ih, weight_hh, bias_ih, bias_hh]) in at.cells.iter().enumerate() {
-            let d_gates = d.gates[number].view();
+            let d_gates = arrays.cells[number].gates.view();
             let d_hidden_gates = match self.cells[number].widths().hidden_gates {
                 0 => d_gates,
                 _ => d.hidden_gates[number].view(),
@@ -710,7 +711,7 @@ impl<T: Real> Steps<'_, T> {
     /// One step backward.
     fn step_backward(
         &self,
-        arrays: &Arrays<T>,
+        arrays: &mut Arrays<T>,
         d_features: ArrayView2<'_, T>,
         d: &mut Gradients<T>,
         step: &Step<'_>,
@@ -750,7 +751,7 @@ impl<T: Real> Steps<'_, T> {
                 // (h', c') = second(context, (h, c))
                 self.cell_backward(arrays, d, step, top, (last, step.after), last);
                 let mut d_x: Array2<T> = self.context.array((n, memory));
-                self.input_backward(d, step, top, d_x.view_mut());
+                self.input_backward(arrays, step, top, d_x.view_mut());
                 add_rows(d.context.slice_mut(s![now.clone(), ..]), d_x.view());
                 self.context.recycle(d_x.into_dyn().into_shared());
                 self.attend_backward(arrays, d, step, last, step.after);
@@ -760,14 +761,12 @@ impl<T: Real> Steps<'_, T> {
             let from = if layer == last { top } else { layer };
             self.cell_backward(arrays, d, step, layer, (from, step.before), layer);
             if layer == 0 {
-                let mut d_x = std::mem::take(&mut d.x);
-                self.input_backward(d, step, 0, d_x.slice_mut(s![now.clone(), ..]));
-                d.x = d_x;
+                self.input_backward(arrays, step, 0, d.x.slice_mut(s![now.clone(), ..]));
                 continue;
             }
             // x = dropout(h') of the layer below
             let mut d_x: Array2<T> = self.context.array((step.rows.end, hidden));
-            self.input_backward(d, step, layer, d_x.slice_mut(s![now.clone(), ..]));
+            self.input_backward(arrays, step, layer, d_x.slice_mut(s![now.clone(), ..]));
             self.plan.drop(|masks| masks.layers[layer - 1], &mut d_x, ..hidden, step);
             add_rows(d.h[layer - 1].slice_mut(s![..n, ..]), d_x.slice(s![now.clone(), ..]));
             self.context.recycle(d_x.into_dyn().into_shared());
@@ -788,7 +787,7 @@ impl<T: Real> Steps<'_, T> {
     /// which are a cell's from a row on.
     fn cell_backward(
         &self,
-        arrays: &Arrays<T>,
+        arrays: &mut Arrays<T>,
         d: &mut Gradients<T>,
         step: &Step<'_>,
         number: usize,
@@ -796,32 +795,33 @@ impl<T: Real> Steps<'_, T> {
         layer: usize,
     ) {
         let n = step.rows.len();
-        let CellArrays { gates, extras, .. } = &arrays.cells[number];
         let before = s![first..first + n, ..];
+        let mut gates = std::mem::take(&mut arrays.cells[number].gates);
         self.cells[number].backward(
             self.context,
             StepBackward {
                 h: arrays.cells[from].h.slice(before),
                 c: arrays.cells[from].c.slice(before),
-                gates: rows(gates, step.rows.clone()),
-                extras: rows(extras, step.rows.clone()),
+                gates: rows_mut(&mut gates, step.rows.clone()),
+                extras: rows(&arrays.cells[number].extras, step.rows.clone()),
                 d_h: rows_mut(&mut d.h[layer], 0..n),
                 d_c: d.c.get_mut(layer).map(|d_c| rows_mut(d_c, 0..n)).unwrap_or_default(),
-                d_gates: rows_mut(&mut d.gates[number], step.rows.clone()),
                 d_hidden_gates: rows_mut(&mut d.hidden_gates[number], step.rows.clone()),
+                scratch: &mut d.scratch,
             },
         );
+        arrays.cells[number].gates = gates;
     }
 
     /// gates = x·W_ihᵀ + b_ih  ⇒  d_x = d_gates·W_ih
     fn input_backward(
         &self,
-        d: &Gradients<T>,
+        arrays: &Arrays<T>,
         step: &Step<'_>,
         number: usize,
         d_x: ArrayViewMut2<'_, T>,
     ) {
-        let d_gates = d.gates[number].slice(s![step.rows.clone(), ..]);
+        let d_gates = arrays.cells[number].gates.slice(s![step.rows.clone(), ..]);
         let weight = self.cells[number].weight_ih();
         product_with_weight(self.context, d_gates, weight, Side::Plain, false, d_x);
     }
@@ -924,7 +924,7 @@ impl<T: Real> Steps<'_, T> {
         };
         Gradients {
             x: array(self.plan.input()),
-            gates: (0..cells).map(|_| array(widths.gates)).collect(),
+            scratch: vec![T::zero(); widths.gates],
             hidden_gates: (0..cells).map(|_| array(widths.hidden_gates)).collect(),
             h: states(layers),
             c: states(if widths.c > 0 { layers } else { 0 }),

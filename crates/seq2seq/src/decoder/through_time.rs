@@ -39,7 +39,7 @@ pub(crate) struct DecoderOp {
 }
 
 /// What [`DecoderOp`] keeps for its backward pass.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unrolled<T: Real> {
     packing: Packing,
     parts: Parts<Tensor<T>>,
@@ -154,7 +154,17 @@ impl<T: Real> Op<T> for DecoderOp {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        let Unrolled { packing, parts, arrays, tokens } = saved;
+        Op::<T>::backward_once(self, context, saved.clone(), d_outputs, sink)
+    }
+
+    fn backward_once(
+        &self,
+        context: &Context,
+        mut saved: Self::Saved,
+        d_outputs: &OutputGrads<'_, T>,
+        sink: &mut GradSink<'_, T>,
+    ) -> Result<()> {
+        let Unrolled { packing, parts, arrays, tokens } = &mut saved;
         let cells = parts.cells(&self.plan)?;
         let steps = Steps::new(context, &self.plan, parts, &cells, &self.lengths)?;
         let d_read = standard(&d_outputs.dense(0));

@@ -35,6 +35,49 @@ impl<T: Real> Pointwise<T> {
     }
 }
 
+/// `tanh` and the logistic function of one number, to be compiled into the loops that need them: the
+/// bits of [`Pointwise`], without a pass over memory for each function.
+///
+/// What implements it is marked `#[inline(always)]`.
+pub trait Functions<T>: Copy + Send + Sync {
+    /// The hyperbolic tangent.
+    fn tanh(self, x: T) -> T;
+    /// The logistic function.
+    fn sigmoid(self, x: T) -> T;
+}
+
+/// The functions of [`Pointwise::fast`].
+#[derive(Clone, Copy, Debug)]
+pub struct Fast;
+
+impl<T: Real> Functions<T> for Fast {
+    #[inline(always)]
+    fn tanh(self, x: T) -> T {
+        x.fast_tanh()
+    }
+
+    #[inline(always)]
+    fn sigmoid(self, x: T) -> T {
+        x.fast_sigmoid()
+    }
+}
+
+/// The functions of [`Pointwise::naive`].
+#[derive(Clone, Copy, Debug)]
+pub struct Naive;
+
+impl<T: Real> Functions<T> for Naive {
+    #[inline(always)]
+    fn tanh(self, x: T) -> T {
+        x.tanh()
+    }
+
+    #[inline(always)]
+    fn sigmoid(self, x: T) -> T {
+        x.sigmoid()
+    }
+}
+
 macro_rules! each {
     ($(#[$meta:meta])* $name:ident by $function:ident) => {
         vectorised! {
@@ -104,8 +147,9 @@ fn exp(x: f32) -> f32 {
     (1.0 + q) * power_of_two(half) * power_of_two(n - half)
 }
 
+/// One element of [`tanh_slice`].
 #[inline(always)]
-fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     // tanh x = -m / (2 + m) with m = e^(-2x) - 1, on |x|; exact for small x because q is.
     let (q, n) = reduce(clamp(-2.0 * x.abs(), -30.0, 0.0));
     let scale = power_of_two(n);
@@ -114,8 +158,9 @@ fn tanh(x: f32) -> f32 {
     t.copysign(x)
 }
 
+/// One element of [`sigmoid_slice`].
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 

@@ -9,7 +9,7 @@ use std::ops::{Range, RangeTo};
 use std::sync::Arc;
 
 use ndarray::{
-    Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, IxDyn, aview2, s,
+    Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, IxDyn, s,
 };
 use unspool_layers::attention::{Look, LookGrads, Score, StepParts};
 use unspool_layers::recurrent::rows::{StepBackward, StepForward, Widths};
@@ -345,10 +345,10 @@ impl<'a, T: Real> Steps<'a, T> {
         let Plan { embedding, query, layers, .. } = *self.plan;
         let (n, top) = (step.rows.len(), self.plan.top());
         // x = [dropout(E[token]); ..]
-        let table = matrix(&self.parts.embedding);
+        let table = self.parts.embedding.as_slice().unwrap_or_default();
         for (row, &token) in step.rows.clone().zip(tokens) {
             let x = &mut rows_mut(&mut arrays.x, row..row + 1)[..embedding];
-            x.iter_mut().zip(table.row(token as usize)).for_each(|(x, &e)| *x = e);
+            x.copy_from_slice(&table[token as usize * embedding..][..embedding]);
         }
         self.plan.drop(|masks| masks.embedding, &mut arrays.x, ..embedding, step);
         match query {
@@ -1011,9 +1011,4 @@ fn rows<T>(array: &Array2<T>, rows: Range<usize>) -> &[T] {
 fn rows_mut<T>(array: &mut Array2<T>, rows: Range<usize>) -> &mut [T] {
     let columns = array.ncols();
     &mut array.as_slice_mut().unwrap_or_default()[rows.start * columns..rows.end * columns]
-}
-
-/// A matrix; the callers have checked that it is one.
-fn matrix<T: Real>(x: &Tensor<T>) -> ArrayView2<'_, T> {
-    x.view().into_dimensionality().unwrap_or_else(|_| aview2::<T, 0>(&[]))
 }

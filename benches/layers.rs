@@ -1,342 +1,319 @@
-//! Fused layers beside their composed twins, forward alone and with the backward pass to all
-//! inputs, on one thread. Rates (`item/s`) are floating-point operations of the matrix products a
-//! second, or the numbers of the output where there is no product.
+//! Every fused layer beside its composed twin: one table, forward, and forward and backward to all
+//! inputs, on one thread.
 //!
-//! `cargo bench --bench layers`; after it, any part of a name selects benchmarks.
+//! Both take turns in one run. The ratio of medians stands with its interval of 95%, beside the
+//! fused layer against itself: "the same" means that no difference can be told. Outputs and
+//! gradients of both are held to the twin in `f64`, before, while and after they are timed.
+//!
+//! `cargo bench --bench layers`; after it, any part of a name selects rows.
 
-use std::sync::{Arc, LazyLock};
+use std::error::Error;
+use std::sync::Arc;
 
-use divan::Bencher;
-use divan::counter::ItemsCount;
 use ndarray::{ArrayD, IxDyn};
+use unspool_bench::on_tape::Graph;
+use unspool_bench::{Comparison, OnTape, Settings, TapePass, Verdict, compare};
 use unspool_layers::attention::{self, AdditiveAttention, DotAttention};
 use unspool_layers::embedding::{self, EmbeddingOp};
 use unspool_layers::linear::{self, LinearOp};
 use unspool_layers::recurrent::{CellKind, CellStep, Gru, Lstm, Rnn, Sequence, composed};
+use unspool_tensor::cases::{Domain, Input};
 use unspool_tensor::op::DynOp;
 use unspool_tensor::ops::cross_entropy::{CrossEntropy, CrossEntropyOptions};
+use unspool_tensor::ops::softmax::{LogSoftmax, Softmax};
 use unspool_tensor::random::Key;
-use unspool_tensor::{BackwardMode, Context, Result, Tape, Tensor, Var};
+use unspool_tensor::{Context, Real, Result, Var};
 
 /// Arrays of one step are kept for the next.
 #[global_allocator]
 static ALLOCATOR: unspool_tensor::memory::Recycling = unspool_tensor::memory::Recycling;
 
-fn main() {
-    divan::main();
+/// How many roundings of an array's largest number any of its numbers may be off: as many as the
+/// longest sum here has terms.
+const ROUNDINGS: f64 = 8000.0;
+
+/// A fused layer and its twin.
+struct Row {
+    name: String,
+    shape: String,
+    inputs: Vec<Input>,
+    fused: Arc<dyn DynOp<f32>>,
+    composed: Arc<Graph<f32>>,
+    exact: Arc<Graph<f64>>,
 }
 
-/// How far a benchmark goes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Pass {
-    Forward,
-    ForwardBackward,
+impl Row {
+    fn compare(&self, pass: TapePass) -> std::result::Result<Comparison, Box<dyn Error>> {
+        let context = Context::sequential();
+        let op = self.fused.clone();
+        let fused: Arc<Graph<f32>> = Arc::new(move |tape, v| tape.apply_shared(op.clone(), v));
+        let work = |variant: &str, run: &Arc<Graph<f32>>| {
+            let (run, exact, inputs) = (run.clone(), self.exact.clone(), self.inputs.clone());
+            OnTape::new([&self.name, variant], inputs, pass, &context, run, exact, ROUNDINGS)
+        };
+        let (mut fused, mut twin) = (work("fused", &fused)?, work("composed", &self.composed)?);
+        Ok(compare(&mut fused, &mut twin, &Settings::default(), |_| {})?)
+    }
 }
 
-use Pass::{Forward, ForwardBackward};
-
-const PASSES: [Pass; 2] = [Forward, ForwardBackward];
-
-/// Uniform in ±1/√(the last length): what keeps a sum of products at a size of 1.
-fn random(shape: &[usize], seed: u64) -> Tensor<f32> {
-    let (key, mut counter) = (Key::new(seed), 0);
+/// Numbers in ±1/√(the last length): what keeps a sum of products at a size of 1.
+fn input(name: &'static str, shape: &[usize]) -> Input {
     let bound = (shape.last().copied().unwrap_or(1) as f64).sqrt().recip();
-    let number = || {
-        counter += 1;
-        (bound * (2.0 * key.uniform(counter) - 1.0)) as f32
-    };
-    ArrayD::from_shape_simple_fn(IxDyn(shape), number).into_shared()
+    Input::new(name, "", shape).over(Domain::Between(-bound, bound))
 }
 
-/// A function of variables: a fused op or its twin.
-type Function<'f> = &'f dyn for<'t> Fn(&'t Tape<f32>, &[Var<'t, f32>]) -> Result<Vec<Var<'t, f32>>>;
-
-/// The outputs, and the gradients of their sum when they are asked for.
-fn run(function: Function<'_>, inputs: &[Tensor<f32>], pass: Pass) -> Vec<Tensor<f32>> {
-    // One context, whose memory the next run has.
-    static CONTEXT: LazyLock<Context> = LazyLock::new(Context::sequential);
-    let tape = Tape::new(CONTEXT.clone());
-    let vars: Vec<_> = inputs.iter().map(|x| tape.input(x.clone())).collect();
-    let outputs = function(&tape, &vars).unwrap();
-    let mut results: Vec<_> = outputs.iter().map(|y| y.value()).collect();
-    if pass == ForwardBackward {
-        let seeds: Vec<_> =
-            outputs.into_iter().map(|y| (y, ArrayD::ones(IxDyn(&y.shape())))).collect();
-        let grads = tape.vector_jacobian(&seeds, BackwardMode::Adding).unwrap();
-        results.extend(vars.iter().filter_map(|&x| grads.wrt(x).cloned()));
+fn linear_layer() -> Row {
+    fn twin<T: Real>() -> Arc<Graph<T>> {
+        Arc::new(|_, v| Ok(vec![linear::composed(v[0], v[1], Some(v[2]))?]))
     }
-    results
-}
-
-/// Times `function`, and holds it against its twin.
-///
-/// `items` are those of the forward pass. The backward pass of a product is two more of the size.
-fn time(
-    bencher: Bencher<'_, '_>,
-    pass: Pass,
-    items: usize,
-    shapes: &[&[usize]],
-    function: Function<'_>,
-    twin: Function<'_>,
-) {
-    let inputs: Vec<_> = (1..).zip(shapes).map(|(seed, shape)| random(shape, seed)).collect();
-    let items = ItemsCount::new(if pass == Forward { items } else { 3 * items });
-    let mut found = Vec::new();
-    bencher.counter(items).bench_local(|| found = run(function, &inputs, pass));
-    let expected = if found.is_empty() { Vec::new() } else { run(twin, &inputs, pass) };
-    assert_eq!(found.len(), expected.len());
-    for (found, expected) in found.iter().zip(&expected) {
-        assert_eq!(found.shape(), expected.shape());
-        let scale = expected.iter().fold(1.0, |top: f32, x| top.max(x.abs()));
-        let worst = (found - expected).iter().fold(0.0, |top: f32, x| top.max(x.abs()));
-        assert!(worst <= 1e-4 * scale, "{worst:e} off, of {scale}");
+    let [time, batch, inputs, outputs] = [26, 64, 256, 512];
+    Row {
+        name: "linear".into(),
+        shape: format!("{time}·{batch}, {inputs} to {outputs}"),
+        inputs: vec![
+            input("x", &[time, batch, inputs]),
+            input("weight", &[outputs, inputs]),
+            input("bias", &[outputs]),
+        ],
+        fused: Arc::new(LinearOp),
+        composed: twin(),
+        exact: twin(),
     }
 }
 
-/// Which of the two is timed; the other checks it.
-#[derive(Clone, Copy)]
-enum Variant {
-    Fused,
-    Composed,
-}
-
-fn time_variant(
-    bencher: Bencher<'_, '_>,
-    variant: Variant,
-    pass: Pass,
-    items: usize,
-    shapes: &[&[usize]],
-    fused: Function<'_>,
-    composed: Function<'_>,
-) {
-    match variant {
-        Variant::Fused => time(bencher, pass, items, shapes, fused, composed),
-        Variant::Composed => time(bencher, pass, items, shapes, composed, fused),
+fn embedding_layer() -> Row {
+    fn twin<T: Real>(indices: Arc<ArrayD<usize>>) -> Arc<Graph<T>> {
+        Arc::new(move |_, v| Ok(vec![embedding::composed(v[0], &indices, Some(0))?]))
     }
-}
-
-/// A benchmark module with both variants in both passes, from a function of the two.
-macro_rules! fused_and_composed {
-    ($module:ident, $run:ident) => {
-        mod $module {
-            use super::*;
-
-            #[divan::bench(args = PASSES, max_time = 1)]
-            fn fused(bencher: Bencher<'_, '_>, pass: Pass) {
-                $run(bencher, Variant::Fused, pass);
-            }
-
-            #[divan::bench(args = PASSES, max_time = 1)]
-            fn composed(bencher: Bencher<'_, '_>, pass: Pass) {
-                $run(bencher, Variant::Composed, pass);
-            }
-        }
-    };
-}
-
-fused_and_composed!(linear_26x64x512_to_1024, run_linear);
-fused_and_composed!(embedding_20x64_of_8000x128, run_embedding);
-fused_and_composed!(cross_entropy_26x64x8000, run_cross_entropy);
-fused_and_composed!(lstm_step_64x384x256, run_lstm_step);
-fused_and_composed!(gru_step_64x384x256, run_gru_step);
-fused_and_composed!(additive_attention_step_64x20x128x256, run_additive);
-fused_and_composed!(dot_attention_step_64x20x256, run_dot);
-
-fn run_linear(bencher: Bencher<'_, '_>, variant: Variant, pass: Pass) {
-    let [time, batch, inputs, outputs] = [26, 64, 512, 1024];
-    let shapes: [&[usize]; 3] = [&[time, batch, inputs], &[outputs, inputs], &[outputs]];
-    let flop = 2 * time * batch * inputs * outputs;
-    time_variant(
-        bencher,
-        variant,
-        pass,
-        flop,
-        &shapes,
-        &|tape, v| tape.apply_shared(Arc::new(LinearOp), v),
-        &|_, v| Ok(vec![linear::composed(v[0], v[1], Some(v[2]))?]),
-    );
-}
-
-fn run_embedding(bencher: Bencher<'_, '_>, variant: Variant, pass: Pass) {
     let [time, batch, rows, size] = [20, 64, 8000, 128];
     let key = Key::new(9);
     let number = |at: IxDyn| key.below((at[0] * batch + at[1]) as u64, rows as u64) as usize;
     let indices = Arc::new(ArrayD::from_shape_fn(IxDyn(&[time, batch]), number));
-    time_variant(
-        bencher,
-        variant,
-        pass,
-        time * batch * size,
-        &[&[rows, size]],
-        &|tape, v| {
-            let op = EmbeddingOp { indices: indices.clone(), padding: Some(0) };
-            tape.apply_shared(Arc::new(op), v)
-        },
-        &|_, v| Ok(vec![embedding::composed(v[0], &indices, Some(0))?]),
-    );
+    Row {
+        name: "embedding".into(),
+        shape: format!("{time}·{batch} of {rows}x{size}"),
+        inputs: vec![input("table", &[rows, size])],
+        fused: Arc::new(EmbeddingOp { indices: indices.clone(), padding: Some(0) }),
+        composed: twin(indices.clone()),
+        exact: twin(indices),
+    }
+}
+
+/// x less its largest element, as a column.
+fn shifted<T: Real>(x: Var<'_, T>, [rows, columns]: [usize; 2]) -> Result<Var<'_, T>> {
+    debug_assert_eq!(x.shape(), [rows, columns]);
+    x - x.max(1)?.reshape(&[rows, 1])?
+}
+
+fn softmax([rows, columns]: [usize; 2]) -> Row {
+    fn twin<T: Real>([rows, columns]: [usize; 2]) -> Arc<Graph<T>> {
+        Arc::new(move |_, v| {
+            let exps = shifted(v[0], [rows, columns])?.exp()?;
+            Ok(vec![(exps / exps.sum(1)?.reshape(&[rows, 1])?)?])
+        })
+    }
+    Row {
+        name: "softmax".into(),
+        shape: format!("{rows}x{columns}"),
+        inputs: vec![Input::new("x", "", &[rows, columns])],
+        fused: Arc::new(Softmax { axis: 1, keep: None }),
+        composed: twin([rows, columns]),
+        exact: twin([rows, columns]),
+    }
+}
+
+fn log_softmax([rows, columns]: [usize; 2]) -> Row {
+    fn twin<T: Real>([rows, columns]: [usize; 2]) -> Arc<Graph<T>> {
+        Arc::new(move |_, v| {
+            let shifted = shifted(v[0], [rows, columns])?;
+            Ok(vec![(shifted - shifted.exp()?.sum(1)?.ln()?.reshape(&[rows, 1])?)?])
+        })
+    }
+    Row {
+        name: "log-softmax".into(),
+        shape: format!("{rows}x{columns}"),
+        inputs: vec![Input::new("x", "", &[rows, columns])],
+        fused: Arc::new(LogSoftmax { axis: 1, keep: None }),
+        composed: twin([rows, columns]),
+        exact: twin([rows, columns]),
+    }
 }
 
 /// The twin is a log-softmax, and one number of each of its rows.
-fn run_cross_entropy(bencher: Bencher<'_, '_>, variant: Variant, pass: Pass) {
-    let [tokens, classes] = [26 * 64, 8000];
-    let key = Key::new(10);
-    let targets: Vec<usize> =
-        (0..tokens).map(|at| key.below(at as u64, classes as u64) as usize).collect();
-    let flat: Vec<usize> =
-        targets.iter().enumerate().map(|(row, target)| row * classes + target).collect();
-    time_variant(
-        bencher,
-        variant,
-        pass,
-        tokens * classes,
-        &[&[tokens, classes]],
-        &|tape, v| {
-            let (targets, options) = (targets.clone(), CrossEntropyOptions::default());
-            tape.apply_shared(Arc::new(CrossEntropy { targets, options }), v)
-        },
-        &|_, v| {
+fn cross_entropy() -> Row {
+    fn twin<T: Real>(targets: &[usize], classes: usize) -> Arc<Graph<T>> {
+        let tokens = targets.len();
+        let places: Vec<usize> =
+            targets.iter().enumerate().map(|(row, target)| row * classes + target).collect();
+        Arc::new(move |_, v| {
             let log_probs = v[0].log_softmax(1)?.reshape(&[tokens * classes, 1])?;
-            let sum = log_probs.gather_rows(&flat, &[tokens])?.sum_all()?;
-            Ok(vec![(sum / -(tokens as f32))?])
-        },
-    );
-}
-
-fn run_lstm_step(bencher: Bencher<'_, '_>, variant: Variant, pass: Pass) {
-    run_step(bencher, variant, pass, CellKind::Lstm);
-}
-
-fn run_gru_step(bencher: Bencher<'_, '_>, variant: Variant, pass: Pass) {
-    run_step(bencher, variant, pass, CellKind::Gru);
-}
-
-fn run_step(bencher: Bencher<'_, '_>, variant: Variant, pass: Pass, cell: CellKind) {
-    let [batch, columns, hidden] = [64, 384, 256];
-    let shapes = cell_shapes(cell, vec![batch, columns], batch, hidden);
-    let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-    let flop = 2 * batch * cell.gates().len() * hidden * (columns + hidden);
-    time_variant(
-        bencher,
-        variant,
-        pass,
-        flop,
-        &shapes,
-        &|tape, v| {
-            let op: Arc<dyn DynOp<f32>> = match cell {
-                CellKind::Rnn => Arc::new(CellStep::new(Rnn)),
-                CellKind::Lstm => Arc::new(CellStep::new(Lstm)),
-                CellKind::Gru => Arc::new(CellStep::new(Gru)),
-            };
-            tape.apply_shared(op, v)
-        },
-        &|_, v| composed::step(cell, None, v),
-    );
-}
-
-/// The shapes of a cell's inputs: x, the states, the weights.
-fn cell_shapes(cell: CellKind, x: Vec<usize>, batch: usize, hidden: usize) -> Vec<Vec<usize>> {
-    let gates = cell.gates().len() * hidden;
-    let columns = x[x.len() - 1];
-    let states = vec![vec![batch, hidden]; if cell.has_cell_state() { 2 } else { 1 }];
-    let weights = vec![vec![gates, columns], vec![gates, hidden], vec![gates], vec![gates]];
-    [vec![x], states, weights].concat()
-}
-
-fn run_additive(bencher: Bencher<'_, '_>, variant: Variant, pass: Pass) {
-    let [batch, source, size, memory] = [64, 20, 128, 256];
-    let lengths: Arc<[usize]> = vec![source; batch].into();
-    let shapes: [&[usize]; 4] =
-        [&[batch, size], &[batch, source, size], &[size], &[batch, source, memory]];
-    time_variant(
-        bencher,
-        variant,
-        pass,
-        2 * batch * source * (size + memory),
-        &shapes,
-        &|tape, v| {
-            let op = AdditiveAttention { lengths: lengths.clone() };
-            tape.apply_shared(Arc::new(op), v)
-        },
-        &|_, v| {
-            let (context, weights) =
-                attention::composed::additive(v[0], v[1], v[2], v[3], &lengths)?;
-            Ok(vec![context, weights])
-        },
-    );
-}
-
-fn run_dot(bencher: Bencher<'_, '_>, variant: Variant, pass: Pass) {
-    let [batch, source, size] = [64, 20, 256];
-    let lengths: Arc<[usize]> = vec![source; batch].into();
-    let op = DotAttention { scale: 1.0, heads: 1, causal: false, lengths };
-    let shapes: [&[usize]; 3] = [&[batch, 1, size], &[batch, source, size], &[batch, source, size]];
-    time_variant(
-        bencher,
-        variant,
-        pass,
-        4 * batch * source * size,
-        &shapes,
-        &|tape, v| tape.apply_shared(Arc::new(op.clone()), v),
-        &|_, v| {
-            let (context, weights) = attention::composed::dot(&op, v[0], v[1], v[2])?;
-            Ok(vec![context, weights])
-        },
-    );
-}
-
-/// Whole sequences.
-mod sequence {
-    use std::fmt;
-
-    use super::*;
-
-    /// A cell, B, T, I, H, and how far.
-    struct Setting(CellKind, [usize; 4], Pass);
-
-    impl fmt::Display for Setting {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let Setting(cell, [batch, time, input, hidden], pass) = self;
-            write!(f, "{cell} {batch}x{time}, {input} to {hidden}, {pass:?}")
-        }
-    }
-
-    fn settings() -> impl Iterator<Item = Setting> {
-        let shapes = [[64, 50, 256, 512], [64, 20, 256, 256]];
-        [CellKind::Lstm, CellKind::Gru].into_iter().flat_map(move |cell| {
-            shapes.into_iter().flat_map(move |shape| PASSES.map(|pass| Setting(cell, shape, pass)))
+            let sum = log_probs.gather_rows(&places, &[tokens])?.sum_all()?;
+            Ok(vec![(sum / T::from_f64(-(tokens as f64)))?])
         })
     }
-
-    fn run(bencher: Bencher<'_, '_>, variant: Variant, setting: &Setting) {
-        let &Setting(cell, [batch, steps, columns, hidden], pass) = setting;
-        let shapes = cell_shapes(cell, vec![steps, batch, columns], batch, hidden);
-        let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-        let flop = 2 * batch * steps * cell.gates().len() * hidden * (columns + hidden);
-        time_variant(
-            bencher,
-            variant,
-            pass,
-            flop,
-            &shapes,
-            &|tape, v| {
-                let op: Arc<dyn DynOp<f32>> = match cell {
-                    CellKind::Rnn => Arc::new(Sequence::new(Rnn)),
-                    CellKind::Lstm => Arc::new(Sequence::new(Lstm)),
-                    CellKind::Gru => Arc::new(Sequence::new(Gru)),
-                };
-                tape.apply_shared(op, v)
-            },
-            &|_, v| composed::sequence(cell, None, false, v),
-        );
+    let [tokens, classes] = [512, 8000];
+    let key = Key::new(10);
+    let targets: Vec<usize> =
+        (0..tokens as u64).map(|at| key.below(at, classes as u64) as usize).collect();
+    Row {
+        name: "cross-entropy".into(),
+        shape: format!("{tokens}x{classes}"),
+        inputs: vec![Input::new("logits", "", &[tokens, classes])],
+        composed: twin(&targets, classes),
+        exact: twin(&targets, classes),
+        fused: Arc::new(CrossEntropy { targets, options: CrossEntropyOptions::default() }),
     }
+}
 
-    #[divan::bench(args = settings(), max_time = 1.5, sample_size = 1)]
-    fn fused(bencher: Bencher<'_, '_>, setting: &Setting) {
-        run(bencher, Variant::Fused, setting);
+/// A cell's inputs: x, the states, the weights.
+fn cell_inputs(cell: CellKind, x: &[usize], batch: usize, hidden: usize) -> Vec<Input> {
+    let gates = cell.gates().len() * hidden;
+    let columns = x.last().copied().unwrap_or_default();
+    let mut inputs = vec![input("x", x), input("h", &[batch, hidden])];
+    if cell.has_cell_state() {
+        inputs.push(input("c", &[batch, hidden]));
     }
+    inputs.extend([
+        input("weight_ih", &[gates, columns]),
+        input("weight_hh", &[gates, hidden]),
+        input("bias_ih", &[gates]),
+        input("bias_hh", &[gates]),
+    ]);
+    inputs
+}
 
-    #[divan::bench(args = settings(), max_time = 1.5, sample_size = 1)]
-    fn composed(bencher: Bencher<'_, '_>, setting: &Setting) {
-        run(bencher, Variant::Composed, setting);
+fn step(cell: CellKind, [batch, columns, hidden]: [usize; 3]) -> Row {
+    fn twin<T: Real>(cell: CellKind) -> Arc<Graph<T>> {
+        Arc::new(move |_, v| composed::step(cell, None, v))
     }
+    Row {
+        name: format!("{cell} step"),
+        shape: format!("{batch}, {columns} to {hidden}"),
+        inputs: cell_inputs(cell, &[batch, columns], batch, hidden),
+        fused: match cell {
+            CellKind::Rnn => Arc::new(CellStep::new(Rnn)),
+            CellKind::Lstm => Arc::new(CellStep::new(Lstm)),
+            CellKind::Gru => Arc::new(CellStep::new(Gru)),
+        },
+        composed: twin(cell),
+        exact: twin(cell),
+    }
+}
+
+fn sequence(cell: CellKind, [batch, steps, columns, hidden]: [usize; 4]) -> Row {
+    fn twin<T: Real>(cell: CellKind) -> Arc<Graph<T>> {
+        Arc::new(move |_, v| composed::sequence(cell, None, false, v))
+    }
+    Row {
+        name: format!("{cell} sequence"),
+        shape: format!("{steps}·{batch}, {columns} to {hidden}"),
+        inputs: cell_inputs(cell, &[steps, batch, columns], batch, hidden),
+        fused: match cell {
+            CellKind::Rnn => Arc::new(Sequence::new(Rnn)),
+            CellKind::Lstm => Arc::new(Sequence::new(Lstm)),
+            CellKind::Gru => Arc::new(Sequence::new(Gru)),
+        },
+        composed: twin(cell),
+        exact: twin(cell),
+    }
+}
+
+fn additive([batch, source, size, memory]: [usize; 4]) -> Row {
+    fn twin<T: Real>(lengths: Arc<[usize]>) -> Arc<Graph<T>> {
+        Arc::new(move |_, v| {
+            attention::composed::additive(v[0], v[1], v[2], v[3], &lengths).map(|(c, w)| vec![c, w])
+        })
+    }
+    let lengths: Arc<[usize]> = vec![source; batch].into();
+    Row {
+        name: "additive attention".into(),
+        shape: format!("{batch}, {source} keys of {size}, values of {memory}"),
+        inputs: vec![
+            input("query", &[batch, size]),
+            input("keys", &[batch, source, size]),
+            input("v", &[size]),
+            input("values", &[batch, source, memory]),
+        ],
+        fused: Arc::new(AdditiveAttention { lengths: lengths.clone() }),
+        composed: twin(lengths.clone()),
+        exact: twin(lengths),
+    }
+}
+
+fn dot(name: &str, [batch, queries, source, size]: [usize; 4], heads: usize) -> Row {
+    fn twin<T: Real>(op: DotAttention) -> Arc<Graph<T>> {
+        Arc::new(move |_, v| {
+            attention::composed::dot(&op, v[0], v[1], v[2]).map(|(c, w)| vec![c, w])
+        })
+    }
+    let lengths: Arc<[usize]> = vec![source; batch].into();
+    let op = DotAttention { scale: 1.0, heads, causal: false, lengths };
+    Row {
+        name: name.into(),
+        shape: format!("{batch}·{queries}, {source} keys of {size}"),
+        inputs: vec![
+            input("query", &[batch, queries, size]),
+            input("keys", &[batch, source, size]),
+            input("values", &[batch, source, size]),
+        ],
+        fused: Arc::new(op.clone()),
+        composed: twin(op.clone()),
+        exact: twin(op),
+    }
+}
+
+fn rows() -> Vec<Row> {
+    let mut rows = vec![linear_layer(), embedding_layer()];
+    for cell in CellKind::ALL {
+        rows.push(step(cell, [64, 384, 256]));
+        rows.push(step(cell, [1, 384, 256]));
+        rows.push(sequence(cell, [64, 20, 256, 256]));
+        rows.push(sequence(cell, [1, 50, 256, 256]));
+    }
+    rows.extend([
+        additive([64, 20, 128, 256]),
+        additive([1, 20, 128, 256]),
+        dot("dot attention", [64, 1, 20, 256], 1),
+        dot("dot attention", [1, 1, 20, 256], 1),
+        dot("dot attention, 8 heads", [64, 20, 20, 256], 8),
+        softmax([1280, 20]),
+        softmax([64, 8000]),
+        log_softmax([64, 8000]),
+        cross_entropy(),
+    ]);
+    rows
+}
+
+/// Both times, and how many times as fast the fused one is.
+fn cells(found: &Comparison) -> String {
+    let time = |seconds: f64| unspool_bench::measure::time(seconds);
+    let [fused, composed] = [&found.a, &found.b].map(|found| time(found.seconds.median));
+    let speed = found.speed;
+    let verdict = match found.verdict {
+        Verdict::AFaster => "",
+        Verdict::NoDifference => ", the same",
+        Verdict::BFaster => ", SLOWER",
+    };
+    format!(
+        "{fused} | {composed} | {:.2} ({:.2} to {:.2}){verdict}",
+        speed.value, speed.low, speed.high
+    )
+}
+
+fn main() -> std::result::Result<(), Box<dyn Error>> {
+    // Cargo says `--bench`.
+    let parts: Vec<String> = std::env::args().skip(1).filter(|x| !x.starts_with("--")).collect();
+    println!(
+        "| layer | sizes | forward: fused | composed | ratio | and backward: fused | composed | ratio |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for row in rows() {
+        if !parts.is_empty() && !parts.iter().any(|part| row.name.contains(part.as_str())) {
+            continue;
+        }
+        let [forward, both] = TapePass::ALL.map(|pass| row.compare(pass));
+        let (forward, both) = (cells(&forward?), cells(&both?));
+        println!("| {} | {} | {forward} | {both} |", row.name, row.shape);
+    }
+    Ok(())
 }

@@ -59,7 +59,11 @@ fn mistakes_are_one_line() {
         ("--show report.json --quick", 2, "cannot be used with"),
         ("--plot rates.gif", 1, "rates.gif"),
         ("--plot nowhere/rates.svg", 1, "nowhere"),
-        ("the-lot", 2, "possible values: peak, product, pointwise, softmax, packing"),
+        (
+            "the-lot",
+            2,
+            "values: peak, product, pointwise, softmax, cells, attention, embedding, packing",
+        ),
     ] {
         check(folder, args, code, err, &[]);
     }
@@ -76,7 +80,18 @@ fn results_are_kept_and_shown_and_compared() {
         &format!("{what} --save before"),
         0,
         "kept in target/bench/before.json",
-        &["GFLOP/s", "3x8x5", "forward, packed", "pack transposed", "softmax, d_x", "tanh"],
+        &[
+            "GFLOP/s",
+            "GB/s",
+            "3x8x5",
+            "forward, packed",
+            "pack transposed",
+            "softmax, d_x",
+            "tanh",
+            "lstm backward",
+            "dot attention, forward and backward",
+            "embedding, forward",
+        ],
     );
     let rows = ended.out.lines().filter(|line| line.contains("f32 ")).count();
     let report = Report::read(&folder.join("target/bench/before.json")).unwrap();
@@ -113,6 +128,10 @@ fn kernels_and_functions_are_compared() {
             ["forward, packed 20x30x40", "pack 40x30"],
         ),
         (format!("pointwise softmax {what} fast naive"), ["tanh 4096 f32", "softmax 64x20"]),
+        (
+            format!("cells attention {what} fast naive"),
+            ["gru forward 64x256 f32", "additive attention, forward 64x128"],
+        ),
         (format!("product {what} naive naive --number f64"), ["f64", "naive against itself"]),
     ] {
         check(folder.path(), &args, 0, "", &parts);

@@ -507,7 +507,7 @@ fn json_is_json_and_help_has_examples() {
         ("eval --hypotheses source --references target source --json", 1),
         ("inspect tiny --json", 1),
         ("tasks --json", 2),
-        ("kernels --json", Kernels::variants().len() + 2),
+        ("kernels --json", Kernels::default().listing().len()),
         ("tasks reverse --out json-task --size 9 --json", 8),
         ("train --resume tiny --json", 1),
     ];

@@ -267,15 +267,13 @@ impl<T: Number> Workload for Function<T> {
     }
 
     fn touch(&mut self, count: u64) {
-        let number = count as usize % self.inputs.len().max(1);
-        let Some((input, range)) = self.inputs.get_mut(number).zip(self.ranges.get(number)) else {
-            return;
-        };
+        let with_numbers = self.inputs.iter().filter(|input| !input.is_empty()).count();
+        let mut inputs =
+            self.inputs.iter_mut().zip(&self.ranges).filter(|(input, _)| !input.is_empty());
+        let Some((input, range)) = inputs.nth(count as usize % with_numbers.max(1)) else { return };
         let at = scattered(count, input.len());
-        if let Some(x) = input.get_mut(at) {
-            // Its mirror image in the range.
-            *x = T::from_f64(range.start + range.end) - *x;
-        }
+        // Its mirror image in the range.
+        input[at] = T::from_f64(range.start + range.end) - input[at];
     }
 
     fn rewrite(&mut self, change: bool) {

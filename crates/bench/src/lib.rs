@@ -44,8 +44,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Other functions, such as the pointwise part of a cell, are a [`Function`] of slices with an
-//! oracle of your own; packing is a [`WeightPacking`]. For what fits none, implement [`Workload`].
+//! The pointwise part of a cell is [`Function::cell`], softmax and `exp` are others of that kind, and
+//! any function of slices is a [`Function`] with an oracle of your own. Ops, forward and backward,
+//! are [`OnTape`]; packing is a [`WeightPacking`]. For what fits none, implement [`Workload`].
 //!
 //! # What a measurement is
 //!
@@ -61,10 +62,12 @@
 //!
 //! [`Context::with_parallel_from`]: unspool_tensor::Context::with_parallel_from
 
+pub mod cell;
 pub mod compare;
 pub mod function;
 pub mod machine;
 pub mod measure;
+pub mod on_tape;
 pub mod packing;
 pub mod product;
 pub mod report;
@@ -72,10 +75,12 @@ pub mod shape;
 pub mod statistics;
 pub mod workload;
 
+pub use cell::CellPass;
 pub use compare::{Comparison, Verdict, compare};
 pub use function::Function;
 pub use machine::{Machine, MachineSettings, NumberType, Temperature, thread_counts};
 pub use measure::{Measurement, Mismatch, Settings, Stage, measure, measure_one};
+pub use on_tape::{OnTape, TapePass};
 pub use packing::WeightPacking;
 pub use product::{Number, Oracle, Packing, Pass, Product};
 pub use report::{Change, Direction, Report, ReportError, Shares};

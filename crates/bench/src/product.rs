@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array2, ArrayView2};
 use unspool_tensor::kernels::matmul::{Element, MatmulKernel, Packed, product, product_packed};
+use unspool_tensor::op::{DynOp, UniversalOp};
 use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Kernels, vectorised};
 
@@ -19,6 +20,9 @@ pub trait Number: Element {
 
     /// The default kernels, with this matrix product.
     fn kernels(kernel: Arc<dyn MatmulKernel<Self>>) -> Kernels;
+
+    /// An op over these numbers.
+    fn op(op: Arc<dyn UniversalOp>) -> Arc<dyn DynOp<Self>>;
 }
 
 impl Number for f32 {
@@ -27,6 +31,10 @@ impl Number for f32 {
     fn kernels(kernel: Arc<dyn MatmulKernel<f32>>) -> Kernels {
         Kernels::default().with_matmul(kernel)
     }
+
+    fn op(op: Arc<dyn UniversalOp>) -> Arc<dyn DynOp<f32>> {
+        op
+    }
 }
 
 impl Number for f64 {
@@ -34,6 +42,10 @@ impl Number for f64 {
 
     fn kernels(kernel: Arc<dyn MatmulKernel<f64>>) -> Kernels {
         Kernels::default().with_matmul_f64(kernel)
+    }
+
+    fn op(op: Arc<dyn UniversalOp>) -> Arc<dyn DynOp<f64>> {
+        op
     }
 }
 

@@ -130,7 +130,7 @@ impl Report {
     pub fn table(&self) -> String {
         let head = ["kernel", "shape", "variant", "number", "threads", "operands", "time", "±"]
             .into_iter()
-            .chain(["rate", "", "peak", "own", "roof", "error"]);
+            .chain(["rate", "", "GB/s", "peak", "own", "roof", "error"]);
         let mut rows = vec![head.map(str::to_owned).collect::<Vec<_>>()];
         let percent = |share: Option<f64>| {
             share.map_or("-".to_owned(), |share| format!("{:.0}%", 100.0 * share))
@@ -149,6 +149,7 @@ impl Report {
                 format!("{:.0}%", 50.0 * found.seconds.relative()),
                 format!("{:.2}", found.rate() / 1e9),
                 found.cost.work.unit().into(),
+                format!("{:.1}", found.cost.bytes / found.seconds.median / 1e9),
                 percent(shares.peak),
                 percent(shares.own_peak),
                 percent(shares.roof),

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use unspool_bench::{
-    Expected, Function, Packing, Pass, Product, Settings, Shape, Stage, Wrong, compare, measure,
-    measure_one,
+    CellPass, Expected, Function, Packing, Pass, Product, Settings, Shape, Stage, Wrong, compare,
+    measure, measure_one,
 };
+use unspool_layers::recurrent::{CellKind, fast_kernel, reference};
 use unspool_tensor::Context;
+use unspool_tensor::kernels::cells::{BackwardRow, CellKernel, ForwardRow};
 use unspool_tensor::kernels::matmul::{MatmulKernel, Naive, PackedView};
 
 /// What a cheat does in place of a product; `honest` does it right.
@@ -328,4 +330,69 @@ fn functions_that_cheat_are_caught() {
     let zeros = |_: &[Vec<f32>], outputs: &mut [Vec<f32>]| outputs[0].fill(0.0);
     measure_one(&mut doubled(Box::new(first)), &settings()).unwrap_err();
     measure_one(&mut doubled(Box::new(zeros)), &settings()).unwrap_err();
+}
+
+/// A cell's own arithmetic, but for a trick with what it has written.
+struct CheatingCell {
+    name: &'static str,
+    own: Arc<dyn CellKernel<f32>>,
+    trick: fn(&mut [f32]),
+}
+
+impl fmt::Debug for CheatingCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl CellKernel<f32> for CheatingCell {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn cell(&self) -> &str {
+        self.own.cell()
+    }
+
+    fn forward(&self, row: ForwardRow<'_, f32>) {
+        let ForwardRow { gates, hidden_gates, h, c, h_next, c_next, extras } = row;
+        let (h_out, c_out) = (&mut *h_next, &mut *c_next);
+        let row = ForwardRow { gates, hidden_gates, h, c, h_next: h_out, c_next: c_out, extras };
+        self.own.forward(row);
+        (self.trick)(h_next);
+    }
+
+    fn backward(&self, row: BackwardRow<'_, f32>) {
+        let BackwardRow { gates, extras, h, c, d_h, d_c, d_gates, d_hidden_gates } = row;
+        let d_out = &mut *d_gates;
+        let row = BackwardRow { gates, extras, h, c, d_h, d_c, d_gates: d_out, d_hidden_gates };
+        self.own.backward(row);
+        (self.trick)(d_gates);
+    }
+}
+
+#[test]
+fn cells_that_cheat_are_caught() {
+    let tricks: [(&str, fn(&mut [f32])); 5] = [
+        ("writes zeros", |ys| ys.fill(0.0)),
+        ("writes NaN", |ys| ys.fill(f32::NAN)),
+        ("skips the last unit", |ys| *ys.last_mut().unwrap() = 0.0),
+        ("has less precision", |ys| {
+            ys.iter_mut().for_each(|y| *y = f32::from_bits(y.to_bits() & 0xffff_0000));
+        }),
+        ("honest", |_| {}),
+    ];
+    let context = Context::sequential();
+    for kind in CellKind::ALL {
+        for (name, trick) in tricks {
+            let own = fast_kernel(kind);
+            let cell = Arc::new(CheatingCell { name, own, trick });
+            for pass in CellPass::ALL {
+                let mut work =
+                    Function::cell(cell.clone(), &reference(kind), pass, [3, 20], &context);
+                let found = measure_one(&mut work, &settings());
+                assert_eq!(found.is_ok(), name == "honest", "{kind} {pass} {name}");
+            }
+        }
+    }
 }

@@ -9,13 +9,18 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 use unspool_bench::report::aligned;
 use unspool_bench::{
-    Change, Comparison, Function, Identity, Machine, MachineSettings, Measurement, Mismatch,
-    Number, NumberType, Oracle, Packing, Pass, Product, Report, Settings, Shape, Shares,
-    WeightPacking, Workload, compare, measure, thread_counts,
+    CellPass, Change, Comparison, Function, Identity, Machine, MachineSettings, Measurement,
+    Mismatch, Number, NumberType, OnTape, Oracle, Packing, Pass, Product, Report, Settings, Shape,
+    Shares, TapePass, WeightPacking, Workload, compare, measure, thread_counts,
 };
+use unspool_layers::attention::{AdditiveAttention, DotAttention};
+use unspool_layers::embedding::EmbeddingOp;
+use unspool_layers::recurrent::{CellKind, fast_kernel, naive_kernel, reference};
+use unspool_tensor::cases::{Case, Input};
 use unspool_tensor::kernels::matmul::MatmulKernel;
 use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::weights::Side;
+use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Kernels};
 
 use crate::console::{Console, Outcome, print};
@@ -30,7 +35,8 @@ use crate::plot::{PictureFormat, rates_over_size, roofline};
   unspool bench product --shape 64x640x1024        all kernels and passes on one shape
   unspool bench product --shapes mine.txt --cold   on your shapes, in the caches and out of them
   unspool bench product --compare avx512 matrixmultiply
-  unspool bench pointwise --compare fast naive
+  unspool bench cells attention --cold             other kernels, forward and backward
+  unspool bench pointwise cells --compare fast naive
   unspool bench product --squares --plot rates.svg --roofline roof.svg
   unspool bench --quick --save before              then change something, and:
   unspool bench --quick --against before
@@ -40,10 +46,11 @@ A shape is MxKxN: M rows of a batch, K inputs and N outputs of a layer. A file o
 on each line, or is TOML: shapes = [\"64x640x1024\"].
 
 Every answer is held to an oracle in f64 before, while and after it is timed; a wrong one exits with
-1. In the table, ± is half the distance between the quartiles; peak, own and roof are percentages of
-the most operations a second of this machine, of those with the kernel's own instructions, and of
-the roofline; error is the largest error as a share of its bound. A comparison says
-\"no difference\" unless there is more of it than between a kernel and itself.")]
+1. In the table, ± is half the distance between the quartiles; GB/s is what is read and written at
+least; peak, own and roof are percentages of the most operations a second of this machine, of those
+with the kernel's own instructions, and of the roofline; error is the largest error as a share of
+its bound. A comparison says \"no difference\" unless there is more of it than between a kernel and
+itself. Kernels of your own are measured in the same way by a program: docs/kernels.md.")]
 pub struct Bench {
     /// What to measure; all, without
     #[arg(value_name = "WHAT")]
@@ -114,6 +121,12 @@ enum What {
     Pointwise,
     /// Softmax over rows, and its gradient
     Softmax,
+    /// The pointwise part of the recurrent cells, forward and backward
+    Cells,
+    /// Additive and dot attention for a step of a batch, forward and backward
+    Attention,
+    /// Rows of a table by their numbers, and the table's gradient
+    Embedding,
     /// Packing a weight, as training does once per update
     Packing,
 }
@@ -154,6 +167,12 @@ const NAIVE_UP_TO: usize = 1 << 24;
 const LENGTHS: [usize; 2] = [4096, 65_536];
 /// Rows and columns for softmax: attention over a sentence, and a large vocabulary.
 const ROWS: [[usize; 2]; 2] = [[64, 20], [64, 8000]];
+/// Rows of a batch and hidden units of a cell: a batch, and one sentence.
+const CELLS: [[usize; 2]; 2] = [[64, 256], [1, 512]];
+/// The batch, the source's length and the size of keys and values.
+const ATTENTION: [usize; 3] = [64, 20, 128];
+/// The rows of the table, their size, and how many are looked up.
+const EMBEDDING: [usize; 3] = [4000, 128, 640];
 /// The variants of functions.
 const VARIANTS: [&str; 2] = ["naive", "fast"];
 
@@ -207,7 +226,7 @@ impl Bench {
         if let Some(text) = was_busy(&machine) {
             console.say(text);
         }
-        let groups = self.all_groups(&shapes, &contexts);
+        let groups = self.all_groups(&shapes, &contexts)?;
         let (found, wrong) = self.measure(groups, machine.last_cache(), console);
         let report = Report::new(machine, found);
         let outcome = self.tell(&report, &wrong, before.as_ref(), console)?;
@@ -346,7 +365,12 @@ impl Bench {
     }
 
     /// All workloads in these numbers. What is in a group is measured in turns.
-    fn groups<T: Number>(&self, shapes: &[Shape], contexts: &[Context], groups: &mut Vec<Group>) {
+    fn groups<T: Number>(
+        &self,
+        shapes: &[Shape],
+        contexts: &[Context],
+        groups: &mut Vec<Group>,
+    ) -> unspool_tensor::Result<()> {
         if self.has(What::Product) {
             for &shape in shapes {
                 for pass in self.passes() {
@@ -402,6 +426,58 @@ impl Bench {
                 }
             }
         }
+        if self.has(What::Cells) {
+            let sizes = if self.quick { &CELLS[..1] } else { &CELLS[..] };
+            for (size, kind) in
+                sizes.iter().flat_map(|&size| CellKind::ALL.map(|kind| (size, kind)))
+            {
+                for pass in CellPass::ALL {
+                    for context in contexts.iter().filter(|context| shares(context, size)) {
+                        let cell = |&(variant, _): &(&str, Pointwise<T>)| {
+                            let own = if variant == "naive" {
+                                naive_kernel::<T>(kind)
+                            } else {
+                                fast_kernel(kind)
+                            };
+                            boxed(Function::cell(own, &reference(kind), pass, size, context))
+                        };
+                        // Backward there is no function, and so there are no variants.
+                        let is_alike = pass == CellPass::Backward && self.compare.is_empty();
+                        let wanted = |variant: &&(&str, _)| !is_alike || variant.0 == "fast";
+                        let group = variants.iter().filter(wanted).map(cell);
+                        groups.push(group.collect());
+                    }
+                }
+            }
+        }
+        let mut cases: Vec<(fn() -> Case, usize)> = Vec::new();
+        if self.has(What::Attention) {
+            let [batch, source, size] = ATTENTION;
+            let work = 2 * batch * source * size;
+            cases.extend([(additive as fn() -> Case, work), (dot, work)]);
+        }
+        if self.has(What::Embedding) {
+            cases.push((embedding, 0));
+        }
+        for (case, work) in cases {
+            for pass in TapePass::ALL {
+                let pays = |context: &&Context| context.threads() == 1 || context.parallel(work);
+                for context in contexts.iter().filter(pays) {
+                    let op = |&(variant, _): &(&str, _)| {
+                        let kernels = match variant {
+                            "naive" => Kernels::naive(),
+                            _ => Kernels::default(),
+                        };
+                        let context = context.clone().with_kernels(kernels);
+                        let work = OnTape::<T>::of_case(case(), variant, pass, &context)?;
+                        Ok(boxed(work))
+                    };
+                    let group = variants.iter().map(op);
+                    groups.push(group.collect::<unspool_tensor::Result<_>>()?);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Measures all groups, one after the other.
@@ -489,7 +565,7 @@ impl Bench {
         contexts: &[Context],
         console: &Console,
     ) -> Outcome {
-        let groups = self.all_groups(shapes, contexts);
+        let groups = self.all_groups(shapes, contexts)?;
         // Both have the same work, in the same order.
         let pairs = groups.into_iter().flat_map(|mut of_a| {
             let of_b = of_a.split_off(of_a.len() / 2);
@@ -539,15 +615,19 @@ impl Bench {
     }
 
     /// All workloads.
-    fn all_groups(&self, shapes: &[Shape], contexts: &[Context]) -> Vec<Group> {
+    fn all_groups(
+        &self,
+        shapes: &[Shape],
+        contexts: &[Context],
+    ) -> unspool_tensor::Result<Vec<Group>> {
         let mut groups = Vec::new();
         for &number in &self.number {
             match number {
-                NumberChoice::F32 => self.groups::<f32>(shapes, contexts, &mut groups),
-                NumberChoice::F64 => self.groups::<f64>(shapes, contexts, &mut groups),
+                NumberChoice::F32 => self.groups::<f32>(shapes, contexts, &mut groups)?,
+                NumberChoice::F64 => self.groups::<f64>(shapes, contexts, &mut groups)?,
             }
         }
-        groups
+        Ok(groups)
     }
 }
 
@@ -592,6 +672,54 @@ fn pays(context: &Context, shape: Shape) -> bool {
 /// Whether packing a weight of this shape uses the threads of the context.
 fn packs(context: &Context, [n, k]: [usize; 2]) -> bool {
     context.threads() == 1 || context.parallel(n.saturating_mul(k).saturating_mul(16))
+}
+
+/// Whether the rows of a cell are shared among the threads of the context: with a product before
+/// them, that pays from 16 rows on.
+fn shares(context: &Context, [rows, _]: [usize; 2]) -> bool {
+    context.threads() == 1 || rows >= 16 * context.threads()
+}
+
+fn boxed(work: impl Workload + 'static) -> Box<dyn Workload> {
+    Box::new(work)
+}
+
+/// A step of additive attention for a batch.
+fn additive() -> Case {
+    let [batch, source, size] = ATTENTION;
+    let inputs = vec![
+        Input::new("query", "B A", &[batch, size]),
+        Input::new("keys", "B S A", &[batch, source, size]),
+        Input::new("v", "A", &[size]),
+        Input::new("values", "B S M", &[batch, source, size]),
+    ];
+    Case::new(
+        "additive attention",
+        AdditiveAttention { lengths: [source].repeat(batch).into() },
+        inputs,
+    )
+}
+
+/// A step of dot attention for a batch.
+fn dot() -> Case {
+    let [batch, source, size] = ATTENTION;
+    let inputs = vec![
+        Input::new("query", "B T D", &[batch, 1, size]),
+        Input::new("keys", "B S D", &[batch, source, size]),
+        Input::new("values", "B S M", &[batch, source, size]),
+    ];
+    let (lengths, scale) = ([source].repeat(batch).into(), (size as f64).sqrt().recip());
+    Case::new("dot attention", DotAttention { scale, heads: 1, causal: false, lengths }, inputs)
+}
+
+/// The words of a batch.
+fn embedding() -> Case {
+    let [rows, size, count] = EMBEDDING;
+    let key = Key::new(1);
+    let indices = (0..count as u64).map(|at| key.below(at, rows as u64) as usize);
+    let indices = ndarray::Array1::from_iter(indices).into_dyn();
+    let op = EmbeddingOp { indices: Arc::new(indices), padding: Some(0) };
+    Case::new("embedding", op, vec![Input::new("table", "V E", &[rows, size])])
 }
 
 /// How the second factor may come.

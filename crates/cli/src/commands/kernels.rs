@@ -1,8 +1,10 @@
-//! `unspool kernels`: the variants of the kernels, and which of them run.
+//! `unspool kernels`: the kernels with their variants, and which of them run.
 
 use std::process::ExitCode;
 
-use unspool_tensor::{Context, Kernels};
+use unspool_bench::report::aligned;
+use unspool_tensor::Context;
+use unspool_tensor::kernels::Listed;
 
 use crate::console::{Outcome, print};
 
@@ -10,13 +12,16 @@ use crate::console::{Outcome, print};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without a choice the fastest run. UNSPOOL_KERNELS chooses others, for every command: another variant
-of the matrix product, or naive for all kernels.
+of the matrix product, or naive for it and for exp, tanh and sigmoid. A kernel of your own, for the
+matrix product or for a recurrent cell, is registered by a program: docs/kernels.md. All others are
+loops that are compiled for each instruction set, with the same bits.
 
 Examples:
   unspool kernels
   unspool kernels --json
   UNSPOOL_KERNELS=avx2 unspool kernels
-  UNSPOOL_KERNELS=naive unspool translate --model runs/demo")]
+  UNSPOOL_KERNELS=naive unspool translate --model runs/demo
+  unspool bench --quick                            how fast they are")]
 pub struct ListKernels {
     /// Print JSON
     #[arg(long)]
@@ -26,30 +31,27 @@ pub struct ListKernels {
 impl ListKernels {
     /// Runs the subcommand.
     pub fn run(self, context: &Context) -> Outcome {
-        let kernels = context.kernels();
-        let products = Kernels::variants().into_iter().map(|(name, supported)| {
-            let chosen = name == kernels.matmul_f32().name();
-            ("matrix product", name, supported, chosen)
-        });
-        let naive = kernels.has_naive_pointwise();
-        let functions = [("naive", naive), ("fast", !naive)]
-            .map(|(name, chosen)| ("exp, tanh, sigmoid", name.to_owned(), true, chosen));
-        if !self.json {
-            print(format!("{:<18}  {:<14}  {:<9}  chosen", "kernel", "variant", "supported"))?;
+        let rows = context.kernels().listing();
+        if self.json {
+            for Listed { kernel, variant, supported, chosen, choice } in rows {
+                print(serde_json::json!({
+                    "kernel": kernel, "variant": variant, "supported": supported,
+                    "chosen": chosen, "choice": choice,
+                }))?;
+            }
+            return Ok(ExitCode::SUCCESS);
         }
-        for (kernel, variant, supported, chosen) in products.chain(functions) {
-            let word = |yes: bool| if yes { "yes" } else { "no" };
-            print(match self.json {
-                true => serde_json::json!({
-                    "kernel": kernel, "variant": variant, "supported": supported, "chosen": chosen,
-                })
-                .to_string(),
-                false => {
-                    let (supported, chosen) = (word(supported), word(chosen));
-                    format!("{kernel:<18}  {variant:<14}  {supported:<9}  {chosen}")
-                }
-            })?;
+        let head = ["kernel", "variant", "supported", "chosen", "chosen by"].map(str::to_owned);
+        let mut table = vec![head.to_vec()];
+        let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        let mut last = String::new();
+        for Listed { kernel, variant, supported, chosen, choice } in rows {
+            // How it is chosen stands beside the first variant.
+            let choice = if kernel == last { "" } else { choice };
+            last.clone_from(&kernel);
+            table.push(vec![kernel, variant, word(supported), word(chosen), choice.into()]);
         }
+        print(aligned(&table, 5))?;
         Ok(ExitCode::SUCCESS)
     }
 }

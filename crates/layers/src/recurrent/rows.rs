@@ -34,6 +34,8 @@ macro_rules! with_cell {
     };
 }
 
+pub(super) use with_cell;
+
 /// A cell of `H` hidden units with its weights.
 #[derive(Clone, Debug)]
 pub struct CellRows<T: Real> {

@@ -8,9 +8,7 @@
 use std::ops::{Range, RangeTo};
 use std::sync::Arc;
 
-use ndarray::{
-    Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, IxDyn, s,
-};
+use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, IxDyn, s};
 use unspool_layers::attention::{Look, LookGrads, Score, StepParts};
 use unspool_layers::recurrent::rows::{StepBackward, StepForward, Widths};
 use unspool_layers::recurrent::{CellKind, CellRows, Packing};

@@ -6,6 +6,7 @@
 //! `conformance`, which tells whether a kernel agrees with them.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use crate::Real;
 
@@ -25,6 +26,30 @@ pub trait CellKernel<T: Real>: Debug + Send + Sync {
 
     /// One row backward.
     fn backward(&self, row: BackwardRow<'_, T>);
+}
+
+/// How many blocks of `H` numbers a row of each array of a cell has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellLayout {
+    /// Of the gates, `G`.
+    pub gates: usize,
+    /// Of `W_hh·h + b_hh`: `G`, or 0 when the cell sums its gates.
+    pub hidden_gates: usize,
+    /// Of what is kept for the backward pass beside the gates.
+    pub extras: usize,
+    /// Of the hidden state before: 0 when the pointwise part does not look at it.
+    pub hidden_states: usize,
+    /// Of the cell state: 0 when there is none.
+    pub cell_states: usize,
+}
+
+/// What the kernels of a cell are measured against.
+#[derive(Clone, Debug)]
+pub struct CellReference {
+    /// The cell's arrays.
+    pub layout: CellLayout,
+    /// The specification.
+    pub kernel: Arc<dyn CellKernel<f64>>,
 }
 
 /// One row of a cell's forward pass.

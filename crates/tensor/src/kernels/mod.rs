@@ -17,4 +17,4 @@ pub mod softmax;
 pub mod vectorised;
 pub mod weights;
 
-pub use registry::Kernels;
+pub use registry::{Kernels, Listed};

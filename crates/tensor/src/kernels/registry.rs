@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cells::CellKernel;
 use super::matmul::{Element, MatmulKernel, Naive};
 use super::pointwise::Pointwise;
+use super::vectorised::instructions;
 use crate::{Error, Real, Result};
 
 /// The environment variable that [`Kernels::from_environment`] reads.
@@ -19,6 +20,26 @@ pub struct Kernels {
     cells_f64: Vec<Arc<dyn CellKernel<f64>>>,
     naive_pointwise: bool,
 }
+
+/// A variant of a kernel, as [`Kernels::listing`] tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What it computes: `matrix product`, `lstm cell`.
+    pub kernel: String,
+    /// The variant's name.
+    pub variant: String,
+    /// Whether this machine can run it.
+    pub supported: bool,
+    /// Whether it is the one that runs.
+    pub chosen: bool,
+    /// How another one is chosen.
+    pub choice: &'static str,
+}
+
+/// The families of loops that have one variant, compiled for each instruction set.
+const LOOPS: [&str; 5] = ["softmax", "sums", "embedding rows", "attention rows", "dropout"];
+/// The recurrent cells.
+const CELLS: [&str; 3] = ["rnn", "lstm", "gru"];
 
 impl Default for Kernels {
     /// The fastest variants that this machine supports.
@@ -80,6 +101,42 @@ impl Kernels {
     pub fn variants() -> Vec<(String, bool)> {
         let kernels = f32::variants().into_iter();
         kernels.map(|kernel| (kernel.name().to_owned(), kernel.is_supported())).collect()
+    }
+
+    /// All kernels of `f32` with all their variants, and how each is chosen; those that were
+    /// registered too.
+    pub fn listing(&self) -> Vec<Listed> {
+        let listed = |kernel: &str, variant: &str, supported, chosen, choice| Listed {
+            kernel: kernel.into(),
+            variant: variant.into(),
+            supported,
+            chosen,
+            choice,
+        };
+        let mut rows = Vec::new();
+        let product = self.matmul_f32.name();
+        let by_product = "UNSPOOL_KERNELS, or Kernels::with_matmul for one's own";
+        for (name, supported) in Self::variants() {
+            rows.push(listed("matrix product", &name, supported, name == product, by_product));
+        }
+        if !rows.iter().any(|row| row.chosen) {
+            rows.push(listed("matrix product", product, true, true, by_product));
+        }
+        for (name, is_naive) in [("naive", true), ("fast", false)] {
+            let chosen = self.naive_pointwise == is_naive;
+            let choice = "fast, but naive with UNSPOOL_KERNELS=naive";
+            rows.push(listed("exp, tanh, sigmoid", name, true, chosen, choice));
+        }
+        for cell in CELLS {
+            let (kernel, own) = (format!("{cell} cell"), self.cell_f32(cell));
+            let choice = "Kernels::with_cell for one's own";
+            rows.push(listed(&kernel, "the layer's", true, own.is_none(), choice));
+            rows.extend(own.map(|own| listed(&kernel, own.name(), true, true, choice)));
+        }
+        let instructions = instructions();
+        let of_machine = "the machine; all give the same bits";
+        rows.extend(LOOPS.map(|kernel| listed(kernel, instructions, true, true, of_machine)));
+        rows
     }
 
     /// What a checkpoint records: the name of the variants, or those of the parts where they differ.
@@ -159,4 +216,46 @@ fn unknown(what: &str, name: &str) -> Error {
     let supported = Kernels::variants().into_iter().filter(|(_, supported)| *supported);
     let names: Vec<_> = supported.map(|(name, _)| name).collect();
     Error::invalid(what, format!("no {name:?} on this machine, which has {}", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cells::{BackwardRow, ForwardRow};
+
+    /// A cell that nobody runs.
+    #[derive(Debug)]
+    struct Idle;
+
+    impl CellKernel<f32> for Idle {
+        fn name(&self) -> &str {
+            "idle"
+        }
+
+        fn cell(&self) -> &str {
+            "lstm"
+        }
+
+        fn forward(&self, _: ForwardRow<'_, f32>) {}
+
+        fn backward(&self, _: BackwardRow<'_, f32>) {}
+    }
+
+    #[test]
+    fn of_each_kernel_one_variant_is_chosen() {
+        let own = Kernels::default().with_cell(Arc::new(Idle));
+        for kernels in [Kernels::default(), Kernels::naive(), own.clone()] {
+            let rows = kernels.listing();
+            for row in &rows {
+                let chosen = rows.iter().filter(|other| other.kernel == row.kernel && other.chosen);
+                let chosen: Vec<_> = chosen.collect();
+                assert!(chosen.len() == 1 && chosen[0].supported, "{}: {chosen:?}", row.kernel);
+            }
+            let families = LOOPS.len() + CELLS.len() + 2;
+            assert!(rows.len() > families);
+        }
+        let chosen =
+            |row: &Listed| row.kernel == "lstm cell" && row.chosen && row.variant == "idle";
+        assert!(own.listing().iter().any(chosen));
+    }
 }

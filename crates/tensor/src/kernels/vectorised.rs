@@ -69,6 +69,29 @@ pub trait Work {
     fn run(self) -> Self::Output;
 }
 
+/// For which instructions [`run`] takes a loop on this machine: `avx512`, `avx2`, or `baseline`,
+/// those that every machine of its kind has.
+pub fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if has_avx512() {
+            return "avx512";
+        }
+        if is_x86_feature_detected!("avx2") {
+            return "avx2";
+        }
+    }
+    "baseline"
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}
+
 /// Runs the work with the widest vectors.
 #[inline]
 pub fn run<W: Work>(work: W) -> W::Output {
@@ -82,10 +105,7 @@ pub fn run<W: Work>(work: W) -> W::Output {
         fn avx2<W: Work>(work: W) -> W::Output {
             work.run()
         }
-        if is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
+        if has_avx512() {
             // SAFETY: the features were detected, and avx512f comes with them.
             return unsafe { avx512(work) };
         }

@@ -1,14 +1,15 @@
-//! Measures every step against the one before it, and the last ones against the kernel of this
-//! project.
+//! Measures every step against the one before it, and the last ones and the cell against the
+//! kernels of this project.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use unspool_bench::{
-    Machine, MachineSettings, Packing, Pass, Product, Report, Settings, Shape, Workload, compare,
-    measure,
+    CellPass, Function, Machine, MachineSettings, Packing, Pass, Product, Report, Settings, Shape,
+    Workload, compare, measure,
 };
+use unspool_layers::recurrent::{self, CellKind};
 use unspool_tensor::kernels::matmul::{Element, MatmulKernel, conformance};
 use unspool_tensor::memory::Recycling;
 use unspool_tensor::{Context, Kernels};
@@ -18,11 +19,13 @@ use unspool_tensor::{Context, Kernels};
 static ALLOCATOR: Recycling = Recycling;
 
 const HELP: &str = "\
-Measure the steps from three loops to a packed micro-kernel
+Measure the steps from three loops to a packed micro-kernel, and a cell in one pass
 
 Usage: cargo run --release -p custom_kernel -- [MxKxN]... [--from STEP] [--save FILE]
+       cargo run --release -p custom_kernel -- cell
 
   MxKxN        a product of M rows with a matrix of K by N [default: 512x512x512]
+  cell         the pointwise part of an LSTM alone
   --from STEP  leave out the steps before this one
   --save FILE  keep what is found, for `unspool bench --show FILE --plot steps.svg`";
 
@@ -37,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             "--from" => from = Some(arguments.next().ok_or("--from: which step?")?),
             "--save" => save = Some(PathBuf::from(arguments.next().ok_or("--save: which file?")?)),
+            "cell" => return measure_cell(),
             shape => shapes.push(shape.parse()?),
         }
     }
@@ -101,6 +105,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{}\n\n{}\n\n{}", report.machine, report.table(), comparisons.join("\n"));
     if let Some(file) = save {
         report.write(&file)?;
+    }
+    Ok(())
+}
+
+/// The pointwise part of an LSTM, ours and that of the layers, for a batch and for one sentence.
+fn measure_cell() -> Result<(), Box<dyn Error>> {
+    let mine = Arc::new(custom_kernel::OnePass::new());
+    recurrent::conformance(&*mine)?;
+    eprintln!("the cell conforms");
+    let theirs = recurrent::fast_kernel::<f32>(CellKind::Lstm);
+    let lstm = recurrent::reference(CellKind::Lstm);
+    for context in [Context::sequential(), Context::with_threads(0)?] {
+        for size in [[64, 256], [64, 512], [1, 512]] {
+            for pass in CellPass::ALL {
+                let mut mine = Function::cell(mine.clone(), &lstm, pass, size, &context);
+                let mut theirs = Function::cell(theirs.clone(), &lstm, pass, size, &context);
+                let found = compare(&mut mine, &mut theirs, &Settings::default(), |_| {})?;
+                println!("{}\n{}\n{found}\n", found.a, found.b);
+            }
+        }
     }
     Ok(())
 }

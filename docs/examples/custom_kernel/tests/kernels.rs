@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use custom_kernel::OnePass;
 use ndarray::{Array2, s};
-use unspool_bench::{Packing, Pass, Product, Settings, Shape, Workload, compare, measure};
+use unspool_bench::{
+    CellPass, Function, Packing, Pass, Product, Settings, Shape, Workload, compare, measure,
+};
+use unspool_layers::recurrent::{self, CellKind};
 use unspool_seq2seq::batch::{Batch, Example, Source};
 use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
 use unspool_seq2seq::{LossOptions, ModelConfig, Seq2Seq, SourceSide, TeacherForcing};
+use unspool_tensor::kernels::cells::{CellKernel, ForwardRow};
 use unspool_tensor::kernels::matmul::{Element, MatmulKernel, conformance};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
@@ -69,13 +74,73 @@ fn every_kernel_is_measured_and_compared() {
     }
 }
 
-/// The losses of some updates of a small model that learns to reverse.
+/// The cell with vectors, where there are any, and without.
+fn cells() -> [Arc<dyn CellKernel<f32>>; 2] {
+    [Arc::new(OnePass::new()), Arc::new(OnePass::portable())]
+}
+
+#[test]
+fn the_cell_conforms() {
+    for cell in cells() {
+        recurrent::conformance(&*cell).unwrap();
+    }
+}
+
+#[test]
+fn nan_and_infinity_are_what_they_should_be() {
+    let sums = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, 0.0];
+    let hidden = sums.len();
+    for cell in cells() {
+        let mut gates = sums.repeat(4);
+        let (h, c) = ([0.0; 6], [0.5; 6]);
+        let [mut h_next, mut c_next, mut extras] = [[-1.0_f32; 6]; 3];
+        cell.forward(ForwardRow {
+            gates: &mut gates,
+            hidden_gates: &[],
+            h: &h,
+            c: &c,
+            h_next: &mut h_next,
+            c_next: &mut c_next,
+            extras: &mut extras,
+        });
+        let near = |found: f32, expected: f32| (found - expected).abs() < 1e-6;
+        // One unit a column: i and o as the logistic function, g as tanh.
+        for (unit, (logistic, tanh)) in
+            [(1.0, 1.0), (0.0, -1.0), (1.0, 1.0), (0.0, -1.0), (0.5, 0.0)].into_iter().enumerate()
+        {
+            let unit = unit + 1;
+            assert!(near(gates[unit], logistic), "{}: {}", cell.name(), gates[unit]);
+            assert!(near(gates[2 * hidden + unit], tanh), "{}: unit {unit}", cell.name());
+            assert!(near(c_next[unit], logistic * (0.5 + tanh)), "{}: unit {unit}", cell.name());
+        }
+        assert!(h_next[0].is_nan() && c_next[0].is_nan() && gates[0].is_nan(), "{}", cell.name());
+    }
+}
+
+#[test]
+fn the_cell_is_measured_and_compared() {
+    let settings = Settings { most_samples: 5, ..Settings::quick() };
+    let lstm = recurrent::reference(CellKind::Lstm);
+    let theirs = recurrent::fast_kernel(CellKind::Lstm);
+    for context in [Context::sequential(), Context::with_threads(2).unwrap()] {
+        for pass in CellPass::ALL {
+            let work = |kernel| Function::cell(kernel, &lstm, pass, [9, 50], &context);
+            let mut theirs = work(theirs.clone());
+            for mine in cells() {
+                compare(&mut work(mine), &mut theirs, &settings, |_| {}).unwrap();
+            }
+        }
+    }
+}
+
+/// The losses of some updates of a small model of LSTMs that learns to reverse.
 fn losses(kernels: Kernels) -> Vec<f64> {
     let context = Context::sequential().with_kernels(kernels);
     let words = (0..9).map(|number| format!("w{number}"));
     let tokens = SPECIALS.iter().map(|&special| special.to_owned()).chain(words).collect();
     let vocabulary = Vocabulary::from_tokens(Segmentation::Word, tokens).unwrap();
-    let config = ModelConfig { embedding: 12, hidden: 20, ..ModelConfig::default() };
+    let config =
+        ModelConfig { cell: CellKind::Lstm, embedding: 12, hidden: 20, ..ModelConfig::default() };
     let source = SourceSide::Tokens(vocabulary.clone());
     let mut model =
         Seq2Seq::<f32>::new(config, source, vocabulary, context.clone(), Key::new(1)).unwrap();
@@ -110,9 +175,12 @@ fn losses(kernels: Kernels) -> Vec<f64> {
 fn every_kernel_trains_a_model_as_ours_does() {
     let expected = losses(Kernels::default());
     assert!(expected[7] < 0.95 * expected[0], "nothing was learned: {expected:?}");
-    for kernel in custom_kernel::kernels() {
-        let name = kernel.name().to_owned();
-        let found = losses(Kernels::default().with_matmul(kernel));
+    let products = custom_kernel::kernels().into_iter();
+    let products = products.map(|kernel| Kernels::default().with_matmul(kernel));
+    let cells = cells().map(|cell| Kernels::default().with_cell(cell));
+    for kernels in products.chain(cells) {
+        let name = kernels.name();
+        let found = losses(kernels);
         // Rounding differs, and each update adds to the difference.
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found - expected).abs() <= 1e-4 * expected, "{name}: {found} {expected}");
@@ -132,6 +200,7 @@ fn the_chapter_quotes_what_the_code_says() {
         include_str!("../src/micro_kernel.rs"),
         include_str!("../src/tiled.rs"),
         include_str!("../src/in_c.rs"),
+        include_str!("../src/lstm.rs"),
     ];
     let sources = sources.map(squeezed).concat();
     let chapter = include_str!("../../../kernels.md");

@@ -21,6 +21,9 @@ use unspool_tensor::kernels::matmul::{MatmulKernel, Naive, PackedView};
 type Trick =
     dyn Fn(ArrayView2<'_, f32>, &dyn Fn() -> Array2<f32>, ArrayViewMut2<'_, f32>) + Send + Sync;
 
+/// What a cheat does to a row of an answer.
+type OnRow = fn(&mut [f32]);
+
 /// A function from inputs to outputs.
 type Run = dyn FnMut(&[Vec<f32>], &mut [Vec<f32>]) + Send;
 
@@ -373,7 +376,7 @@ impl CellKernel<f32> for CheatingCell {
 
 #[test]
 fn cells_that_cheat_are_caught() {
-    let tricks: [(&str, fn(&mut [f32])); 5] = [
+    let tricks: [(&str, OnRow); 5] = [
         ("writes zeros", |ys| ys.fill(0.0)),
         ("writes NaN", |ys| ys.fill(f32::NAN)),
         ("skips the last unit", |ys| *ys.last_mut().unwrap() = 0.0),

@@ -1,8 +1,8 @@
 //! The decoder: from the previous token and state to scores of the next token.
 //!
-//! - [`Decoder::unroll`] runs all steps of a target as one op, [`through_time`];
+//! - [`Decoder::unroll`] runs all steps of a target as one op, `through_time`;
 //!   [`Decoder::unroll_composed`] is its twin, out of an op for each part of each step.
-//! - [`steps`] has the arithmetic of a step on plain arrays, forwards and backwards; inference runs
+//! - `steps` has the arithmetic of a step on plain arrays, forwards and backwards; inference runs
 //!   it too.
 
 pub(crate) mod steps;

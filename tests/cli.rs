@@ -202,11 +202,7 @@ fn gradients_are_checked_from_the_command_line() {
     // A file agrees with itself, and a model's nodes are all right.
     check("gradcheck --compare tiny/best.safetensors tiny/best.safetensors", b"", 0, "1 pass", "");
     let nodes = run(&mut unspool(files(), "gradcheck --model tiny --input 3 --nodes"), b"");
-    assert!(
-        nodes.err.contains("0 fail") && nodes.out.contains("decoder"),
-        "{}",
-        nodes.err
-    );
+    assert!(nodes.err.contains("0 fail") && nodes.out.contains("decoder"), "{}", nodes.err);
 }
 
 #[test]

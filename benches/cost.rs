@@ -1,7 +1,8 @@
 //! What an update costs as sizes grow: time, beside the arithmetic that it must do; and memory at its
 //! peak, beside what the backward pass must find again.
 //!
-//! `cargo bench --bench cost`; docs/performance.md has the formulas.
+//! `cargo bench --bench cost`, or `cargo bench --bench cost -- words` for those rows whose name has
+//! that in it; docs/performance.md has the formulas.
 
 #[path = "workload/mod.rs"]
 mod workload;
@@ -71,6 +72,11 @@ fn mebibytes(bytes: usize) -> f64 {
 }
 
 fn measure(what: &str, batch: usize, sizes: Sizes) {
+    let asked: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if !asked.is_empty() && !asked.iter().any(|part| what.contains(part)) {
+        return;
+    }
     // The threads of the one before end, and give their memory back.
     std::thread::sleep(Duration::from_millis(100));
     let context = Context::with_threads(2).expect("threads");

@@ -179,7 +179,7 @@ fn failures(row: &Row, golden: &BTreeMap<String, ArrayD<f64>>) -> Vec<String> {
     };
     let tape = Tape::new(Context::sequential());
     let loss = model.training_loss(&tape, &batch, options).unwrap();
-    let mut logits = loss.logits.value().to_owned();
+    let mut logits = loss.logits().unwrap().value().to_owned();
     // Behind a target's end, nothing is computed.
     for ((time, b), _) in batch.target_output.indexed_iter().filter(|(_, token)| **token == PAD) {
         let theirs = &golden[&format!("{}|logits", row.name)];

@@ -157,7 +157,7 @@ fn step<T: Real>(
     let tape = Tape::new(context);
     let loss = model.training_loss(&tape, batch, options).unwrap();
     let grads = tape.backward(loss.loss).unwrap().into_params();
-    Step { loss: scalar(&loss.loss.value()), logits: loss.logits.value(), grads }
+    Step { loss: scalar(&loss.loss.value()), logits: loss.logits().unwrap().value(), grads }
 }
 
 /// The loss alone.
@@ -406,7 +406,7 @@ fn the_fused_decoder_agrees_with_its_composed_twin() {
                 };
                 let seed = [(loss.loss, ArrayD::ones(IxDyn(&[])))];
                 let grads = tape.vector_jacobian(&seed, mode).unwrap();
-                let (loss, logits) = (scalar(&loss.loss.value()), loss.logits.value());
+                let (loss, logits) = (scalar(&loss.loss.value()), loss.logits().unwrap().value());
                 Step { loss, logits, grads: grads.into_params() }
             };
             let fused = run(false, BackwardMode::Adding);
@@ -637,7 +637,7 @@ fn log_probs(model: &Seq2Seq<f32>, source: &Source, target: &[Token]) -> Vec<f64
     let example = Example { source: source.clone(), target: target.into() };
     let batch = Batch::new(&[&example]).unwrap();
     let tape = Tape::inference(context());
-    let logits = model.evaluation_loss(&tape, &batch).unwrap().logits;
+    let logits = model.evaluation_loss(&tape, &batch).unwrap().logits().unwrap();
     let log_probs: ArrayD<f32> = logits.log_softmax(2).unwrap().value().into_owned();
     let at = |(time, &token): (usize, &Token)| f64::from(log_probs[[time, 0, token as usize]]);
     batch.target_output.iter().enumerate().map(at).collect()

@@ -8,6 +8,7 @@ use ndarray::{ArrayD, IxDyn};
 use unspool_layers::attention::{AdditiveAttention, DotAttention};
 use unspool_layers::embedding::EmbeddingOp;
 use unspool_layers::linear::LinearOp;
+use unspool_layers::linear_cross_entropy::LinearCrossEntropy;
 use unspool_layers::recurrent::{Cell, CellKind, CellStep, Gru, Lstm, Rnn, Sequence};
 use unspool_tensor::cases::{Case, Domain, Input};
 use unspool_tensor::gradcheck::{Settings, Verdict, check_case};
@@ -89,7 +90,7 @@ impl Draw {
 type Family = fn(&mut Draw) -> Case;
 
 /// All families of ops and layers.
-const FAMILIES: [(&str, Family); 18] = [
+const FAMILIES: [(&str, Family); 19] = [
     ("arithmetic", arithmetic),
     ("unary", unary),
     ("reduce", reduce),
@@ -104,6 +105,7 @@ const FAMILIES: [(&str, Family); 18] = [
     ("dropout", dropout),
     ("layer_norm", layer_norm),
     ("linear", linear),
+    ("linear_cross_entropy", linear_cross_entropy),
     ("embedding", embedding),
     ("additive_attention", additive_attention),
     ("dot_attention", dot_attention),
@@ -270,6 +272,25 @@ fn softmax(draw: &mut Draw) -> Case {
 
 fn cross_entropy(draw: &mut Draw) -> Case {
     let (rows, classes) = (draw.length(), draw.between(3, 20));
+    let (targets, options) = targets(draw, rows, classes);
+    let logits = vec![draw.input("logits", "B V", &[rows, classes])];
+    Case::new("cross_entropy", CrossEntropy { targets, options }, logits)
+}
+
+fn linear_cross_entropy(draw: &mut Draw) -> Case {
+    let (x, classes) = (draw.some_shape(), draw.between(3, 20));
+    let (&size, leading) = x.split_last().unwrap();
+    let (targets, options) = targets(draw, leading.iter().product(), classes);
+    let inputs = vec![
+        draw.input("x", "", &x),
+        draw.input("weight", "V R", &[classes, size]),
+        draw.input("bias", "V", &[classes]),
+    ];
+    Case::new("linear_cross_entropy", LinearCrossEntropy { targets, options }, inputs)
+}
+
+/// A target for each row, and options.
+fn targets(draw: &mut Draw, rows: usize, classes: usize) -> (Vec<usize>, CrossEntropyOptions) {
     let targets = draw.indices(rows, classes);
     let ignored = if draw.coin() { Some(draw.below(classes)) } else { None };
     let options = CrossEntropyOptions {
@@ -281,8 +302,7 @@ fn cross_entropy(draw: &mut Draw) -> Case {
             _ => Smoothing::Uniform(0.1),
         },
     };
-    let logits = vec![draw.input("logits", "B V", &[rows, classes])];
-    Case::new("cross_entropy", CrossEntropy { targets, options }, logits)
+    (targets, options)
 }
 
 fn dropout(draw: &mut Draw) -> Case {

@@ -1,4 +1,4 @@
-"""Golden numbers of linear, embedding and attention: the ops' rows have the names of `cases()` in
+"""Golden numbers of linear, its loss, embedding and attention: the ops' rows have the names of `cases()` in
 `unspool_layers`; those under `layer/` are of whole layers, with the parameters among the inputs."""
 import math
 from pathlib import Path
@@ -12,6 +12,27 @@ from common import Case, write
 def linear(name, x, out, bias):
     inputs = {"x": x, "weight": (out, x[-1])} | ({"bias": (out,)} if bias else {})
     return Case(f"linear/{name}", inputs, F.linear)
+
+
+def linear_cross_entropy(name, x, targets, scale=1.0, **options):
+    inputs = {"x": x, "weight": (5, x[-1]), "bias": (5,)}
+    targets = torch.tensor(targets)
+
+    def loss(x, weight, bias):
+        logits = F.linear(x, weight, bias).reshape(-1, 5)
+        return scale * F.cross_entropy(logits, targets, **options)
+
+    return Case(f"linear_cross_entropy/{name}", inputs, loss)
+
+
+def smooth_tutorials(x, weight, bias):
+    """The target distribution of "The annotated Transformer"; the constant Σ q·ln q is left out."""
+    targets = torch.tensor([3, 0, 4, 1])
+    q = torch.full((4, 5), 0.1 / (5 - 2))
+    q.scatter_(1, targets[:, None], 0.9)
+    q[:, 0] = 0.0
+    q[targets == 0] = 0.0
+    return -(q * F.log_softmax(F.linear(x, weight, bias), 1)).sum() / 3
 
 
 def embedding(name, indices, padding=None):
@@ -203,6 +224,23 @@ CASES = [
     linear("time_major", (2, 3, 4), 3, True),
     linear("vector", (3,), 2, True),
     linear("one_unit", (1, 1), 1, True),
+    linear_cross_entropy("matrix", (4, 3), [3, 0, 4, 1]),
+    linear_cross_entropy("ignored", (4, 3), [3, 0, 4, 0], ignore_index=0),
+    # The mean of no tokens is NaN in PyTorch and 0 here, like the sum.
+    linear_cross_entropy("all_ignored", (2, 3), [0, 0], ignore_index=0, reduction="sum"),
+    linear_cross_entropy("vector", (3,), [2]),
+    linear_cross_entropy(
+        "time_major", (3, 2, 4), [3, 0, 0, 0, 1, 4], 1 / 2.5, ignore_index=0, reduction="sum"
+    ),
+    linear_cross_entropy(
+        "smooth", (3, 2, 4), [3, 1, 4, 0, 0, 1], ignore_index=0, label_smoothing=0.3
+    ),
+    Case(
+        "linear_cross_entropy/smooth_tutorials",
+        {"x": (4, 3), "weight": (5, 3), "bias": (5,)},
+        smooth_tutorials,
+    ),
+    linear_cross_entropy("chunks", (400, 2), [row % 5 for row in range(400)], ignore_index=0),
     embedding("embedding/time_major", [[4, 1], [1, 0], [2, 1]]),
     embedding("embedding/padding", [[1, 4], [3, 1], [4, 4]], 0),
     embedding("embedding/one", [3]),

@@ -14,6 +14,7 @@ pub mod dropout;
 pub mod embedding;
 pub mod init;
 pub mod linear;
+pub mod linear_cross_entropy;
 pub mod recurrent;
 
 pub use bound::Bound;
@@ -23,6 +24,7 @@ pub use unspool_tensor::{Error, ParamId, ParamStore, Result};
 pub fn cases() -> Vec<unspool_tensor::cases::Case> {
     let mut cases = Vec::new();
     cases.extend(linear::cases());
+    cases.extend(linear_cross_entropy::cases());
     cases.extend(embedding::cases());
     cases.extend(attention::cases());
     cases.extend(recurrent::cases());

@@ -1,6 +1,6 @@
 //! The linear layer: the op, and the layer that holds its weight and bias.
 
-use ndarray::{ArcArray2, Array2, ArrayD, ArrayView2, Ix1, Ix2, IxDyn};
+use ndarray::{ArcArray2, Array2, ArrayD, ArrayView1, ArrayView2, Axis, Ix1, Ix2, IxDyn};
 use unspool_tensor::cases::{Case, Input};
 use unspool_tensor::kernels::weights::{Side, product_with_weight};
 use unspool_tensor::op::Forward;
@@ -62,19 +62,15 @@ impl<T: Real> Op<T> for LinearOp {
             return Err(mismatch());
         }
         let rows: usize = leading.iter().product();
-        let mut y: Array2<T> = context.array((rows, out));
-        if let Some(bias) = bias {
-            let bias = bias.view().into_dimensionality::<Ix1>().ok();
-            let bias = bias.filter(|bias| bias.len() == out).ok_or_else(|| {
-                Error::shapes(NAME, weight.shape(), inputs[BIAS].shape(), "are not [O, I] and [O]")
-            })?;
-            y.assign(&bias);
-        }
-        // y = b + x·Wᵀ
+        let no_bias = |bias: &Tensor<T>| {
+            Error::shapes(NAME, weight.shape(), bias.shape(), "are not [O, I] and [O]")
+        };
+        let bias = bias
+            .map(|b| vector(b).filter(|b| b.len() == out).ok_or_else(|| no_bias(b)))
+            .transpose()?;
         let x_rows = as_rows(x, rows)?;
         let x_2d = matrix(&x_rows).ok_or_else(mismatch)?;
-        let accumulate = bias.is_some();
-        product_with_weight(context, x_2d, weight, Side::Transposed, accumulate, y.view_mut());
+        let y = affine(context, x_2d, weight, bias);
         let y = y.into_dyn().into_shared();
         let y = reshaped(NAME, &y, &[leading, &[out]].concat())?;
         let x = reshaped(NAME, &x_rows, x.shape())?;
@@ -110,12 +106,33 @@ impl<T: Real> Op<T> for LinearOp {
     }
 }
 
+/// `y = x·Wᵀ + b`, of shapes `x [N, I]`, `W [O, I]`, `b [O]` and `y [N, O]`; the callers have checked
+/// them.
+pub(crate) fn affine<T: Real>(
+    context: &Context,
+    x: ArrayView2<'_, T>,
+    weight: &Tensor<T>,
+    bias: Option<ArrayView1<'_, T>>,
+) -> Array2<T> {
+    let mut y: Array2<T> = context.array((x.nrows(), weight.len_of(Axis(0))));
+    let accumulate = bias.is_some();
+    if let Some(bias) = bias {
+        y.assign(&bias);
+    }
+    product_with_weight(context, x, weight, Side::Transposed, accumulate, y.view_mut());
+    y
+}
+
 /// The leading axes merged: `[rows, last]`, in standard layout.
 fn as_rows<T: Real>(x: &Tensor<T>, rows: usize) -> Result<Tensor<T>> {
     reshaped(NAME, x, &[rows, x.shape().last().copied().unwrap_or(1)])
 }
 
-fn matrix<T: Real>(x: &Tensor<T>) -> Option<ArrayView2<'_, T>> {
+pub(crate) fn vector<T: Real>(x: &Tensor<T>) -> Option<ArrayView1<'_, T>> {
+    x.view().into_dimensionality::<Ix1>().ok()
+}
+
+pub(crate) fn matrix<T: Real>(x: &Tensor<T>) -> Option<ArrayView2<'_, T>> {
     x.view().into_dimensionality::<Ix2>().ok()
 }
 

@@ -169,7 +169,7 @@ impl<T: Real> StepModel for Seq2Seq<T> {
         steps.forward(arrays, tokens, &step);
         steps.read(arrays, std::slice::from_ref(&step));
         let mut logits = logits.slice_mut(s![..rows, ..]);
-        steps.logits(arrays, 0..rows, logits.view_mut());
+        steps.logits(arrays.read().slice(s![..rows, ..]), logits.view_mut());
         let pointwise = decoder.context.kernels().pointwise();
         for row in logits.outer_iter() {
             let row = row.to_slice().unwrap_or_default();

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use unspool_layers::attention::Memory;
+use unspool_layers::linear::linear;
+use unspool_layers::linear_cross_entropy::linear_cross_entropy;
 use unspool_layers::recurrent::State;
 use unspool_layers::{Bound, ParamStore};
 use unspool_tensor::ops::cross_entropy::{CrossEntropyOptions, Divisor, Smoothing};
@@ -73,8 +75,22 @@ pub struct LossOptions {
 pub struct Loss<'t, T: Real> {
     /// The cross-entropy, summed over tokens and divided as asked; a scalar.
     pub loss: Var<'t, T>,
-    /// The scores `[T, B, V]`.
-    pub logits: Var<'t, T>,
+    /// What the output layer reads, `[T, B, R]`.
+    read: Var<'t, T>,
+    /// The weight `[V, R]` and the bias `[V]` of the output layer.
+    output: [Var<'t, T>; 2],
+}
+
+impl<'t, T: Real> Loss<'t, T> {
+    /// The scores `[T, B, V]`; what stands behind a target's end is no score. The loss does without
+    /// an array of all of them, so that whoever asks has them computed.
+    ///
+    /// # Errors
+    /// Those of the op.
+    pub fn logits(&self) -> Result<Var<'t, T>> {
+        let [weight, bias] = self.output;
+        Ok(linear(self.read, weight, Some(bias))?)
+    }
 }
 
 /// [`Decoder::unroll`] or its twin.
@@ -231,15 +247,16 @@ impl<T: Real> Seq2Seq<T> {
         let memory = self.decoder.prepare(bound, encoded.memory, lengths)?;
         let first = self.bridge.forward(bound, &encoded, lengths)?;
         let targets = Targets { input: &batch.target_input, lengths: &batch.target_lengths };
-        let logits =
-            unroll(&self.decoder, bound, memory.as_ref(), first, targets, options.forcing)?;
+        let read = unroll(&self.decoder, bound, memory.as_ref(), first, targets, options.forcing)?;
         let targets: Vec<usize> = batch.target_output.iter().map(|&token| token as usize).collect();
         let cross_entropy = CrossEntropyOptions {
             ignored: Some(PAD as usize),
             divisor: Divisor::Given(options.divisor),
             smoothing: options.smoothing,
         };
-        let loss = logits.cross_entropy(&targets, cross_entropy)?;
-        Ok(Loss { loss, logits })
+        let _scope = bound.tape().scope("decoder");
+        let output @ [weight, bias] = self.decoder.output(bound);
+        let loss = linear_cross_entropy(read, weight, bias, &targets, cross_entropy)?;
+        Ok(Loss { loss, read, output })
     }
 }

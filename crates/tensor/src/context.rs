@@ -26,6 +26,7 @@ pub struct Context {
     parallel_from: usize,
     key: Key,
     first_example: usize,
+    goes_backwards: bool,
     weights: Registry,
     buffers: Buffers,
 }
@@ -46,6 +47,7 @@ impl Context {
             parallel_from: PARALLEL_FROM,
             key: Key::new(0),
             first_example: 0,
+            goes_backwards: true,
             weights: Registry::default(),
             buffers: Buffers::default(),
         }
@@ -105,9 +107,15 @@ impl Context {
         self.threads() > 1 && multiply_adds >= self.parallel_from
     }
 
-    /// The same for a tape, which has weights of its own.
-    pub(crate) fn for_tape(self) -> Self {
-        Context { weights: Registry::default(), ..self }
+    /// The same for a tape, which has weights of its own, and goes backwards or does not.
+    pub(crate) fn for_tape(self, goes_backwards: bool) -> Self {
+        Context { weights: Registry::default(), goes_backwards, ..self }
+    }
+
+    /// Whether a backward pass may follow: not on a tape for inference. An op may compute what it
+    /// needs then beside what it needs now.
+    pub fn goes_backwards(&self) -> bool {
+        self.goes_backwards
     }
 
     /// The packed weights of the tape that this context is of.

@@ -136,7 +136,7 @@ impl<T: Real> Tape<T> {
     }
 
     fn with_records(context: Context, records: bool) -> Self {
-        let context = context.for_tape();
+        let context = context.for_tape(records);
         Tape {
             records,
             inner: RefCell::new(Inner {

@@ -99,7 +99,7 @@ fn teacher_forced(
         let loss = model.evaluation_loss(&tape, &batch)?;
         let mut accuracy = Accuracy::default();
         for (predicted, &truth) in
-            arg_max(loss.logits.value().view()).iter().zip(&batch.target_output)
+            arg_max(loss.logits()?.value().view()).iter().zip(&batch.target_output)
         {
             if truth != PAD {
                 accuracy.add_tokens(&[*predicted], &[truth]);

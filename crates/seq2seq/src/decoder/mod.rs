@@ -17,8 +17,9 @@ use unspool_layers::embedding::Embedding;
 use unspool_layers::linear::{Linear, linear};
 use unspool_layers::recurrent::{Recurrent, RecurrentConfig, State};
 use unspool_layers::{Bound, ParamId, ParamStore};
+use unspool_tensor::kernels::reduce;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Real, Tape, Var};
+use unspool_tensor::{Real, Tape, Var, vectorised};
 
 use self::steps::{Masks, Parts, Plan};
 use self::through_time::DecoderOp;
@@ -296,12 +297,12 @@ impl Decoder {
         Ok(DecoderStep { state: DecoderState { recurrent, fed }, features, weights })
     }
 
-    /// The scores `[.., V]` of the next token, from the features of one step or of all; `time` is
+    /// What the output layer reads, `[.., R]`, from the features of one step or of all; `time` is
     /// that of the (first) step.
     ///
     /// # Errors
     /// Those of the ops.
-    pub fn logits<'t, T: Real>(
+    pub fn read<'t, T: Real>(
         &self,
         bound: Bound<'t, T>,
         features: Features<'t, T>,
@@ -320,16 +321,19 @@ impl Decoder {
             (Readout::Tanh, Some(layer)) => layer.forward(bound, all()?)?.tanh()?,
             (Readout::Linear | Readout::Tanh, _) => all()?,
         };
-        let read = self.readout_dropout.forward_at(bound, read, time)?;
-        let bias = Some(bound.param(self.output_bias));
-        Ok(linear(read, bound.param(self.output_weight), bias)?)
+        Ok(self.readout_dropout.forward_at(bound, read, time)?)
     }
 
-    /// The scores `[T, B, V]` of a whole target in training.
+    /// The output layer's weight `[V, R]` and bias `[V]`.
+    pub fn output<'t, T: Real>(&self, bound: Bound<'t, T>) -> [Var<'t, T>; 2] {
+        [self.output_weight, self.output_bias].map(|param| bound.param(param))
+    }
+
+    /// What the output layer reads at all steps of a whole target in training, `[T, B, R]`.
     ///
     /// `targets` holds the true previous tokens; each but the first is read with the probability
     /// `forcing`, decided token by token, and the arg max of the step before otherwise. Steps behind a
-    /// target's end are not run: what stands there is no score.
+    /// target's end are not run: zeros stand there.
     ///
     /// # Errors
     /// A token is not in the vocabulary.
@@ -358,8 +362,7 @@ impl Decoder {
             read: OnceLock::new(),
         };
         let [read] = bound.tape().apply(op, &inputs)?;
-        let [weight, bias] = parts.output;
-        Ok(linear(read, weight, Some(bias))?)
+        Ok(read)
     }
 
     /// How the decoder is built, and what its steps read, on a tape.
@@ -404,7 +407,7 @@ impl Decoder {
             attention: step.map(|((_, parts), memory)| ([memory.keys, memory.values], parts)),
             combine: self.combine.as_ref().map(|combine| bound.param(combine.weight())),
             readout: self.readout_layer.as_ref().and_then(layer),
-            output: [bound.param(self.output_weight), bound.param(self.output_bias)],
+            output: self.output(bound),
         };
         Ok((plan, parts))
     }
@@ -443,11 +446,13 @@ impl Decoder {
     ) -> Result<Var<'t, T>> {
         let mut state = self.start(bound, first, targets.input.ncols());
         let free = self.free(bound, targets, forcing);
-        let mut logits: Vec<Var<'t, T>> = Vec::with_capacity(targets.input.nrows());
+        let [weight, bias] = self.output(bound);
+        let mut reads: Vec<Var<'t, T>> = Vec::with_capacity(targets.input.nrows());
         for (time, truth) in targets.input.outer_iter().enumerate() {
             let mut tokens = truth.to_vec();
-            if let (Some(free), Some(previous)) = (&free, logits.last()) {
-                let predicted = arg_max(previous.value().view());
+            if let (Some(free), Some(previous)) = (&free, reads.last()) {
+                let logits = linear(*previous, weight, Some(bias))?;
+                let predicted = arg_max(logits.value().view());
                 for (row, token) in tokens.iter_mut().enumerate() {
                     if free[[time, row]] {
                         *token = predicted[row];
@@ -456,9 +461,9 @@ impl Decoder {
             }
             let step = self.step(bound, memory, &tokens, &state, time)?;
             state = step.state;
-            logits.push(self.logits(bound, step.features, time)?);
+            reads.push(self.read(bound, step.features, time)?);
         }
-        Ok(Var::stack(&logits, 0)?)
+        Ok(Var::stack(&reads, 0)?)
     }
 }
 
@@ -483,14 +488,26 @@ impl<T: Real> Drop for AtTime<'_, T> {
 pub fn arg_max<T: Real>(logits: ArrayViewD<'_, T>) -> Vec<Token> {
     let last = Axis(logits.ndim().saturating_sub(1));
     (logits.lanes(last).into_iter())
-        .map(|row| {
-            let mut best = (0, T::from_f64(f64::NEG_INFINITY));
-            for (token, &score) in row.iter().enumerate() {
-                if score > best.1 {
-                    best = (token, score);
-                }
-            }
-            best.0 as Token
+        .map(|row| match row.as_slice() {
+            Some(row) => arg_max_of(row) as Token,
+            None => arg_max_of(&row.to_vec()) as Token,
         })
         .collect()
+}
+
+vectorised! {
+    /// Where the largest number is, the first of equals.
+    fn arg_max_of<T: Real>(row: &[T]) -> usize {
+        /// Of so many, only the largest is found; then its place, in the best block alone.
+        const BLOCK: usize = 256;
+        let mut best = (0, T::from_f64(f64::NEG_INFINITY));
+        for (block, numbers) in row.chunks(BLOCK).enumerate() {
+            let top = reduce::max(numbers);
+            if top > best.1 {
+                best = (block * BLOCK, top);
+            }
+        }
+        let (start, top) = best;
+        row[start..].iter().position(|&x| x == top).map_or(0, |at| start + at)
+    }
 }

@@ -222,6 +222,11 @@ pub(crate) struct Arrays<T: Real> {
 }
 
 impl<T: Real> Arrays<T> {
+    /// What the output layer reads, `[P, R]`.
+    pub fn read(&self) -> ArrayView2<'_, T> {
+        self.read.view()
+    }
+
     /// What the output layer reads, taken out.
     pub fn take_read(&mut self) -> Array2<T> {
         std::mem::take(&mut self.read)
@@ -442,10 +447,10 @@ impl<'a, T: Real> Steps<'a, T> {
         self.parts.output[0].shape()[0]
     }
 
-    /// The scores `[N, V]` of the next tokens, of what was read at these rows.
-    pub fn logits(&self, arrays: &Arrays<T>, rows: Range<usize>, out: ArrayViewMut2<'_, T>) {
+    /// The scores `[N, V]` of the next tokens, from what the output layer reads, `[N, R]`.
+    pub fn logits(&self, read: ArrayView2<'_, T>, out: ArrayViewMut2<'_, T>) {
         let [weight, bias] = &self.parts.output;
-        self.linear(arrays.read.slice(s![rows, ..]), weight, Some(bias), out);
+        self.linear(read, weight, Some(bias), out);
     }
 
     /// Attention of a step, asked by the hidden states of a cell from row `first` on.

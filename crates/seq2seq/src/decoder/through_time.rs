@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ndarray::{Array2, ArrayView2, Ix2};
+use ndarray::{Array2, ArrayView2, Axis, Ix2, s};
 use unspool_layers::recurrent::Packing;
 use unspool_tensor::op::Forward;
 use unspool_tensor::shape::standard;
@@ -74,23 +74,21 @@ impl DecoderOp {
             tokens.clone_from(read);
         }
         let mut logits = Array2::zeros((batch, steps.vocabulary()));
-        let mut predicted: Vec<Token> = Vec::new();
+        let mut next = rows.iter().skip(1);
         for step in rows {
-            let now = &mut tokens[step.rows.clone()];
-            if self.read.get().is_none() && step.time > 0 {
-                for ((token, &predicted), &b) in now.iter_mut().zip(&predicted).zip(step.sequences)
-                {
-                    if free[[step.time, b]] {
-                        *token = predicted;
-                    }
-                }
-            }
-            steps.forward(arrays, now, step);
+            steps.forward(arrays, &tokens[step.rows.clone()], step);
             steps.read(arrays, std::slice::from_ref(step));
-            if self.read.get().is_none() {
-                let mut logits = logits.slice_mut(ndarray::s![..step.rows.len(), ..]);
-                steps.logits(arrays, step.rows.clone(), logits.view_mut());
-                predicted = arg_max(logits.view().into_dyn());
+            let (None, Some(next)) = (self.read.get(), next.next()) else { continue };
+            // Scores are computed where the next step reads the best of them. The targets that go on
+            // are the first.
+            let is_free = |row: &usize| free[[next.time, next.sequences[*row]]];
+            let predicting: Vec<usize> = (0..next.rows.len()).filter(is_free).collect();
+            let mut logits = logits.slice_mut(s![..predicting.len(), ..]);
+            let read = arrays.read().slice(s![step.rows.clone(), ..]).select(Axis(0), &predicting);
+            steps.logits(read.view(), logits.view_mut());
+            let predicted = arg_max(logits.view().into_dyn());
+            for (row, token) in predicting.into_iter().zip(predicted) {
+                tokens[next.rows.start + row] = token;
             }
         }
         self.read.get_or_init(|| tokens.clone());

@@ -7,6 +7,7 @@
 //! ([`vectorised!`](crate::vectorised)).
 
 pub mod cells;
+pub mod cross_entropy;
 pub mod dropout;
 pub mod matmul;
 pub mod pointwise;

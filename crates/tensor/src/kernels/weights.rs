@@ -237,7 +237,7 @@ mod tests {
         let id = store.add("weight", random(Key::new(2), &[70, 33])).unwrap();
         let plain = Context::sequential();
         for round in 0..3 {
-            let context = plain.clone().for_tape();
+            let context = plain.clone().for_tape(true);
             context.weights().insert(store.get(id), store.packs(id));
             for _ in 0..2 {
                 assert_eq!(products(&context, store.get(id)), products(&plain, store.get(id)));

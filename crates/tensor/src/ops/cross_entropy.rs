@@ -2,10 +2,15 @@
 
 use ndarray::{ArrayD, IxDyn, arr0};
 
-use crate::kernels::{reduce, softmax::log_normaliser};
+use crate::kernels::cross_entropy::{
+    Normaliser, TargetDistribution, cross_entropy, cross_entropy_backward,
+};
+use crate::kernels::pointwise::Pointwise;
 use crate::op::{Forward, inputs_of};
 use crate::shape::standard;
-use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
+use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var, vectorised};
+
+const NAME: &str = "cross_entropy";
 
 /// What the sum over tokens is divided by.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -50,6 +55,79 @@ pub struct CrossEntropyOptions {
     pub smoothing: Smoothing,
 }
 
+impl CrossEntropyOptions {
+    /// Whether a row with this target has a loss and a gradient.
+    pub fn counts(&self, target: usize) -> bool {
+        Some(target) != self.ignored
+    }
+
+    /// What the sum over the rows with these targets is divided by.
+    pub fn divisor_of(&self, targets: &[usize]) -> f64 {
+        match self.divisor {
+            Divisor::One => 1.0,
+            Divisor::Given(number) => number,
+            Divisor::Tokens => {
+                targets.iter().filter(|&&target| self.counts(target)).count().max(1) as f64
+            }
+        }
+    }
+
+    /// The target distribution, for logits of this shape `[.., V]` and one target for each row.
+    ///
+    /// # Errors
+    /// There are more or fewer targets than rows, a target is not below V, or the options do not
+    /// fit; the error names `op`.
+    pub fn distribution<T: Real>(
+        &self,
+        op: &str,
+        logits: &[usize],
+        targets: &[usize],
+    ) -> Result<TargetDistribution<T>> {
+        let Some((&classes, leading)) = logits.split_last() else {
+            return Err(Error::shape(op, &[], "has no axis of classes"));
+        };
+        if leading.iter().product::<usize>() != targets.len() {
+            let problem = "of logits and targets: not one target for each row";
+            return Err(Error::shapes(op, logits, &[targets.len()], problem));
+        }
+        let mut counted = targets.iter().filter(|&&target| self.counts(target));
+        if let Some(t) = counted.clone().find(|&&t| t >= classes) {
+            return Err(Error::shape(op, logits, format!("has no class {t}")));
+        }
+        if let Divisor::Given(number) = self.divisor
+            && !(number > 0.0 && number.is_finite())
+        {
+            return Err(Error::invalid(op, format!("a divisor of {number}")));
+        }
+        let share = |epsilon: f64| match (0.0..=1.0).contains(&epsilon) {
+            true => Ok(epsilon),
+            false => Err(Error::invalid(op, format!("smoothing of {epsilon} is not in [0, 1]"))),
+        };
+        let (spread, on_target, hole) = match self.smoothing {
+            Smoothing::None => (0.0, 1.0, None),
+            Smoothing::Uniform(epsilon) => {
+                let epsilon = share(epsilon)?;
+                (epsilon / classes as f64, 1.0 - epsilon, None)
+            }
+            Smoothing::ExceptPadding { epsilon, padding } => {
+                let epsilon = share(epsilon)?;
+                if classes < 3 || padding >= classes {
+                    let problem = format!("leaves no class beside target and padding {padding}");
+                    return Err(Error::shape(op, logits, problem));
+                }
+                if counted.any(|&t| t == padding) {
+                    let problem = format!("a target is the padding class {padding}");
+                    return Err(Error::invalid(op, problem));
+                }
+                let spread = epsilon / (classes - 2) as f64;
+                (spread, 1.0 - epsilon - spread, Some(padding))
+            }
+        };
+        let (spread, on_target) = (T::from_f64(spread), T::from_f64(on_target));
+        Ok(TargetDistribution { spread, on_target, hole })
+    }
+}
+
 /// `loss = Σₙ -Σᵥ qₙᵥ·ln pₙᵥ / divisor` with `p = softmax(logits)` and q the (smoothed) targets.
 ///
 /// Shapes: logits `[.., V]`, one target for each row in standard order, and a loss without axes.
@@ -62,120 +140,49 @@ pub struct CrossEntropy {
     pub options: CrossEntropyOptions,
 }
 
-/// `q = spread` everywhere, but for `on_target` more on the target and nothing on `hole`.
-struct TargetDistribution {
-    spread: f64,
-    on_target: f64,
-    hole: Option<usize>,
-}
-
-impl CrossEntropy {
-    fn distribution<T: Real>(&self, logits: &Tensor<T>) -> Result<TargetDistribution> {
-        let op = "cross_entropy";
-        let Some((&classes, leading)) = logits.shape().split_last() else {
-            return Err(Error::shape(op, &[], "has no axis of classes"));
-        };
-        if leading.iter().product::<usize>() != self.targets.len() {
-            let problem = "of logits and targets: not one target for each row";
-            return Err(Error::shapes(op, logits.shape(), &[self.targets.len()], problem));
-        }
-        let counted = |target: &&usize| Some(**target) != self.options.ignored;
-        if let Some(t) = self.targets.iter().filter(counted).find(|&&t| t >= classes) {
-            return Err(Error::shape(op, logits.shape(), format!("has no class {t}")));
-        }
-        if let Divisor::Given(number) = self.options.divisor
-            && !(number > 0.0 && number.is_finite())
-        {
-            return Err(Error::invalid(op, format!("a divisor of {number}")));
-        }
-        let share = |epsilon: f64| match (0.0..=1.0).contains(&epsilon) {
-            true => Ok(epsilon),
-            false => Err(Error::invalid(op, format!("smoothing of {epsilon} is not in [0, 1]"))),
-        };
-        match self.options.smoothing {
-            Smoothing::None => Ok(TargetDistribution { spread: 0.0, on_target: 1.0, hole: None }),
-            Smoothing::Uniform(epsilon) => {
-                let epsilon = share(epsilon)?;
-                let spread = epsilon / classes as f64;
-                Ok(TargetDistribution { spread, on_target: 1.0 - epsilon, hole: None })
-            }
-            Smoothing::ExceptPadding { epsilon, padding } => {
-                let epsilon = share(epsilon)?;
-                if classes < 3 || padding >= classes {
-                    let problem = format!("leaves no class beside target and padding {padding}");
-                    return Err(Error::shape(op, logits.shape(), problem));
-                }
-                if self.targets.iter().filter(counted).any(|&t| t == padding) {
-                    let problem = format!("a target is the padding class {padding}");
-                    return Err(Error::invalid(op, problem));
-                }
-                let spread = epsilon / (classes - 2) as f64;
-                let on_target = 1.0 - epsilon - spread;
-                Ok(TargetDistribution { spread, on_target, hole: Some(padding) })
-            }
-        }
-    }
-
-    fn divisor(&self) -> f64 {
-        match self.options.divisor {
-            Divisor::One => 1.0,
-            Divisor::Given(number) => number,
-            Divisor::Tokens => {
-                let counted = self.targets.iter().filter(|&&t| Some(t) != self.options.ignored);
-                counted.count().max(1) as f64
-            }
-        }
-    }
-}
-
 /// What the backward pass of [`CrossEntropy`] needs. The probabilities are not kept: computing them
 /// again costs less than another array of the size of the logits.
 #[derive(Debug)]
 pub struct SavedCrossEntropy<T: Real> {
     /// In standard layout.
     logits: Tensor<T>,
-    /// The normaliser's logarithm of each row, in its two parts.
-    normalisers: Vec<(T, T)>,
+    /// Of each row that counts.
+    normalisers: Vec<Normaliser<T>>,
+}
+
+impl CrossEntropy {
+    /// The rows that count, with their targets.
+    fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
+        let all = self.targets.iter().copied().enumerate();
+        all.filter(|&(_, target)| self.options.counts(target))
+    }
 }
 
 impl<T: Real> Op<T> for CrossEntropy {
     type Saved = SavedCrossEntropy<T>;
 
     fn name(&self) -> &'static str {
-        "cross_entropy"
+        NAME
     }
 
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
-        let [logits] = inputs_of("cross_entropy", inputs)?;
-        let q = self.distribution(logits)?;
-        let (spread, on_target) = (T::from_f64(q.spread), T::from_f64(q.on_target));
+        let [logits] = inputs_of(NAME, inputs)?;
+        let q = self.options.distribution(NAME, logits.shape(), &self.targets)?;
         let logits = standard(logits);
-        let classes = logits.shape().last().map_or(1, |&classes| classes.max(1));
+        let classes = logits.shape().last().copied().unwrap_or_default();
         let pointwise = context.kernels().pointwise::<T>();
+        let numbers = logits.as_slice().unwrap_or_default();
         let mut scratch = vec![T::zero(); classes];
         let mut normalisers = Vec::with_capacity(self.targets.len());
         let mut loss = T::zero();
-        let rows = logits.as_slice().unwrap_or_default().chunks_exact(classes);
-        for (row, &target) in rows.zip(&self.targets) {
-            if Some(target) == self.options.ignored {
-                normalisers.push((T::zero(), T::zero()));
-                continue;
-            }
-            // With z = logits - top: -Σ q·ln p = ln Σ exp z - Σ q·z, as Σ q = 1.
-            let (top, log_sum) = log_normaliser(pointwise, row, &mut scratch);
-            normalisers.push((top, log_sum));
-            let mut expected = on_target * (row[target] - top);
-            if q.spread != 0.0 {
-                scratch.iter_mut().zip(row).for_each(|(z, &x)| *z = spread * (x - top));
-                // Left out, not subtracted: a masked class has a logit of negative infinity.
-                if let Some(hole) = q.hole {
-                    scratch[hole] = T::zero();
-                }
-                expected += reduce::sum(&scratch);
-            }
-            loss += log_sum - expected;
+        for (row, target) in self.rows() {
+            scratch.copy_from_slice(&numbers[row * classes..][..classes]);
+            let (of_row, normaliser) = cross_entropy(pointwise, &q, target, &mut scratch);
+            loss += of_row;
+            normalisers.push(normaliser);
         }
-        let loss = arr0(loss / T::from_f64(self.divisor())).into_dyn().into_shared();
+        let loss = loss / T::from_f64(self.options.divisor_of(&self.targets));
+        let loss = arr0(loss).into_dyn().into_shared();
         Ok((vec![loss], SavedCrossEntropy { logits, normalisers }))
     }
 
@@ -187,31 +194,30 @@ impl<T: Real> Op<T> for CrossEntropy {
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         let SavedCrossEntropy { logits, normalisers } = saved;
-        let q = self.distribution(logits)?;
-        let d_loss = d_outputs.dense(0).sum() / T::from_f64(self.divisor());
-        // loss = Σ (ln Σ exp z - Σ q·z)/divisor  ⇒  d_logits = (p - q)·d_loss/divisor
-        let spread = d_loss * T::from_f64(q.spread);
-        let on_target = d_loss * T::from_f64(q.on_target);
-        let classes = logits.shape().last().map_or(1, |&classes| classes.max(1));
+        let q = self.options.distribution(NAME, logits.shape(), &self.targets)?;
+        // loss = Σ of rows/divisor  ⇒  d_row = d_loss/divisor; nothing where the target is ignored
+        let divisor = T::from_f64(self.options.divisor_of(&self.targets));
+        let d_row = d_outputs.dense(0).sum() / divisor;
+        let classes = logits.shape().last().copied().unwrap_or_default();
         let pointwise = context.kernels().pointwise::<T>();
+        let numbers = logits.as_slice().unwrap_or_default();
         let mut d = ArrayD::zeros(IxDyn(logits.shape()));
-        let rows = logits.as_slice().unwrap_or_default().chunks_exact(classes);
-        let d_rows = d.as_slice_mut().unwrap_or_default().chunks_exact_mut(classes);
-        for (((row, d), &target), &(top, log_sum)) in
-            rows.zip(d_rows).zip(&self.targets).zip(normalisers)
-        {
-            if Some(target) == self.options.ignored {
-                continue;
-            }
-            d.iter_mut().zip(row).for_each(|(d, &x)| *d = (x - top) - log_sum);
-            (pointwise.exp)(d);
-            d.iter_mut().for_each(|p| *p = *p * d_loss - spread);
-            d[target] -= on_target;
-            if let Some(hole) = q.hole {
-                d[hole] += spread;
-            }
+        let d_numbers = d.as_slice_mut().unwrap_or_default();
+        for ((row, target), &normaliser) in self.rows().zip(normalisers) {
+            let d = &mut d_numbers[row * classes..][..classes];
+            let row = &numbers[row * classes..][..classes];
+            exps_of(pointwise, normaliser.top, row, d);
+            cross_entropy_backward(&q, target, normaliser.sum, d_row, d);
         }
         sink.add(0, d)
+    }
+}
+
+vectorised! {
+    /// `exps ← exp(x - top)`.
+    fn exps_of<T: Real>(pointwise: Pointwise<T>, top: T, row: &[T], exps: &mut [T]) {
+        exps.iter_mut().zip(row).for_each(|(e, &x)| *e = x - top);
+        (pointwise.exp)(exps);
     }
 }
 

@@ -63,9 +63,20 @@ fn model<T: Real>(row: &Row) -> Seq2Seq<T> {
         hidden = 6
         attention_size = 4
         attention_heads = 2
-        dropout = {{ embedding = 0.2, layers = 0.3, memory = 0.1, readout = 0.2 }}
+        attentional_bias = {}
+        output_bias = {}
+        [dropout]
+        embedding = 0.2
+        layers = 0.3
+        memory = 0.1
+        attentional = 0.2
+        fed = 0.1
+        readout = 0.2
         "#,
-        directions == 2
+        directions == 2,
+        // Both in half of the rows.
+        encoder == 1,
+        directions == 2,
     );
     let config: ModelConfig = toml::from_str(&config).unwrap();
     let source = match source {

@@ -54,6 +54,8 @@ struct Prepared {
     folder: PathBuf,
     /// Ours.
     config: &'static str,
+    /// The most tokens of an output, as on the other side.
+    limits: Limits,
     /// Pieces to words.
     join: fn(&str) -> String,
 }
@@ -91,7 +93,7 @@ impl Prepared {
             Event::Validation(_) => {}
         })?;
         let (model, data) = (trainer.model(), trainer.data());
-        let search = (&Strategy::Greedy, Limits::default());
+        let search = (&Strategy::Greedy, self.limits);
         let found = decode(model, context, &data.validation, search)?;
         let lines: Vec<String> = found.iter().map(|tokens| model.target().decode(tokens)).collect();
         let (side, bleu) = ("unspool".into(), self.bleu(&lines)?);
@@ -140,6 +142,8 @@ fn reverse(
     let prepared = Prepared {
         folder: folder.into(),
         config: include_str!("reverse.toml"),
+        // The `max_output_length` of reverse.yaml.
+        limits: Limits { max_length: Some(30), ..Limits::default() },
         join: str::to_owned,
     };
     let config = include_str!("reverse.yaml").replace("FOLDER", &folder.display().to_string());
@@ -199,6 +203,7 @@ fn multi30k(
     let prepared = Prepared {
         folder: folder.into(),
         config: include_str!("multi30k.toml"),
+        limits: Limits::default(),
         join: |line| line.replace(' ', "").replace("</w>", " "),
     };
     let ours = prepared.ours(context)?;

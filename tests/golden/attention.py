@@ -16,9 +16,11 @@ def linear(name, x, out, bias):
 
 def linear_cross_entropy(name, x, targets, scale=1.0, **options):
     inputs = {"x": x, "weight": (5, x[-1]), "bias": (5,)}
+    if name.startswith("no_bias"):
+        del inputs["bias"]
     targets = torch.tensor(targets)
 
-    def loss(x, weight, bias):
+    def loss(x, weight, bias=None):
         logits = F.linear(x, weight, bias).reshape(-1, 5)
         return scale * F.cross_entropy(logits, targets, **options)
 
@@ -225,6 +227,15 @@ CASES = [
     linear("vector", (3,), 2, True),
     linear("one_unit", (1, 1), 1, True),
     linear_cross_entropy("matrix", (4, 3), [3, 0, 4, 1]),
+    linear_cross_entropy("no_bias", (4, 3), [3, 0, 4, 1]),
+    linear_cross_entropy(
+        "no_bias_time_major",
+        (3, 2, 4),
+        [3, 0, 0, 0, 1, 4],
+        1 / 2.5,
+        ignore_index=0,
+        reduction="sum",
+    ),
     linear_cross_entropy("ignored", (4, 3), [3, 0, 4, 0], ignore_index=0),
     # The mean of no tokens is NaN in PyTorch and 0 here, like the sum.
     linear_cross_entropy("all_ignored", (2, 3), [0, 0], ignore_index=0, reduction="sum"),

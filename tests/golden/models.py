@@ -214,13 +214,14 @@ class Decoder(nn.Module):
         if self.query == "between":
             self.second = layer(context, hidden)
         if self.query == "new":
-            self.combine = nn.Linear(context + hidden, hidden, bias=False)
+            self.combine = nn.Linear(context + hidden, hidden, bias=config["attentional_bias"])
         self.attention = ATTENTIONS[config["attention"]](config, memory)
         all_three = hidden + context + size
         read = {"state": hidden, "linear": all_three, "tanh": config["readout_size"] or size}
         if self.readout_kind == "tanh":
             self.readout = nn.Linear(all_three, read["tanh"])
-        self.output = nn.Linear(read[self.readout_kind], TARGET_VOCABULARY)
+        bias = config["output_bias"]
+        self.output = nn.Linear(read[self.readout_kind], TARGET_VOCABULARY, bias=bias)
         if config["tied_embeddings"]:
             self.output.weight = self.embedding.weight
 
@@ -313,7 +314,9 @@ class Row:
             "hidden": 4,
             "attention_size": 4 if attention == "multi_head" else 5,
             "attention_heads": 2,
+            "attentional_bias": False,
             "readout_size": 0,
+            "output_bias": True,
             **more,
         }
 
@@ -398,6 +401,7 @@ ROWS = [
     Row("lstm none previous tanh tanh", (2, 2, 2)),
     Row("gru none previous last tanh", (1, 1, 1), tied_embeddings=True),
     Row("rnn none previous mean linear", (1, 2, 2)),
+    Row("lstm general new zero state", (1, 1, 2), attentional_bias=True, output_bias=False),
     Row("lstm additive new tanh tanh", (1, 1, 2), vectors=True),
     Row("gru dot between mean linear", (2, 2, 1), vectors=True),
     Row("rnn none previous tanh state", (1, 1, 2), vectors=True),

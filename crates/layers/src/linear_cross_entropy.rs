@@ -39,7 +39,7 @@ const CHUNK: usize = 256;
 /// `loss = Σₙ -Σᵥ qₙᵥ·ln pₙᵥ / divisor` with `p = softmax(x·Wᵀ + b)` and q the (smoothed) targets: a
 /// linear layer and [`CrossEntropy`](unspool_tensor::ops::cross_entropy::CrossEntropy).
 ///
-/// Inputs: `x [.., R]`, the weight `W [V, R]` and the bias `b [V]`; one target for each row of x in
+/// Inputs: `x [.., R]`, the weight `W [V, R]` and perhaps the bias `b [V]`; one target for each row of x in
 /// standard order. Output: a loss without axes. An x of three axes is taken as `[T, B, R]`: when
 /// gradients are recorded, those of weight and bias come apart by time step.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ struct OutputLayer<T: Real> {
     /// `[V, R]`.
     weight: Tensor<T>,
     /// `[V]`.
-    bias: Tensor<T>,
+    bias: Option<Tensor<T>>,
     q: TargetDistribution<T>,
 }
 
@@ -85,20 +85,26 @@ struct Gradients<T: Real> {
 
 impl LinearCrossEntropy {
     fn check<T: Real>(&self, inputs: &[Tensor<T>]) -> Result<OutputLayer<T>> {
-        let [x, weight, bias] = inputs_of(NAME, inputs)?;
+        let (x, weight, bias) = match inputs {
+            [x, weight, bias] => (x, weight, Some(bias)),
+            _ => {
+                let [x, weight] = inputs_of(NAME, inputs)?;
+                (x, weight, None)
+            }
+        };
         let mismatch = || Error::shapes(NAME, x.shape(), weight.shape(), "are not [.., R], [V, R]");
         let (classes, size) = linear::matrix(weight).ok_or_else(mismatch)?.dim();
         let Some((&last, leading)) = x.shape().split_last() else { return Err(mismatch()) };
         if last != size {
             return Err(mismatch());
         }
-        if bias.shape() != [classes] {
+        if let Some(bias) = bias.filter(|bias| bias.shape() != [classes]) {
             let problem = "are not [V, R] and [V]";
             return Err(Error::shapes(NAME, weight.shape(), bias.shape(), problem));
         }
         let scores = [leading, &[classes]].concat();
         let q = self.options.distribution(NAME, &scores, &self.targets)?;
-        Ok(OutputLayer { x: standard(x), weight: weight.clone(), bias: bias.clone(), q })
+        Ok(OutputLayer { x: standard(x), weight: weight.clone(), bias: bias.cloned(), q })
     }
 
     /// The summed loss of some rows, and the gradients that come from them, when these are wanted.
@@ -110,9 +116,9 @@ impl LinearCrossEntropy {
         wanted: bool,
     ) -> Result<(T, Option<Gradients<T>>)> {
         let OutputLayer { x, weight, bias, q } = layer;
-        let wrong = || Error::shapes(NAME, weight.shape(), bias.shape(), "are not [V, R] and [V]");
+        let wrong = || Error::shape(NAME, weight.shape(), "is not [V, R]");
         let (classes, size) = linear::matrix(weight).ok_or_else(wrong)?.dim();
-        let bias = linear::vector(bias).ok_or_else(wrong)?;
+        let bias = bias.as_ref().and_then(linear::vector);
         let numbers = x.as_slice().unwrap_or_default();
         let pointwise = context.kernels().pointwise::<T>();
         let divisor = T::from_f64(self.options.divisor_of(&self.targets));
@@ -128,7 +134,7 @@ impl LinearCrossEntropy {
             let x = rows::gather(numbers, size, rows.iter().copied());
             let x = Array2::from_shape_vec((rows.len(), size), x).map_err(|_| wrong())?;
             // loss = Σ -Σ q·ln softmax(x·Wᵀ + b)/divisor
-            let mut scores = linear::affine(context, x.view(), weight, Some(bias));
+            let mut scores = linear::affine(context, x.view(), weight, bias);
             let losses = each_row(context, &mut scores, |row, scores| {
                 let target = self.targets[rows[row]];
                 let (loss, normaliser) = cross_entropy(pointwise, q, target, scores);
@@ -212,12 +218,16 @@ impl<T: Real> Op<T> for LinearCrossEntropy {
                     let Some(of_step) = gradients_of(rows)? else { return Ok(()) };
                     sink.at_time(time);
                     sink.add(WEIGHT, scaled(of_step.weight, d_loss))?;
-                    sink.add(BIAS, scaled(of_step.bias, d_loss))?;
+                    if layer.bias.is_some() {
+                        sink.add(BIAS, scaled(of_step.bias, d_loss))?;
+                    }
                 }
             }
             _ => {
                 sink.add(WEIGHT, scaled(weight, d_loss))?;
-                sink.add(BIAS, scaled(bias, d_loss))?;
+                if layer.bias.is_some() {
+                    sink.add(BIAS, scaled(bias, d_loss))?;
+                }
             }
         }
         Ok(())
@@ -264,15 +274,15 @@ fn each_row<T: Real, R: Send>(
 pub fn composed<'t, T: Real>(
     x: Var<'t, T>,
     weight: Var<'t, T>,
-    bias: Var<'t, T>,
+    bias: Option<Var<'t, T>>,
     targets: &[usize],
     options: CrossEntropyOptions,
 ) -> Result<Var<'t, T>> {
-    linear::composed(x, weight, Some(bias))?.cross_entropy(targets, options)
+    linear::composed(x, weight, bias)?.cross_entropy(targets, options)
 }
 
-/// [`LinearCrossEntropy`] on variables: `x [.., R]`, the weight `[V, R]`, the bias `[V]`, and a
-/// target for each row.
+/// [`LinearCrossEntropy`] on variables: `x [.., R]`, the weight `[V, R]`, perhaps the bias
+/// `[V]`, and a target for each row.
 ///
 /// # Errors
 /// The shapes do not fit, there are more or fewer targets than rows, a target is not below V, or the
@@ -280,12 +290,15 @@ pub fn composed<'t, T: Real>(
 pub fn linear_cross_entropy<'t, T: Real>(
     x: Var<'t, T>,
     weight: Var<'t, T>,
-    bias: Var<'t, T>,
+    bias: Option<Var<'t, T>>,
     targets: &[usize],
     options: CrossEntropyOptions,
 ) -> Result<Var<'t, T>> {
     let op = LinearCrossEntropy { targets: targets.into(), options };
-    let [loss] = x.tape().apply(op, &[x, weight, bias])?;
+    let [loss] = match bias {
+        Some(bias) => x.tape().apply(op, &[x, weight, bias])?,
+        None => x.tape().apply(op, &[x, weight])?,
+    };
     Ok(loss)
 }
 
@@ -306,18 +319,22 @@ pub fn cases() -> Vec<Case> {
     let several_chunks: Vec<usize> = (0..SEVERAL_CHUNKS).map(|row| row % 5).collect();
     let row = |name: &str, x: &[usize], targets: &[usize], options: CrossEntropyOptions| {
         let size = x.last().copied().unwrap_or(1);
-        let inputs = vec![
+        let mut inputs = vec![
             Input::new("x", if x.len() == 3 { "T B R" } else { "" }, x),
             Input::new("weight", "V R", &[5, size]),
-            Input::new("bias", "V", &[5]),
         ];
+        if !name.starts_with("no_bias") {
+            inputs.push(Input::new("bias", "V", &[5]));
+        }
         let op = LinearCrossEntropy { targets: targets.into(), options };
         let targets = targets.to_vec();
         Case::new(format!("{NAME}/{name}"), op, inputs)
-            .twin(move |_, v| Ok(vec![composed(v[0], v[1], v[2], &targets, options)?]))
+            .twin(move |_, v| Ok(vec![composed(v[0], v[1], v.get(2).copied(), &targets, options)?]))
     };
     vec![
         row("matrix", &[4, 3], &[3, 0, 4, 1], plain),
+        row("no_bias", &[4, 3], &[3, 0, 4, 1], plain),
+        row("no_bias_time_major", &[3, 2, 4], &[3, 0, 0, 0, 1, 4], given),
         row("ignored", &[4, 3], &[3, 0, 4, 0], PADDED),
         row("all_ignored", &[2, 3], &[0, 0], PADDED),
         row("vector", &[3], &[2], plain),
@@ -352,7 +369,7 @@ mod tests {
         let bias = tape.input(Array1::from_iter(matrix(1, 37, 3)));
         let x = tape.input(x.clone());
         let loss = match fused {
-            true => linear_cross_entropy(x, weight, bias, targets, PADDED).unwrap(),
+            true => linear_cross_entropy(x, weight, Some(bias), targets, PADDED).unwrap(),
             false => {
                 let scores = linear::linear(x, weight, Some(bias)).unwrap();
                 scores.cross_entropy(targets, PADDED).unwrap()
@@ -392,7 +409,7 @@ mod tests {
         let zeros = |shape: &[usize]| tape.input(ArrayD::zeros(shape));
         let fails = |x: &[usize], weight: &[usize], bias: usize, targets: &[usize], why: &str| {
             let (x, weight, bias) = (zeros(x), zeros(weight), zeros(&[bias]));
-            let found = linear_cross_entropy(x, weight, bias, targets, PADDED).unwrap_err();
+            let found = linear_cross_entropy(x, weight, Some(bias), targets, PADDED).unwrap_err();
             assert_eq!(found.to_string(), format!("linear_cross_entropy: {why}"));
         };
         let unlike = |x: &str, w: &str| format!("shapes {x} and {w} are not [.., R], [V, R]");

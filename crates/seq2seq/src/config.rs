@@ -47,10 +47,14 @@ pub struct ModelConfig {
     pub attention_heads: usize,
     /// Which state asks.
     pub query: Query,
+    /// Whether the attentional vector has a bias.
+    pub attentional_bias: bool,
     /// What the output layer reads.
     pub readout: Readout,
     /// The length of the readout of `tanh`; 0 takes that of an embedding.
     pub readout_size: usize,
+    /// Whether the output layer has a bias.
+    pub output_bias: bool,
     /// Whether the output layer's weight is the target's embedding.
     pub tied_embeddings: bool,
     /// What is dropped in training.
@@ -73,8 +77,10 @@ impl Default for ModelConfig {
             attention_size: 256,
             attention_heads: 4,
             query: Query::Previous,
+            attentional_bias: false,
             readout: Readout::Tanh,
             readout_size: 0,
+            output_bias: true,
             tied_embeddings: false,
             dropout: DropoutConfig::default(),
             init: InitConfig::default(),
@@ -134,6 +140,10 @@ pub struct DropoutConfig {
     pub layers: f64,
     /// Of the encoder's outputs.
     pub memory: f64,
+    /// Of context and state, of which the attentional vector is made.
+    pub attentional: f64,
+    /// Of the attentional vector as the next step reads it.
+    pub fed: f64,
     /// Of what the output layer reads.
     pub readout: f64,
 }
@@ -280,6 +290,8 @@ impl ModelConfig {
             ("dropout.embedding", self.dropout.embedding),
             ("dropout.layers", self.dropout.layers),
             ("dropout.memory", self.dropout.memory),
+            ("dropout.attentional", self.dropout.attentional),
+            ("dropout.fed", self.dropout.fed),
             ("dropout.readout", self.dropout.readout),
         ];
         for (key, rate) in rates {
@@ -414,9 +426,10 @@ impl ModelConfig {
         let bridge = projections * size(self.decoder_layers) * linear(memory, hidden);
         let decoder = match query {
             Query::Previous => recurrent(self.decoder_layers, embedding + context, 1),
-            // And the attentional vector, which has no bias.
+            // And the attentional vector.
             Query::New => {
-                recurrent(self.decoder_layers, embedding + hidden, 1) + (context + hidden) * hidden
+                recurrent(self.decoder_layers, embedding + hidden, 1)
+                    + (context + hidden + u128::from(self.attentional_bias)) * hidden
             }
             Query::Between => {
                 recurrent(self.decoder_layers, embedding, 1) + recurrent(1, context, 1)
@@ -444,7 +457,8 @@ impl ModelConfig {
             }
         };
         let target = size(target);
-        let output = target + if self.tied_embeddings { 0 } else { target * read };
+        let output =
+            target * (u128::from(self.output_bias) + if self.tied_embeddings { 0 } else { read });
         let sides = encoder + bridge + target * embedding + decoder;
         u64::try_from(sides + attention + readout + output).unwrap_or(u64::MAX)
     }
@@ -520,6 +534,8 @@ mod tests {
             ("attention = \"none\"\nquery = \"new\"", "model.query"),
             ("tied_embeddings = true\nreadout = \"state\"", "model.tied_embeddings"),
             ("[dropout]\nmemory = 1.0", "model.dropout.memory"),
+            ("[dropout]\nattentional = 1.0", "model.dropout.attentional"),
+            ("[dropout]\nfed = -0.1", "model.dropout.fed"),
             ("[init]\ndeviation = -1.0", "model.init.deviation"),
         ];
         for (text, key) in rows {

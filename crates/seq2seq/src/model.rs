@@ -65,8 +65,8 @@ pub struct LossOptions {
     pub forcing: TeacherForcing,
     /// How the target distribution is smoothed.
     pub smoothing: Smoothing,
-    /// What the summed loss is divided by: the number of target tokens of the whole batch, so that
-    /// the losses of its shards add up to its own.
+    /// What the summed loss is divided by: the number of target tokens, or of sentences, of the whole
+    /// batch, so that the losses of its shards add up to its own.
     pub divisor: f64,
 }
 
@@ -78,7 +78,7 @@ pub struct Loss<'t, T: Real> {
     /// What the output layer reads, `[T, B, R]`.
     read: Var<'t, T>,
     /// The weight `[V, R]` and the bias `[V]` of the output layer.
-    output: [Var<'t, T>; 2],
+    output: (Var<'t, T>, Option<Var<'t, T>>),
 }
 
 impl<'t, T: Real> Loss<'t, T> {
@@ -88,8 +88,8 @@ impl<'t, T: Real> Loss<'t, T> {
     /// # Errors
     /// Those of the op.
     pub fn logits(&self) -> Result<Var<'t, T>> {
-        let [weight, bias] = self.output;
-        Ok(linear(self.read, weight, Some(bias))?)
+        let (weight, bias) = self.output;
+        Ok(linear(self.read, weight, bias)?)
     }
 }
 
@@ -255,7 +255,7 @@ impl<T: Real> Seq2Seq<T> {
             smoothing: options.smoothing,
         };
         let _scope = bound.tape().scope("decoder");
-        let output @ [weight, bias] = self.decoder.output(bound);
+        let output @ (weight, bias) = self.decoder.output(bound);
         let loss = linear_cross_entropy(read, weight, bias, &targets, cross_entropy)?;
         Ok(Loss { loss, read, output })
     }

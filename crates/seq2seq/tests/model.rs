@@ -33,6 +33,8 @@ fn parameters_are_counted_before_they_are_drawn() {
         "cell = 'rnn'\nattention = 'scaled_dot'\nbidirectional = false\nreadout = 'linear'",
         "attention = 'general'\nbridge = 'mean'\nquery = 'between'\nreadout = 'state'",
         "cell = 'gru'\nattention = 'general'\nquery = 'new'\nencoder_layers = 3",
+        "attention = 'general'\nquery = 'new'\nattentional_bias = true\noutput_bias = false",
+        "attentional_bias = true\noutput_bias = false\ntied_embeddings = true",
         "attention = 'concat'\ndecoder_layers = 2\ntied_embeddings = true",
         "attention = 'multi_head'\nattention_heads = 2\nreadout_size = 7",
         "attention = 'multi_head'\nattention_size = 6\nattention_heads = 1\nbidirectional = false",

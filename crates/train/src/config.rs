@@ -63,6 +63,9 @@ pub struct DataConfig {
     pub batch_size: usize,
     /// What `batch_size` counts: `sentences`, or `tokens` of source and target with padding.
     pub batch_by: BatchBy,
+    /// So many batches' worth of shuffled training pairs are sorted by length together before they
+    /// are cut into batches; with 1, nothing is sorted.
+    pub bucketing: usize,
 }
 
 impl Default for DataConfig {
@@ -81,6 +84,7 @@ impl Default for DataConfig {
             max_ratio: 0.0,
             batch_size: 64,
             batch_by: BatchBy::Sentences,
+            bucketing: 20,
         }
     }
 }
@@ -93,6 +97,11 @@ impl DataConfig {
             BatchBy::Sentences => BatchSize::Sentences(size),
             BatchBy::Tokens => BatchSize::Tokens(size),
         }
+    }
+
+    /// How many batches' worth of pairs are sorted by length together.
+    pub fn bucketing(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.bucketing).unwrap_or(NonZeroUsize::MIN)
     }
 }
 
@@ -135,6 +144,8 @@ pub struct TrainingConfig {
     pub schedule: ScheduleConfig,
     /// What turns gradients into updates.
     pub optimiser: OptimiserConfig,
+    /// What the summed loss of an update is divided by: its target `tokens` or its `sentences`.
+    pub normalisation: Normalisation,
     /// The largest global norm of the gradients; 0 for no limit.
     pub clip_norm: f64,
     /// So many batches make one update.
@@ -171,6 +182,7 @@ impl Default for TrainingConfig {
             learning_rate: 1e-3,
             schedule: ScheduleConfig::default(),
             optimiser: OptimiserConfig::default(),
+            normalisation: Normalisation::Tokens,
             clip_norm: 1.0,
             accumulate: 1,
             shard_size: 32,
@@ -184,6 +196,17 @@ impl Default for TrainingConfig {
             bleu_tokenisation: BleuTokenisation::None,
         }
     }
+}
+
+/// What the summed loss of an update is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalisation {
+    /// The number of its target tokens, ends included: each token counts the same.
+    Tokens,
+    /// The number of its sentences: gradients are as many times larger as a target is long, and a
+    /// limit of their norm bites as much earlier.
+    Sentences,
 }
 
 /// How label smoothing spreads.
@@ -377,6 +400,7 @@ impl Config {
         }
         for (key, count) in [
             ("data.batch_size", data.batch_size),
+            ("data.bucketing", data.bucketing),
             ("training.accumulate", training.accumulate),
             ("training.shard_size", training.shard_size),
         ] {
@@ -534,6 +558,8 @@ mod tests {
             ("data.target_vocabulary", "4", "data.target_vocabulary: must be above 4, which"),
             ("data.source_vocabulary", "1", "data.source_vocabulary: must be above 4, which"),
             ("data.batch_size", "0", "data.batch_size: must be at least 1, not 0"),
+            ("data.bucketing", "0", "data.bucketing: must be at least 1, not 0"),
+            ("training.normalisation", "token", "(did you mean \"tokens\"?)"),
             ("training.optimiser.beta1", "1.5", "beta1: must be at least 0 and below 1, not 1.5"),
             ("training.learning_rate", "0", "training.learning_rate: must be above 0, not 0"),
             ("training.learning_rate", "nan", "training.learning_rate: must be above 0, not NaN"),

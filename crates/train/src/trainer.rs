@@ -23,7 +23,7 @@ use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Tape};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, TrainerState};
-use crate::config::{Config, ConfigError, SelectBy, SmoothingKind};
+use crate::config::{Config, ConfigError, Normalisation, SelectBy, SmoothingKind};
 use crate::data::batches::training_batches;
 use crate::dataset::{Dataset, DatasetError, lengths};
 use crate::evaluate::{EvaluationError, evaluate};
@@ -262,9 +262,9 @@ impl Trainer {
         let training = self.config.training.clone();
         let key = Key::new(training.seed);
         let lengths = lengths(&self.data.train);
-        let batch_size = self.config.data.batch_size();
+        let (batch_size, bucketing) = (self.config.data.batch_size(), self.config.data.bucketing());
         while !self.state.finished {
-            let plan = training_batches(key, self.state.epoch, &lengths, batch_size);
+            let plan = training_batches(key, self.state.epoch, &lengths, batch_size, bucketing);
             let batches = plan.len() as u64;
             while self.state.batch < batches && !self.is_last_update() {
                 let first = self.state.batch as usize;
@@ -336,7 +336,10 @@ impl Trainer {
                 Smoothing::ExceptPadding { epsilon, padding: PAD as usize }
             }
         };
-        let divisor = tokens as f64;
+        let divisor = match training.normalisation {
+            Normalisation::Tokens => tokens as f64,
+            Normalisation::Sentences => batches.iter().map(Vec::len).sum::<usize>() as f64,
+        };
         let options = LossOptions { forcing: TeacherForcing(forcing), smoothing, divisor };
         let key = Key::new(training.seed).named("update").with(state.update);
         let Shard { loss, mut gradients } = self.gradients(batches, options, key)?;
@@ -354,7 +357,8 @@ impl Trainer {
         Ok(Update {
             update,
             epoch: self.state.epoch + 1,
-            loss,
+            // Per token, so that runs can be compared.
+            loss: loss * (divisor / tokens as f64),
             gradient_norm,
             learning_rate: rate,
             teacher_forcing: forcing,

@@ -95,6 +95,28 @@ fn accumulated_batches_make_the_update_of_one_large_batch() {
     assert_eq!(large.len(), 2);
 }
 
+/// By sentences instead of tokens, the same loss is divided by fewer: gradients are as many times
+/// larger as a target, its end included, is long on average. The log's loss stays per token.
+#[test]
+fn a_loss_per_sentence_has_larger_gradients() {
+    let first = |normalisation: &str| {
+        let sets = [("training.normalisation", normalisation), ("data.batch_size", "96")];
+        let (_, updates, _) = train(&sets);
+        (updates[0].loss, updates[0].gradient_norm, updates[0].tokens as f64 / 96.0)
+    };
+    let (tokens, sentences) = (first("tokens"), first("sentences"));
+    approx::assert_relative_eq!(tokens.0, sentences.0, max_relative = 1e-6);
+    approx::assert_relative_eq!(tokens.1 * tokens.2, sentences.1, max_relative = 1e-4);
+    // Accumulated batches are one here too.
+    let parts = [
+        ("training.normalisation", "sentences"),
+        ("data.batch_size", "24"),
+        ("training.accumulate", "4"),
+    ];
+    let (_, updates, _) = train(&parts);
+    approx::assert_relative_eq!(updates[0].gradient_norm, sentences.1, max_relative = 1e-4);
+}
+
 #[test]
 fn early_stopping_and_plateaus_count_validations_without_a_new_best() {
     // A learning rate this small changes nothing that a validation of accuracy sees.

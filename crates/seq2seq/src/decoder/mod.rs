@@ -39,12 +39,14 @@ pub struct Decoder {
     query: Query,
     /// Makes the attentional vector of input feeding.
     combine: Option<Linear>,
+    attentional_dropout: Dropout,
+    fed_dropout: Dropout,
     readout: Readout,
     readout_layer: Option<Linear>,
     readout_dropout: Dropout,
     /// The output layer's weight `[V, R]`, which may be the embedding's.
     output_weight: ParamId,
-    output_bias: ParamId,
+    output_bias: Option<ParamId>,
     hidden: usize,
 }
 
@@ -155,9 +157,9 @@ impl Decoder {
         let combine = match query {
             // Luong et al. 2015, equation 5, has no bias.
             Query::New => {
-                let from = config.context() + config.hidden;
-                let to = config.hidden;
-                Some(Linear::new(store, "decoder.combine", from, to, false, weights, key)?)
+                let (from, to) = (config.context() + config.hidden, config.hidden);
+                let bias = config.attentional_bias;
+                Some(Linear::new(store, "decoder.combine", from, to, bias, weights, key)?)
             }
             _ => None,
         };
@@ -176,19 +178,27 @@ impl Decoder {
             let value: ArrayD<T> = weights.sample(&shape, key.named(name))?;
             store.add(name, value)?
         };
-        let bias = ArrayD::<T>::zeros(IxDyn(&[vocabulary]));
-        let output_bias = store.add("decoder.output.bias", bias)?;
+        let output_bias = match config.output_bias {
+            true => {
+                let bias = ArrayD::<T>::zeros(IxDyn(&[vocabulary]));
+                Some(store.add("decoder.output.bias", bias)?)
+            }
+            false => None,
+        };
+        let rates = &config.dropout;
         Ok(Decoder {
             embedding,
-            embedding_dropout: Dropout::new(config.dropout.embedding, "decoder.embedding.dropout")?,
+            embedding_dropout: Dropout::new(rates.embedding, "decoder.embedding.dropout")?,
             recurrent: layers,
             second,
             attention,
             query,
             combine,
+            attentional_dropout: Dropout::new(rates.attentional, "decoder.combine.dropout")?,
+            fed_dropout: Dropout::new(rates.fed, "decoder.fed.dropout")?,
             readout: config.readout,
             readout_layer,
-            readout_dropout: Dropout::new(config.dropout.readout, "decoder.readout.dropout")?,
+            readout_dropout: Dropout::new(rates.readout, "decoder.readout.dropout")?,
             output_weight,
             output_bias,
             hidden: config.hidden,
@@ -267,11 +277,13 @@ impl Decoder {
                 recurrent = self.recurrent.step(bound, x, &state.recurrent, time)?;
             }
             Query::New => {
-                let x = beside(embedded, state.fed)?;
+                let read = state.fed.map(|fed| self.fed_dropout.forward_at(bound, fed, time));
+                let x = beside(embedded, read.transpose()?)?;
                 recurrent = self.recurrent.step(bound, x, &state.recurrent, time)?;
                 attended = attend(recurrent.top())?;
                 if let (Some(combine), Some((context, _))) = (&self.combine, attended) {
                     let both = Var::concat(&[context, recurrent.top()], 1)?;
+                    let both = self.attentional_dropout.forward_at(bound, both, time)?;
                     fed = Some(combine.forward(bound, both)?.tanh()?);
                 }
             }
@@ -325,8 +337,9 @@ impl Decoder {
     }
 
     /// The output layer's weight `[V, R]` and bias `[V]`.
-    pub fn output<'t, T: Real>(&self, bound: Bound<'t, T>) -> [Var<'t, T>; 2] {
-        [self.output_weight, self.output_bias].map(|param| bound.param(param))
+    pub fn output<'t, T: Real>(&self, bound: Bound<'t, T>) -> (Var<'t, T>, Option<Var<'t, T>>) {
+        let bias = self.output_bias.map(|bias| bound.param(bias));
+        (bound.param(self.output_weight), bias)
     }
 
     /// What the output layer reads at all steps of a whole target in training, `[T, B, R]`.
@@ -380,6 +393,8 @@ impl Decoder {
         let masks = bound.is_training().then(|| Masks {
             embedding: self.embedding_dropout.mask(bound),
             layers: self.recurrent.masks(bound),
+            attentional: self.attentional_dropout.mask(bound),
+            fed: self.fed_dropout.mask(bound),
             readout: self.readout_dropout.mask(bound),
             first_example: bound.tape().context().first_example(),
         });
@@ -399,15 +414,19 @@ impl Decoder {
             let bias = layer.bias().map(|bias| bound.param(bias));
             bias.map(|bias| [bound.param(layer.weight()), bias])
         };
+        let combine = self.combine.as_ref();
+        let (output, output_bias) = self.output(bound);
         let parts = Parts {
             embedding: bound.param(self.embedding.weight()),
             cells: cells.map(|cell| cell.map(|id| bound.param(id))).collect(),
             h: first.h.clone(),
             c: first.c.clone(),
             attention: step.map(|((_, parts), memory)| ([memory.keys, memory.values], parts)),
-            combine: self.combine.as_ref().map(|combine| bound.param(combine.weight())),
+            combine: combine.map(|combine| bound.param(combine.weight())),
+            combine_bias: combine.and_then(Linear::bias).map(|bias| bound.param(bias)),
             readout: self.readout_layer.as_ref().and_then(layer),
-            output: self.output(bound),
+            output,
+            output_bias,
         };
         Ok((plan, parts))
     }
@@ -446,12 +465,12 @@ impl Decoder {
     ) -> Result<Var<'t, T>> {
         let mut state = self.start(bound, first, targets.input.ncols());
         let free = self.free(bound, targets, forcing);
-        let [weight, bias] = self.output(bound);
+        let (weight, bias) = self.output(bound);
         let mut reads: Vec<Var<'t, T>> = Vec::with_capacity(targets.input.nrows());
         for (time, truth) in targets.input.outer_iter().enumerate() {
             let mut tokens = truth.to_vec();
             if let (Some(free), Some(previous)) = (&free, reads.last()) {
-                let logits = linear(*previous, weight, Some(bias))?;
+                let logits = linear(*previous, weight, bias)?;
                 let predicted = arg_max(logits.value().view());
                 for (row, token) in tokens.iter_mut().enumerate() {
                     if free[[time, row]] {

@@ -5,7 +5,7 @@
 //! other, without padding (see [`Packing`](unspool_layers::recurrent::Packing)): `P` rows in all,
 //! `N` at the step at hand. Arrays of states have `B` rows more, those before the first step.
 
-use std::ops::{Range, RangeTo};
+use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, IxDyn, s};
@@ -37,12 +37,14 @@ pub(crate) struct Parts<W> {
     pub c: Vec<W>,
     /// Keys `[B, S, A]`, values `[B, S, M]`, and what a step of attention reads beside them.
     pub attention: Option<([W; 2], StepParts<W>)>,
-    /// What makes the attentional vector of input feeding, `[H, M + H]`.
+    /// What makes the attentional vector of input feeding: weight `[H, M + H]` and bias `[H]`.
     pub combine: Option<W>,
+    pub combine_bias: Option<W>,
     /// The readout layer's weight `[R, F]` and bias `[R]`.
     pub readout: Option<[W; 2]>,
     /// The output layer's weight `[V, R]` and bias `[V]`.
-    pub output: [W; 2],
+    pub output: W,
+    pub output_bias: Option<W>,
 }
 
 impl<T: Real> Parts<Tensor<T>> {
@@ -74,8 +76,10 @@ impl<W> Parts<W> {
             c: self.c.iter().map(&mut f).collect(),
             attention,
             combine: self.combine.as_ref().map(&mut f),
+            combine_bias: self.combine_bias.as_ref().map(&mut f),
             readout: self.readout.as_ref().map(|[w, b]| [f(w), f(b)]),
-            output: [f(&self.output[0]), f(&self.output[1])],
+            output: f(&self.output),
+            output_bias: self.output_bias.as_ref().map(&mut f),
         }
     }
 }
@@ -107,6 +111,10 @@ pub(crate) struct Masks {
     pub embedding: Mask,
     /// Of the outputs of all layers but the last.
     pub layers: Vec<Mask>,
+    /// Of context and state, of which the attentional vector is made.
+    pub attentional: Mask,
+    /// Of the attentional vector as the next step reads it.
+    pub fed: Mask,
     pub readout: Mask,
     /// The number, in the whole batch, of the first row.
     pub first_example: usize,
@@ -146,7 +154,7 @@ impl Plan {
         &self,
         site: impl Fn(&Masks) -> Mask,
         array: &mut Array2<T>,
-        columns: RangeTo<usize>,
+        columns: Range<usize>,
         step: &Step<'_>,
     ) {
         let Some(masks) = &self.masks else { return };
@@ -155,7 +163,7 @@ impl Plan {
             return;
         }
         for (row, &sequence) in step.rows.clone().zip(step.sequences) {
-            let units = &mut rows_mut(array, row..row + 1)[columns];
+            let units = &mut rows_mut(array, row..row + 1)[columns.clone()];
             drop_units(units, rate, key, step.time, masks.first_example + sequence);
         }
     }
@@ -206,7 +214,8 @@ pub(crate) struct Arrays<T: Real> {
     looked: Array2<T>,
     /// `[P, M]`.
     context: Array2<T>,
-    /// Context and state, of which the attentional vector is made, `[P, M + H]`.
+    /// Context and state with what is dropped, of which the attentional vector is made,
+    /// `[P, M + H]`.
     combined: Array2<T>,
     /// The attentional vectors, `[B + P, H]`; before the first step they are zero.
     fed: Array2<T>,
@@ -302,7 +311,7 @@ impl<'a, T: Real> Steps<'a, T> {
         let width_of = |part: Option<&Tensor<T>>, axis: usize| part.map_or(0, |w| w.shape()[axis]);
         let projection = step.and_then(|(_, step)| step.query.as_ref());
         let out = step.and_then(|(_, step)| step.out.as_ref());
-        let read = self.parts.output[0].shape()[1];
+        let read = self.parts.output.shape()[1];
         let mut fed: Array2<T> = array(batch + rows, when(query == Query::New, hidden));
         fed.slice_mut(s![..batch, ..]).fill(T::zero());
         Arrays {
@@ -353,7 +362,7 @@ impl<'a, T: Real> Steps<'a, T> {
             let x = &mut rows_mut(&mut arrays.x, row..row + 1)[..embedding];
             x.copy_from_slice(&table[token as usize * embedding..][..embedding]);
         }
-        self.plan.drop(|masks| masks.embedding, &mut arrays.x, ..embedding, step);
+        self.plan.drop(|masks| masks.embedding, &mut arrays.x, 0..embedding, step);
         match query {
             Query::Previous => {
                 // x = [..; attention(h)]
@@ -363,10 +372,12 @@ impl<'a, T: Real> Steps<'a, T> {
                 x.slice_mut(s![step.rows.clone(), embedding..]).assign(&context);
             }
             Query::New => {
-                // x = [..; fed]
+                // x = [..; dropout(fed)]
                 let Arrays { x, fed, .. } = arrays;
+                let columns = embedding..embedding + fed.ncols();
                 let fed = fed.slice(s![step.before..step.before + n, ..]);
-                x.slice_mut(s![step.rows.clone(), embedding..]).assign(&fed);
+                x.slice_mut(s![step.rows.clone(), columns.clone()]).assign(&fed);
+                self.plan.drop(|masks| masks.fed, x, columns, step);
             }
             Query::Between => {}
         }
@@ -377,13 +388,13 @@ impl<'a, T: Real> Steps<'a, T> {
                 // x of the layer above = dropout(h')
                 let h = rows(&arrays.cells[layer].h, step.after..step.after + n);
                 rows_mut(dropped, step.rows.clone()).copy_from_slice(h);
-                self.plan.drop(|masks| masks.layers[layer], dropped, ..self.plan.hidden, step);
+                self.plan.drop(|masks| masks.layers[layer], dropped, 0..self.plan.hidden, step);
             }
         }
         match query {
             Query::Previous => {}
             Query::New => {
-                // fed' = tanh(W·[attention(h'); h'])
+                // fed' = tanh(W·dropout([attention(h'); h']) + b)
                 self.attend(arrays, step, top, step.after);
                 let Arrays { context, combined, fed, cells, .. } = arrays;
                 let (now, memory) = (step.rows.clone(), self.plan.memory);
@@ -392,9 +403,12 @@ impl<'a, T: Real> Steps<'a, T> {
                 combined.slice_mut(s![now.clone(), ..memory]).assign(&context);
                 let h = cells[top].h.slice(s![after.clone(), ..]);
                 combined.slice_mut(s![now.clone(), memory..]).assign(&h);
+                let columns = 0..combined.ncols();
+                self.plan.drop(|masks| masks.attentional, combined, columns, step);
                 if let Some(weight) = &self.parts.combine {
                     let combined = combined.slice(s![now, ..]);
-                    self.linear(combined, weight, None, fed.slice_mut(s![after.clone(), ..]));
+                    let (bias, to) = (&self.parts.combine_bias, s![after.clone(), ..]);
+                    self.linear(combined, weight, bias.as_ref(), fed.slice_mut(to));
                     (self.pointwise().tanh)(rows_mut(fed, after));
                 }
             }
@@ -438,19 +452,19 @@ impl<'a, T: Real> Steps<'a, T> {
             }
         }
         for step in steps {
-            self.plan.drop(|masks| masks.readout, read, ..read.ncols(), step);
+            let columns = 0..read.ncols();
+            self.plan.drop(|masks| masks.readout, read, columns, step);
         }
     }
 
     /// V, how many tokens there are.
     pub fn vocabulary(&self) -> usize {
-        self.parts.output[0].shape()[0]
+        self.parts.output.shape()[0]
     }
 
     /// The scores `[N, V]` of the next tokens, from what the output layer reads, `[N, R]`.
     pub fn logits(&self, read: ArrayView2<'_, T>, out: ArrayViewMut2<'_, T>) {
-        let [weight, bias] = &self.parts.output;
-        self.linear(read, weight, Some(bias), out);
+        self.linear(read, &self.parts.output, self.parts.output_bias.as_ref(), out);
     }
 
     /// Attention of a step, asked by the hidden states of a cell from row `first` on.
@@ -650,9 +664,10 @@ impl<T: Real> Steps<'_, T> {
                 sums.rows(parts.out_bias.as_slice(), d.context.view())?;
             }
         }
-        // fed = tanh(W·combined)
+        // fed = tanh(W·combined + b)
         if let Some(combine) = at.combine {
             sums.product(combine, d.combined.view(), arrays.combined.view())?;
+            sums.rows(at.combine_bias.as_slice(), d.combined.view())?;
         }
         // read = tanh(W·features + b), d_read being the gradient of the sum by now
         if let (Readout::Tanh, Some([weight, bias])) = (self.plan.readout, at.readout) {
@@ -672,7 +687,7 @@ impl<T: Real> Steps<'_, T> {
     ) -> Option<Array2<T>> {
         let columns = d_read.ncols();
         for step in steps {
-            self.plan.drop(|masks| masks.readout, d_read, ..columns, step);
+            self.plan.drop(|masks| masks.readout, d_read, 0..columns, step);
         }
         let (Readout::Tanh, Some([weight, _])) = (self.plan.readout, &self.parts.readout) else {
             return None;
@@ -735,17 +750,20 @@ impl<T: Real> Steps<'_, T> {
         match query {
             Query::Previous => {}
             Query::New => {
-                // fed' = tanh(W·[context; h'])
+                // fed' = tanh(W·dropout([context; h']) + b)
                 rows_mut(&mut d.combined, now.clone()).copy_from_slice(rows(&d.fed, 0..n));
                 let d_sum = rows_mut(&mut d.combined, now.clone());
                 through_tanh(d_sum, rows(&arrays.fed, after.clone()));
                 if let Some(weight) = &self.parts.combine {
-                    let mut d_both: Array2<T> = self.context.array((n, memory + hidden));
+                    let (both, end) = (memory + hidden, step.rows.end);
+                    let mut d_both: Array2<T> = self.context.array((end, both));
                     let d_sum = d.combined.slice(s![now.clone(), ..]);
-                    let to = d_both.view_mut();
+                    let to = d_both.slice_mut(s![now.clone(), ..]);
                     product_with_weight(self.context, d_sum, weight, Side::Plain, false, to);
-                    add_rows(d_context, d_both.slice(s![.., ..memory]));
-                    add_rows(d.h[last].slice_mut(s![..n, ..]), d_both.slice(s![.., memory..]));
+                    self.plan.drop(|masks| masks.attentional, &mut d_both, 0..both, step);
+                    let (d_attended, d_h) = (s![now.clone(), ..memory], s![now.clone(), memory..]);
+                    add_rows(d_context, d_both.slice(d_attended));
+                    add_rows(d.h[last].slice_mut(s![..n, ..]), d_both.slice(d_h));
                     self.context.recycle(d_both.into_dyn().into_shared());
                 }
                 self.attend_backward(arrays, d, step, top, step.after);
@@ -770,12 +788,16 @@ impl<T: Real> Steps<'_, T> {
             // x = dropout(h') of the layer below
             let mut d_x: Array2<T> = self.context.array((step.rows.end, hidden));
             self.input_backward(arrays, step, layer, d_x.slice_mut(s![now.clone(), ..]));
-            self.plan.drop(|masks| masks.layers[layer - 1], &mut d_x, ..hidden, step);
+            self.plan.drop(|masks| masks.layers[layer - 1], &mut d_x, 0..hidden, step);
             add_rows(d.h[layer - 1].slice_mut(s![..n, ..]), d_x.slice(s![now.clone(), ..]));
             self.context.recycle(d_x.into_dyn().into_shared());
         }
-        // x = [..; context] or [..; fed]
-        let d_beside = d.x.slice(s![now.clone(), embedding..]);
+        // x = [..; context] or [..; dropout(fed)]
+        let columns = embedding..d.x.ncols();
+        if query == Query::New {
+            self.plan.drop(|masks| masks.fed, &mut d.x, columns.clone(), step);
+        }
+        let d_beside = d.x.slice(s![now.clone(), columns]);
         match query {
             Query::Previous => {
                 add_rows(d.context.slice_mut(s![now, ..]), d_beside);
@@ -896,7 +918,7 @@ impl<T: Real> Steps<'_, T> {
             add_rows(d.x.slice_mut(s![.., ..embedding]), d_embedded);
         }
         for step in sums.steps {
-            self.plan.drop(|masks| masks.embedding, &mut d.x, ..embedding, step);
+            self.plan.drop(|masks| masks.embedding, &mut d.x, 0..embedding, step);
         }
         for step in sums.steps {
             let d_embedded = d.x.slice(s![step.rows.clone(), ..embedding]);

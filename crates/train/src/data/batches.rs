@@ -9,11 +9,6 @@ use unspool_tensor::random::Key;
 
 use super::Lengths;
 
-/// How many batches' worth of examples are sorted by length together.
-///
-/// More give less padding, fewer a more random mixture.
-const WINDOW: usize = 20;
-
 /// How large a batch may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSize {
@@ -26,21 +21,26 @@ pub enum BatchSize {
 
 /// The batches of one epoch of training, as indices into `lengths`. Each example is in one of them.
 ///
-/// The examples are shuffled, sorted by length within windows of some batches, cut into batches,
-/// and the batches are shuffled.
+/// The examples are shuffled, sorted by length within windows of `bucketing` batches' worth, cut into
+/// batches, and the batches are shuffled. More give less padding, fewer a more random mixture; with
+/// one, nothing is sorted.
 pub fn training_batches(
     key: Key,
     epoch: u64,
     lengths: &[Lengths],
     size: BatchSize,
+    bucketing: NonZeroUsize,
 ) -> Vec<Vec<usize>> {
     let key = key.named("batches").with(epoch);
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     key.named("examples").shuffle(&mut order);
+    if bucketing == NonZeroUsize::MIN {
+        return cut(&order, lengths, size);
+    }
     let mut batches = Vec::new();
     let mut rest = order.as_mut_slice();
     while !rest.is_empty() {
-        let (window, after) = rest.split_at_mut(window_len(rest, lengths, size));
+        let (window, after) = rest.split_at_mut(window_len(rest, lengths, size, bucketing));
         // Stable: examples of equal lengths stay shuffled.
         window.sort_by_key(|&index| by_length(lengths[index]));
         batches.extend(cut(window, lengths, size));
@@ -63,11 +63,16 @@ fn by_length(lengths: Lengths) -> (usize, usize) {
 }
 
 /// How many of the next examples are sorted together; at least one.
-fn window_len(order: &[usize], lengths: &[Lengths], size: BatchSize) -> usize {
+fn window_len(
+    order: &[usize],
+    lengths: &[Lengths],
+    size: BatchSize,
+    bucketing: NonZeroUsize,
+) -> usize {
     match size {
-        BatchSize::Sentences(most) => most.get().saturating_mul(WINDOW).min(order.len()),
+        BatchSize::Sentences(most) => most.saturating_mul(bucketing).get().min(order.len()),
         BatchSize::Tokens(most) => {
-            let most = most.get().saturating_mul(WINDOW);
+            let most = most.saturating_mul(bucketing).get();
             let mut tokens = 0_usize;
             let fits = order.iter().take_while(|&&index| {
                 let Lengths { source, target } = lengths[index];
@@ -116,12 +121,18 @@ mod tests {
 
     use super::*;
 
+    const UNSORTED: NonZeroUsize = NonZeroUsize::MIN;
+
+    fn number(of: usize) -> NonZeroUsize {
+        NonZeroUsize::new(of).expect("not zero")
+    }
+
     fn sentences(most: usize) -> BatchSize {
-        BatchSize::Sentences(NonZeroUsize::new(most).expect("not zero"))
+        BatchSize::Sentences(number(most))
     }
 
     fn tokens(most: usize) -> BatchSize {
-        BatchSize::Tokens(NonZeroUsize::new(most).expect("not zero"))
+        BatchSize::Tokens(number(most))
     }
 
     fn random_lengths(count: u64) -> Vec<Lengths> {
@@ -163,8 +174,11 @@ mod tests {
     #[test]
     fn training_is_shuffled_by_key_and_epoch_alone() {
         let lengths = random_lengths(500);
-        for size in [sentences(8), tokens(400)] {
-            let plan = |seed, epoch| training_batches(Key::new(seed), epoch, &lengths, size);
+        let sizes = [sentences(8), tokens(400)];
+        for (size, bucketing) in sizes.into_iter().flat_map(|size| [(size, 1), (size, 20)]) {
+            let bucketing = number(bucketing);
+            let plan =
+                |seed, epoch| training_batches(Key::new(seed), epoch, &lengths, size, bucketing);
             assert_eq!(plan(1, 3), plan(1, 3));
             assert_ne!(plan(1, 3), plan(1, 4));
             assert_ne!(plan(1, 3), plan(2, 3));
@@ -179,11 +193,25 @@ mod tests {
     fn bucketing_saves_padding() {
         let lengths = random_lengths(2000);
         for size in [sentences(16), tokens(640)] {
-            let (padded, plain) = cost(&training_batches(Key::new(1), 0, &lengths, size), &lengths);
-            let unsorted: Vec<usize> = (0..lengths.len()).collect();
-            let (unsorted, _) = cost(&cut(&unsorted, &lengths, size), &lengths);
-            assert!(padded - plain < (unsorted - plain) * 3 / 5, "{padded} {unsorted} {plain}");
+            let padding = |bucketing: usize| {
+                let plan = training_batches(Key::new(1), 0, &lengths, size, number(bucketing));
+                let (padded, plain) = cost(&plan, &lengths);
+                padded - plain
+            };
+            let [unsorted, some, many] = [1, 20, 60].map(padding);
+            assert!(some < unsorted * 3 / 5, "{some} {unsorted}");
+            assert!(many < some, "{many} {some}");
         }
+    }
+
+    #[test]
+    fn without_bucketing_batches_are_the_shuffled_examples_cut() {
+        let lengths = random_lengths(100);
+        let key = Key::new(7);
+        let mut order: Vec<usize> = (0..100).collect();
+        key.named("batches").with(2).named("examples").shuffle(&mut order);
+        let plan = training_batches(key, 2, &lengths, sentences(8), UNSORTED);
+        assert_eq!(plan, order.chunks(8).map(<[usize]>::to_vec).collect::<Vec<_>>());
     }
 
     proptest! {
@@ -191,6 +219,7 @@ mod tests {
         fn each_example_is_in_one_batch_that_is_not_too_large(
             sides in prop::collection::vec((0_usize..50, 0_usize..50), 0..200),
             most in 1_usize..300,
+            bucketing in 1_usize..30,
             seed: u64,
             epoch: u64,
         ) {
@@ -198,7 +227,7 @@ mod tests {
             let lengths: Vec<Lengths> = pairs.collect();
             for size in [sentences(most), tokens(most), tokens(usize::MAX)] {
                 for plan in [
-                    training_batches(Key::new(seed), epoch, &lengths, size),
+                    training_batches(Key::new(seed), epoch, &lengths, size, number(bucketing)),
                     evaluation_batches(&lengths, size),
                 ] {
                     for batch in &plan {

@@ -85,6 +85,9 @@ struct Options {
     /// Multi30k, for W6: train.en, train.de, val.en and val.de, plain or gzip
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// W4 and W6 run with the seeds from 1 to this: what one epoch learns differs much from seed to seed
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
     /// Workloads; without, all but W4 and W6
     workloads: Vec<String>,
     /// What `cargo bench` passes on
@@ -189,7 +192,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if named(workload) {
             let (python, joeynmt) = (&*options.python, &*options.joeynmt);
             let places = Places { python, joeynmt, data: options.data.as_deref() };
-            let epochs = training::run(workload, &places, &context)?;
+            let epochs = training::run(workload, &places, &context, options.seeds)?;
             print_epochs(workload, what, &epochs);
             report.trainings.push(Training { workload, what, epochs });
         }
@@ -386,19 +389,22 @@ fn print_row(name: &str, figures: &[Option<Figures>]) {
 fn print_epochs(workload: &str, what: &str, epochs: &[Epoch]) {
     println!("\n{workload}: {what}\n");
     println!(
-        "{:24} {:>11} {:>9} {:>9} {:>6} {:>7}",
-        "", "parameters", "seconds", "tokens/s", "BLEU", "ratio"
+        "{:24} {:>4} {:>11} {:>9} {:>9} {:>6} {:>7}",
+        "", "seed", "parameters", "seconds", "tokens/s", "BLEU", "ratio"
     );
-    let ours = epochs.first().map_or(f64::NAN, |epoch| epoch.seconds / epoch.tokens as f64);
+    let speed = |epoch: &Epoch| epoch.tokens as f64 / epoch.seconds;
     for epoch in epochs {
-        let speed = epoch.tokens as f64 / epoch.seconds;
+        // Ours of the same seed stands before.
+        let ours = epochs.iter().find(|ours| ours.seed == epoch.seed);
         println!(
-            "{:24} {:>11} {:>9.1} {speed:>9.0} {:>6.2} {:>6.2}x",
+            "{:24} {:>4} {:>11} {:>9.1} {:>9.0} {:>6.2} {:>6.2}x",
             epoch.side,
+            epoch.seed,
             epoch.parameters,
             epoch.seconds,
+            speed(epoch),
             epoch.bleu,
-            1.0 / (speed * ours),
+            ours.map_or(f64::NAN, speed) / speed(epoch),
         );
     }
 }

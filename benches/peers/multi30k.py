@@ -1,7 +1,7 @@
 """An epoch of translation, English to German, in PyTorch: W6 of `cargo bench --bench peers`.
 
     multi30k.py prepare DATA FOLDER
-    multi30k.py train FOLDER THREADS
+    multi30k.py train FOLDER THREADS SEED
 
 `prepare` segments `train.en`, `train.de`, `val.en` and `val.de` of DATA (plain or gzip) by byte-pair
 encoding into files of FOLDER, which both sides read. `train` trains one epoch on them, translates
@@ -57,14 +57,14 @@ def prepare(data, folder):
             (folder / f"{part}.{name}").write_text(lines, encoding="utf-8")
 
 
-def train(folder, threads):
+def train(folder, threads, seed):
     import torch
     from torch import nn
     from torch.nn import functional as F
 
     torch.set_num_threads(threads)
-    torch.manual_seed(1)
-    random.seed(1)
+    torch.manual_seed(seed)
+    random.seed(seed)
 
     def sentences(name):
         return [line.split() for line in (folder / name).read_text(encoding="utf-8").splitlines()]
@@ -217,4 +217,4 @@ def train(folder, threads):
 if sys.argv[1] == "prepare":
     prepare(Path(sys.argv[2]), Path(sys.argv[3]))
 else:
-    train(Path(sys.argv[2]), int(sys.argv[3]))
+    train(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -38,6 +38,8 @@ pub struct Places<'a> {
 pub struct Epoch {
     /// Whose.
     pub side: String,
+    /// What its randomness came from.
+    pub seed: u64,
     /// How many numbers are learned.
     pub parameters: u64,
     /// Without validation.
@@ -80,8 +82,9 @@ impl Prepared {
         self.bleu(&lines.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
-    fn ours(&self, context: &Context) -> Result<Epoch, Box<dyn Error>> {
+    fn ours(&self, context: &Context, seed: u64) -> Result<Epoch, Box<dyn Error>> {
         let mut config: Config = toml::from_str(self.config)?;
+        config.training.seed = seed;
         config.data.train = vec![self.path("train.source"), self.path("train.target")];
         config.data.validation = vec![self.path("val.source"), self.path("val.target")];
         let mut trainer = Trainer::start(config, &self.path("unspool"), context.clone(), true)?;
@@ -97,11 +100,11 @@ impl Prepared {
         let found = decode(model, context, &data.validation, search)?;
         let lines: Vec<String> = found.iter().map(|tokens| model.target().decode(tokens)).collect();
         let (side, bleu) = ("unspool".into(), self.bleu(&lines)?);
-        Ok(Epoch { side, parameters, seconds, tokens, bleu })
+        Ok(Epoch { side, seed, parameters, seconds, tokens, bleu })
     }
 }
 
-/// One epoch on each side, ours first.
+/// One epoch on each side for each seed from 1 on, ours first.
 ///
 /// # Errors
 /// The other side is not there: the error says how to get it.
@@ -109,11 +112,12 @@ pub fn run(
     workload: &str,
     places: &Places<'_>,
     context: &Context,
+    seeds: u64,
 ) -> Result<Vec<Epoch>, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     match workload {
-        "W4" => reverse(folder.path(), places, context),
-        _ => multi30k(folder.path(), places, context),
+        "W4" => reverse(folder.path(), places, context, seeds),
+        _ => multi30k(folder.path(), places, context, seeds),
     }
 }
 
@@ -121,6 +125,7 @@ fn reverse(
     folder: &Path,
     places: &Places<'_>,
     context: &Context,
+    seeds: u64,
 ) -> Result<Vec<Epoch>, Box<dyn Error>> {
     const SYMBOLS: u64 = 50;
     let sides = |part: &str, pairs: usize, longest: u64| -> Result<(), Box<dyn Error>> {
@@ -146,13 +151,28 @@ fn reverse(
         limits: Limits { max_length: Some(30), ..Limits::default() },
         join: str::to_owned,
     };
-    let config = include_str!("reverse.yaml").replace("FOLDER", &folder.display().to_string());
-    fs::write(folder.join("reverse.yaml"), config)?;
     let get = "python3 -m venv target/joeynmt && target/joeynmt/bin/pip install \
                -r benches/peers/joeynmt.txt";
     output(Command::new(places.joeynmt).args(["-c", "import joeynmt"]), get)?;
-    let ours = prepared.ours(context)?;
+    let mut epochs = Vec::new();
+    for seed in 1..=seeds {
+        epochs.push(prepared.ours(context, seed)?);
+        epochs.push(joeynmt(&prepared, places, context, seed, get)?);
+    }
+    Ok(epochs)
+}
 
+fn joeynmt(
+    prepared: &Prepared,
+    places: &Places<'_>,
+    context: &Context,
+    seed: u64,
+    get: &str,
+) -> Result<Epoch, Box<dyn Error>> {
+    let folder = &prepared.folder;
+    let config = include_str!("reverse.yaml").replace("FOLDER", &folder.display().to_string());
+    let config = config.replace("random_seed: 1", &format!("random_seed: {seed}"));
+    fs::write(folder.join("reverse.yaml"), config)?;
     let mut command = Command::new(places.joeynmt);
     command.args(["-m", "joeynmt", "train"]).arg(folder.join("reverse.yaml")).arg("-t");
     command.env("OMP_NUM_THREADS", context.threads().to_string());
@@ -164,14 +184,14 @@ fn reverse(
     };
     let epoch = after("num. of tokens: ")?.trim_end_matches("[sec]");
     let (tokens, seconds) = epoch.split_once(", ").ok_or("JoeyNMT's log is another")?;
-    let theirs = Epoch {
+    Ok(Epoch {
         side: "JoeyNMT 2.3.0".into(),
+        seed,
         parameters: after("Total params: ")?.trim().parse()?,
         seconds: seconds.parse()?,
         tokens: tokens.parse()?,
         bleu: prepared.bleu_of("joeynmt/5000.hyps")?,
-    };
-    Ok(vec![ours, theirs])
+    })
 }
 
 /// What `multi30k.py` writes.
@@ -187,6 +207,7 @@ fn multi30k(
     folder: &Path,
     places: &Places<'_>,
     context: &Context,
+    seeds: u64,
 ) -> Result<Vec<Epoch>, Box<dyn Error>> {
     let get = "python3 -m venv target/peers && target/peers/bin/pip install \
                -r benches/peers/requirements.txt";
@@ -206,13 +227,17 @@ fn multi30k(
         limits: Limits::default(),
         join: |line| line.replace(' ', "").replace("</w>", " "),
     };
-    let ours = prepared.ours(context)?;
     let threads = context.threads().to_string();
-    let text = output(script().arg("train").arg(folder).arg(threads), get)?;
-    let Written { version, parameters, seconds, tokens } = serde_json::from_str(&text)?;
-    let bleu = prepared.bleu_of("hypotheses")?;
-    let theirs = Epoch { side: version, parameters, seconds, tokens, bleu };
-    Ok(vec![ours, theirs])
+    let mut epochs = Vec::new();
+    for seed in 1..=seeds {
+        epochs.push(prepared.ours(context, seed)?);
+        let train = [&threads, &seed.to_string()];
+        let text = output(script().arg("train").arg(folder).args(train), get)?;
+        let Written { version, parameters, seconds, tokens } = serde_json::from_str(&text)?;
+        let bleu = prepared.bleu_of("hypotheses")?;
+        epochs.push(Epoch { side: version, seed, parameters, seconds, tokens, bleu });
+    }
+    Ok(epochs)
 }
 
 /// What a program writes; where there is none, the error says how to get it.

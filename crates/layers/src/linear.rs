@@ -104,6 +104,11 @@ impl<T: Real> Op<T> for LinearOp {
         sink.add_product_over_time(WEIGHT, time_steps, d_y, x)?;
         Ok(())
     }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let Some((&[x, weight], bias)) = inputs.split_first_chunk() else { return Ok(None) };
+        Ok(Some(vec![composed(x, weight, bias.first().copied())?]))
+    }
 }
 
 /// `y = x·Wᵀ + b`, of shapes `x [N, I]`, `W [O, I]`, `b [O]` and `y [N, O]`; the callers have checked

@@ -235,8 +235,8 @@ impl<T: Real> Op<T> for LinearCrossEntropy {
 
     fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
         let Some((&[x, weight], bias)) = inputs.split_first_chunk() else { return Ok(None) };
-        let bias = bias.first().copied();
-        Ok(Some(vec![composed(x, weight, bias, &self.targets, self.options)?]))
+        let scores = linear::linear(x, weight, bias.first().copied())?;
+        Ok(Some(vec![scores.cross_entropy(&self.targets, self.options)?]))
     }
 }
 

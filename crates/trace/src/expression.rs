@@ -43,7 +43,7 @@ enum Tree {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ExpressionError {
     /// It cannot be read.
-    #[error("column {column}: {problem}\n  {text}\n  {:>column$}", '^')]
+    #[error("column {column} of {text:?}: {problem}")]
     Syntax {
         /// What is wrong.
         problem: String,
@@ -445,6 +445,6 @@ mod tests {
             }
         }
         let shown = "x + * y".parse::<Expression>().unwrap_err().to_string();
-        assert_eq!(shown, "column 5: something is missing before '*'\n  x + * y\n      ^");
+        assert_eq!(shown, "column 5 of \"x + * y\": something is missing before '*'");
     }
 }

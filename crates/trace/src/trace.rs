@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::{Array, Limits, numbers};
+use crate::array::{Array, Limits, number, numbers};
 use crate::explain::Explanation;
 use crate::live::{Live, LiveNode};
 
@@ -53,6 +53,7 @@ pub struct Update {
     /// The learning rate.
     pub rate: f64,
     /// The loss with the new parameters.
+    #[serde(with = "number")]
     pub loss_after: f64,
 }
 
@@ -187,6 +188,7 @@ pub struct Check {
     #[serde(with = "numbers", default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<f64>,
     /// The largest difference, as a share of the array's largest number.
+    #[serde(with = "number")]
     pub error: f64,
     /// The places of those that are wrong: off by more than [`TOLERANCE`](crate::check::TOLERANCE).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -286,6 +288,7 @@ pub struct Distance {
     /// The fused op's name for it.
     pub name: String,
     /// The distance.
+    #[serde(with = "number")]
     pub distance: f64,
 }
 

@@ -98,9 +98,9 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// What keeps a trace of a real model small.
+    /// What keeps a trace of a real model small: about a kilobyte an array, and the largest row.
     fn default() -> Self {
-        Limits { numbers: 1024, blocks: 16, bins: 16, rows: 2, row_length: 512, ..Limits::NONE }
+        Limits { numbers: 64, blocks: 8, bins: 16, rows: 1, row_length: 256, ..Limits::NONE }
     }
 }
 
@@ -112,7 +112,15 @@ impl Array {
 
     /// An array, whole or, when it is large, summarised.
     pub fn within<D: Dimension>(x: &ArrayBase<impl Data<Elem = f64>, D>, limits: &Limits) -> Self {
-        Array::new(x).limited(limits)
+        match x.as_slice() {
+            // Without a copy of all of it.
+            Some(numbers) if numbers.len() > limits.numbers => {
+                let summary = Summary::new(x.shape(), numbers, limits).into();
+                Array { shape: x.shape().into(), content: Content::Summary(summary) }
+                    .limited(limits)
+            }
+            _ => Array::new(x).limited(limits),
+        }
     }
 
     /// How many numbers there are.
@@ -178,25 +186,35 @@ impl Summary {
     fn new(shape: &[usize], numbers: &[f64], limits: &Limits) -> Self {
         let columns = shape.last().copied().unwrap_or(1).max(1);
         let rows = numbers.len() / columns;
-        let finite = || numbers.iter().copied().filter(|x| x.is_finite());
-        let count = finite().count();
-        let (least, largest) =
-            finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
-        let grid = [rows.min(limits.blocks), columns.min(limits.blocks)];
-        let mut sums = vec![(0.0, 0usize); grid[0] * grid[1]];
-        let bins = limits.bins.max(1);
-        let mut histogram = vec![0; bins];
+        let (mut least, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (mut count, mut zeros, mut sum) = (0, 0, 0.0);
+        let mut by_norm = Vec::with_capacity(rows);
         for (row, numbers) in numbers.chunks(columns).enumerate() {
-            let block_row = row * grid[0] / rows.max(1);
-            for (column, &x) in numbers.iter().enumerate().filter(|(_, x)| x.is_finite()) {
-                let block = &mut sums[block_row * grid[1] + column * grid[1] / columns];
-                *block = (block.0 + x, block.1 + 1);
-                let place = (x - least) / (largest - least) * bins as f64;
-                histogram[(place as usize).min(bins - 1)] += 1;
+            let mut square = 0.0;
+            for &x in numbers.iter().filter(|x| x.is_finite()) {
+                (least, largest) = (x.min(least), x.max(largest));
+                (count, sum, square) = (count + 1, sum + x, square + x * x);
+                zeros += usize::from(x == 0.0);
+            }
+            by_norm.push((row, square));
+        }
+        let norm = by_norm.iter().map(|(_, square)| square).sum::<f64>().sqrt();
+        let grid = [rows.min(limits.blocks), columns.min(limits.blocks)];
+        let bins = limits.bins.max(1);
+        let mut sums = vec![(0.0, 0usize); grid[0] * grid[1]];
+        let mut histogram = vec![0; bins];
+        let scale = if largest > least { bins as f64 / (largest - least) } else { 0.0 };
+        for (row, numbers) in numbers.chunks(columns).enumerate() {
+            let of_row = row * grid[0] / rows.max(1) * grid[1];
+            for across in 0..grid[1] {
+                let block = &mut sums[of_row + across];
+                let edge = |block: usize| (block * columns).div_ceil(grid[1]);
+                for &x in numbers[edge(across)..edge(across + 1)].iter().filter(|x| x.is_finite()) {
+                    *block = (block.0 + x, block.1 + 1);
+                    histogram[(((x - least) * scale) as usize).min(bins - 1)] += 1;
+                }
             }
         }
-        let mut by_norm: Vec<(usize, f64)> =
-            numbers.chunks(columns).map(norm).enumerate().collect();
         by_norm.sort_by(|a, b| b.1.total_cmp(&a.1));
         by_norm.truncate(if columns > limits.row_length { 0 } else { limits.rows });
         by_norm.sort_unstable_by_key(|&(row, _)| row);
@@ -207,9 +225,9 @@ impl Summary {
         Summary {
             least,
             largest,
-            mean: finite().sum::<f64>() / count.max(1) as f64,
-            norm: norm(numbers),
-            zeros: numbers.iter().filter(|&&x| x == 0.0).count(),
+            mean: sum / count.max(1) as f64,
+            norm,
+            zeros,
             not_finite: numbers.len() - count,
             blocks: sums.into_iter().map(|(sum, count)| sum / count.max(1) as f64).collect(),
             grid,
@@ -265,5 +283,49 @@ pub(crate) mod numbers {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
         Ok(Vec::<Shown>::deserialize(d)?.into_iter().map(f64::from).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{ArrayD, IxDyn};
+
+    use super::*;
+
+    fn tensor(shape: &[usize], x: impl Fn(usize) -> f64) -> ArrayD<f64> {
+        let mut numbers = (0..).map(x);
+        ArrayD::from_shape_simple_fn(IxDyn(shape), || numbers.next().unwrap())
+    }
+
+    #[test]
+    fn an_array_comes_back_from_json_as_it_was() {
+        let odd = [0.1 + 0.2, f64::INFINITY, f64::NEG_INFINITY, -0.0, 1e-300, f64::MAX];
+        let nothing = tensor(&[9, 9], |_| f64::NEG_INFINITY);
+        for array in [
+            Array::new(&tensor(&[2, 3], |at| odd[at])),
+            Array::new(&tensor(&[], |_| 3.0)),
+            Array::new(&tensor(&[0, 3], |_| 3.0)),
+            Array::within(&tensor(&[50, 30], |at| (at as f64).sin()), &Limits::default()),
+            Array::within(&nothing, &Limits::default()),
+        ] {
+            let text = serde_json::to_string(&array).unwrap();
+            assert_eq!(serde_json::from_str::<Array>(&text).unwrap(), array, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_summary_says_what_the_array_holds_and_stays_small() {
+        let array = tensor(&[40, 5, 100], |at| if at == 4711 { -9.0 } else { (at % 3) as f64 });
+        let kept = Array::within(&array, &Limits { digits: Some(7), ..Limits::default() });
+        let Content::Summary(summary) = &kept.content else { panic!("{kept:?}") };
+        assert_eq!((summary.least, summary.largest), (-9.0, 2.0));
+        assert_eq!((summary.zeros, summary.not_finite), (6667, 0));
+        assert_eq!(summary.histogram.iter().sum::<usize>(), 20_000);
+        assert_eq!((summary.grid, summary.blocks.len()), ([8, 8], 64));
+        approx::assert_relative_eq!(summary.mean, array.mean().unwrap(), max_relative = 1e-12);
+        let mean = summary.blocks.iter().sum::<f64>() / 64.0;
+        approx::assert_relative_eq!(mean, summary.mean, max_relative = 0.01);
+        assert_eq!((summary.rows[0].row, summary.rows[0].numbers[11]), (47, -9.0));
+        assert!(serde_json::to_string(&kept).unwrap().len() < 2000);
     }
 }

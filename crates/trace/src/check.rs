@@ -1,5 +1,6 @@
 //! Whether a gradient is right: differences of a function, element by element.
 
+use ndarray::Dimension;
 use unspool_tensor::gradcheck::numeric::{Doubt, Precision, Sample, differentiate};
 use unspool_tensor::random::Key;
 use unspool_tensor::{Result, Tensor};
@@ -156,10 +157,15 @@ pub(crate) fn picked(x: &Tensor<f64>, at: &[usize]) -> Vec<f64> {
     if at.is_empty() {
         return x.iter().copied().collect();
     }
-    match x.as_slice() {
-        Some(slice) => at.iter().map(|&at| slice.get(at).copied().unwrap_or(f64::NAN)).collect(),
-        None => at.iter().map(|&at| x.iter().nth(at).copied().unwrap_or(f64::NAN)).collect(),
-    }
+    let number = |&place: &usize| {
+        let mut rest = place;
+        let mut index = x.raw_dim();
+        for (at, &length) in index.as_array_view_mut().iter_mut().zip(x.shape()).rev() {
+            (*at, rest) = (rest % length.max(1), rest / length.max(1));
+        }
+        x.get(index).copied().unwrap_or(f64::NAN)
+    };
+    at.iter().map(number).collect()
 }
 
 /// Changes an element of an array in standard layout; copied only when somebody else holds it.

@@ -43,10 +43,15 @@ impl Walk<'_> {
         writeln!(f, "{:indent$}{text}", "", indent = self.indent)
     }
 
+    fn section(&self, f: &mut Formatter<'_>, title: &str) -> fmt::Result {
+        writeln!(f)?;
+        self.line(f, title)
+    }
+
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let leaf = |value: &&Value| !matches!(value.origin, Origin::Output { .. });
         if self.indent == 0 {
-            self.line(f, "\nvalues from outside")?;
+            self.section(f, "values from outside")?;
             for value in self.trace.values.iter().filter(leaf) {
                 let kind = match value.origin {
                     Origin::Parameter => " (parameter)",
@@ -57,13 +62,13 @@ impl Walk<'_> {
             }
         }
         let mut backward = false;
-        self.line(f, "\nforward")?;
+        self.section(f, "forward")?;
         for step in &self.trace.steps {
             match *step {
                 Step::Forward(index) => self.forward(f, index)?,
                 Step::Backward(index) => {
                     if !backward {
-                        self.line(f, "\nbackward")?;
+                        self.section(f, "backward")?;
                     }
                     backward = true;
                     self.backward(f, index)?;
@@ -72,7 +77,7 @@ impl Walk<'_> {
             }
         }
         if backward && self.indent == 0 {
-            self.line(f, "\ngradients")?;
+            self.section(f, "gradients")?;
             for value in self.trace.values.iter().filter(leaf) {
                 self.gradient(f, value)?;
             }
@@ -87,7 +92,7 @@ impl Walk<'_> {
     fn head(&self, f: &mut Formatter<'_>, index: usize, node: &Node) -> fmt::Result {
         let mut head = format!("{index:>3}  {}", node.op);
         if let Some(explanation) = self.explanation(node) {
-            let _ = write!(head, ": {}", explanation.title.to_lowercase());
+            let _ = write!(head, ": {}", explanation.title);
         }
         if let Some(time) = node.time {
             let _ = write!(head, ", t={time}");
@@ -117,6 +122,10 @@ impl Walk<'_> {
             for source in explanation.forward_source.iter().take(1) {
                 self.line(f, format!("       {}:{}", source.path, source.line))?;
             }
+        }
+        // Of an op with settings, not of one that is its name alone.
+        if node.settings.contains([' ', '(']) {
+            self.line(f, format!("     as {}", node.settings))?;
         }
         for port in &node.inputs {
             self.line(f, format!("     {}", self.port(port)))?;
@@ -183,7 +192,7 @@ impl Walk<'_> {
     }
 
     fn update(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.line(f, "\nupdate")?;
+        self.section(f, "update")?;
         for value in &self.trace.values {
             if let Some(updated) = &value.updated {
                 self.line(f, format!("  {} = {}", value.name, array(updated)))?;

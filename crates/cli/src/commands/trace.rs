@@ -169,7 +169,14 @@ impl Walk {
 
     fn limits(&self) -> Limits {
         let numbers = self.numbers;
-        Limits { numbers, blocks: 8, row_length: 256, digits: Some(7), ..Limits::default() }
+        Limits {
+            numbers,
+            blocks: 8,
+            rows: 1,
+            row_length: 256,
+            digits: Some(7),
+            ..Limits::default()
+        }
     }
 
     /// A training step of a trained model.
@@ -203,10 +210,12 @@ impl Walk {
         let batch = Batch::new(&examples.iter().collect::<Vec<_>>())?;
         let texts: Vec<_> = self.input.iter().map(|text| format!("{text:?}")).collect();
         let title = format!("{} on {}", runs::name(path), texts.join(", "));
-        let extent = if self.full { Extent::All } else { Extent::Each(1) };
         // What is checked is what can be opened, however much of it is shown.
         let limits = Limits { depth: usize::MAX, digits: None, ..self.limits() };
-        let settings = Settings { limits, extent };
+        let settings = match self.full {
+            true => Settings { limits, extent: Extent::All, every: 1 },
+            false => Settings { limits, ..Settings::of_model() },
+        };
         let context = Context::sequential().with_key(Key::new(self.seed));
         Ok(trace_model(model, &batch, title, self.rate, settings, context)?)
     }

@@ -82,3 +82,46 @@ fn an_unknown_lesson_is_an_error_that_names_all() {
     let error = lesson("perceptron").unwrap_err().to_string();
     assert!(error.contains("\"perceptron\"") && error.contains("encoder-decoder"), "{error}");
 }
+
+#[test]
+fn what_if_a_number_were_another() {
+    let lesson = lesson("lstm-cell").unwrap();
+    let trace = &lesson.traces[0];
+    let slot = trace.values.iter().position(|value| value.name == "h").unwrap();
+    let same = trace.again(&[]).unwrap();
+    let json = |trace: &Trace| serde_json::to_string(trace).unwrap();
+    assert_eq!(json(&same), json(trace));
+
+    let mut h = trace.tensor(slot).unwrap();
+    h[[0, 1]] += 0.25;
+    let other = trace.again(&[(slot, h.clone())]).unwrap();
+    assert_eq!(other.nodes.len(), trace.nodes.len());
+    assert_eq!(other.values[slot].value.numbers().unwrap()[1], -0.6 + 0.25);
+    assert_ne!(other.loss, trace.loss);
+    assert!(other.checks().iter().all(|check| check.wrong.is_empty()));
+    // The same loss, without the backward pass.
+    let values = trace.what_if(&[(slot, h)]).unwrap();
+    let loss = trace.values.iter().position(|value| value.name == "loss").unwrap();
+    assert_eq!(Some(values[loss].sum()), other.loss);
+
+    let read: Trace = serde_json::from_str(&json(trace)).unwrap();
+    assert!(read.again(&[]).is_err() && read.what_if(&[]).is_err() && read.tensor(0).is_err());
+}
+
+#[test]
+fn the_gradient_of_the_plain_network_vanishes_and_that_of_the_lstm_does_not() {
+    let lesson = lesson("through-time").unwrap();
+    let series = |part: &str| {
+        let found = lesson.series.iter().find(|series| series.name.contains(part));
+        &found.unwrap_or_else(|| panic!("{part}")).points
+    };
+    for series in &lesson.series {
+        // Nobody reads the last cell state.
+        let steps = if series.name.contains("d_c") { 4 } else { 5 };
+        assert_eq!(series.points.len(), steps, "{}", series.name);
+    }
+    let share = |points: &[(usize, f64)]| points[0].1 / points[points.len() - 1].1;
+    assert!(share(series("‖d_h‖ of the rnn")) < 0.05);
+    assert!(share(series("‖d_c‖ of the lstm")) > 0.3);
+    assert_eq!(series("d_weight_hh‖ of the rnn")[0], (1, 0.0));
+}

@@ -241,6 +241,8 @@ fn a_training_step_is_walked_through_from_the_command_line() {
     let json: serde_json::Value = serde_json::from_str(&written).unwrap();
     assert!(json["update"]["loss_after"].as_f64() < json["loss"].as_f64(), "{json:#}");
     check("trace --model tiny --input 3 --target 3", b"", 0, "0 wrong", "decoder.embedding.weight");
+    // Every number, those of the padding's row too.
+    check("trace --model tiny --input 3 --full --quiet", b"", 0, "", "0 wrong");
 }
 
 #[test]

@@ -528,7 +528,13 @@ fn check_node(node: &mut Node, context: &Context, extent: Extent, cut: &str) -> 
                     let times = || parts.iter().map(|&k| node.contributions[k].time);
                     let alone = times().filter(|&time| time == part.time).count() == 1;
                     let same = twin_check(opened, input, part.time, x.len(), &at, &part.picked);
-                    same.filter(|_| alone)
+                    // What is cut off is cut off at every time step.
+                    let cut =
+                        whole.iter().flat_map(|whole| &whole.untold).filter(|_| !cut.is_empty());
+                    same.filter(|_| alone).map(|mut check| {
+                        check.untold.extend(cut.cloned());
+                        check
+                    })
                 }
                 (_, None) => None,
             };
@@ -641,7 +647,7 @@ fn layer_of(scope: &str) -> Option<usize> {
 
 /// How an op was made, as Rust prints it, cut when that is long.
 fn settings_of(op: &std::sync::Arc<dyn unspool_tensor::op::DynOp<f64>>) -> String {
-    let text = format!("{op:?}");
+    let text = format!("{op:?}").split_whitespace().collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(SETTINGS) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,

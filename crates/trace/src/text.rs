@@ -27,7 +27,11 @@ impl Display for Trace {
         let checks = self.checks();
         let checked: usize = checks.iter().map(|check| check.checked()).sum();
         let wrong: usize = checks.iter().map(|check| check.wrong.len()).sum();
-        writeln!(f, "\n{checked} numbers of {} gradients checked, {wrong} wrong", checks.len())
+        writeln!(
+            f,
+            "\n{checked} numbers of the {} gradients above checked, {wrong} wrong",
+            checks.len()
+        )
     }
 }
 

@@ -527,12 +527,12 @@ static TABLE: &[Entry] = &[
     Entry {
         op: "matmul",
         title: "A matrix product",
-        remark: "Either side may be transposed first, and stacks of matrices are multiplied one by one; see how the op was made.",
+        remark: "A is a, or aᵀ where the op is made so (transpose_a), and then so are their gradients; and B likewise. Stacks of matrices are multiplied one by one.",
         inputs: &[("a", "[M, K], or [B, M, K]"), ("b", "[K, N], or [B, K, N]")],
         outputs: &[("c", "[M, N], or [B, M, N]")],
-        symbols: &[],
-        forward: &["c = a·b"],
-        backward: &[("a", "d_a = d_c·bᵀ"), ("b", "d_b = aᵀ·d_c")],
+        symbols: &[("A", "[M, K]: a or aᵀ"), ("B", "[K, N]: b or bᵀ")],
+        forward: &["c = A·B"],
+        backward: &[("a", "d_A = d_c·Bᵀ"), ("b", "d_B = Aᵀ·d_c")],
         saved: "a and b.",
         forward_source: &[Method("ops/matmul.rs", "MatMul", "forward")],
         backward_source: &[

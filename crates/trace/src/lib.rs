@@ -4,7 +4,7 @@
 //! - [`Recorder`] watches a tape, yours or a model's, and makes a [`Trace`] of it.
 //! - [`Trace`] has every value, every gradient and every contribution to it, the order in which to
 //!   walk, and a check beside each gradient. A fused op opens into a trace of simpler ones.
-//! - [`Explanation`] says of each op what it is: formulas in a [notation](notation) that is shown as
+//! - [`Explanation`] says of each op what it is: formulas in a [`notation`] that is shown as
 //!   text or as MathML, and the lines of source that compute it.
 //! - [`lessons`] are small computations with a text each; [`expression`] reads one of your own.
 //! - [`model`] traces a trained model on a sentence.

@@ -59,7 +59,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Runs the lesson's computations. Nothing is checked yet: see [`Trace::check`].
+    /// Runs the lesson's computations, and checks them.
     ///
     /// # Errors
     /// None in practice: what is computed is fixed.

@@ -206,6 +206,46 @@ fn gradients_are_checked_from_the_command_line() {
 }
 
 #[test]
+fn a_training_step_is_walked_through_from_the_command_line() {
+    check("trace --list", b"", 0, "", "through-time");
+    check("trace neuron", b"", 0, "0 wrong", "y = tanh(x)");
+    check("trace lstm-cell --depth 0 --quiet", b"", 0, "", "opens into simpler nodes");
+    check("trace --expr w*x+b --let w=-2 --let x=3 --let b=0.5", b"", 0, "0 wrong", "result -5.5");
+    let rows = [
+        ("trace", "which lesson?"),
+        ("trace perceptron", "no lesson \"perceptron\"; there are neuron, "),
+        ("trace --expr x+*y", "column 3 of \"x+*y\": something is missing before '*'"),
+        ("trace --expr x*y --let x=1", "y has no value: add --let y=1"),
+        ("trace --expr x --let x=1 --let z=1", "there is no z in the expression; it has x"),
+        ("trace --expr x --let x=nan", "\"nan\" is not a finite number"),
+        ("trace --expr x --let x", "write NAME=VALUE"),
+        ("trace --expr x --let x=1 --let x=2", "x has a value already"),
+        ("trace --expr log(x) --let x=-1", "is NaN for these values"),
+        ("trace --expr 1+2", "has no variable"),
+        ("trace neuron --json nope/a.json", "there is no folder nope"),
+        ("trace --model nope --input 1", "nope: "),
+        ("trace --model tiny --input 1 --rate nan", "--rate NaN: must be a finite number"),
+        ("trace --model tiny --input 1 --input 2 --target 1", "1 --target for 2 --input"),
+    ];
+    for (args, err) in rows {
+        let ended = run(&mut unspool(files(), args), b"");
+        assert_eq!(ended.code, Some(1), "{args}: {}", ended.err);
+        assert!(ended.err.contains(err), "{args}: {}", ended.err);
+    }
+    let lesson = run(&mut unspool(files(), "trace softmax --json -"), b"");
+    let json: serde_json::Value = serde_json::from_str(&lesson.out).unwrap();
+    assert_eq!(json["traces"][0]["nodes"][0]["op"], "cross_entropy", "{json:#}");
+    assert_eq!(json["traces"][0]["nodes"][0]["opened"]["trace"]["nodes"][0]["op"], "log_softmax");
+    check("trace --model tiny --input 3 --json trace.json", b"", 0, "0 wrong", "");
+    let written = fs::read_to_string(files().join("trace.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&written).unwrap();
+    assert!(json["update"]["loss_after"].as_f64() < json["loss"].as_f64(), "{json:#}");
+    check("trace --model tiny --input 3 --target 3", b"", 0, "0 wrong", "decoder.embedding.weight");
+    // Every number, those of the padding's row too.
+    check("trace --model tiny --input 3 --full --quiet", b"", 0, "", "0 wrong");
+}
+
+#[test]
 fn files_that_cannot_be_read_are_named() {
     let rows = [
         ("translate --model nope", "nope: "),
@@ -526,6 +566,7 @@ fn json_is_json_and_help_has_examples() {
         "inspect",
         "kernels",
         "gradcheck",
+        "trace",
         "completions",
     ];
     for command in commands {

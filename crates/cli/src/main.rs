@@ -26,6 +26,7 @@ use crate::console::{Console, closed_pipe};
   unspool train multi30k.toml --out runs/m30k    train as a file says
   unspool translate --model runs/demo            translate what you type
   unspool plot runs/demo --out curves.svg        draw how training went
+  unspool trace neuron                           walk through backpropagation
   unspool bench --quick                          how fast the kernels are here"
 )]
 struct Cli {
@@ -59,6 +60,7 @@ enum Command {
     Tasks(commands::tasks::Tasks),
     Plot(commands::plot::Plot),
     Inspect(commands::inspect::Inspect),
+    Trace(commands::trace::Walk),
     Gradcheck(commands::gradcheck::Gradcheck),
     Kernels(commands::kernels::ListKernels),
     Bench(commands::bench::Bench),
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::Tasks(command) => command.run(&console),
         Command::Plot(command) => command.run(&console, context),
         Command::Inspect(command) => command.run(&console, context),
+        Command::Trace(command) => command.run(&console, context),
         Command::Gradcheck(command) => command.run(&console, context),
         Command::Kernels(command) => command.run(&context),
         Command::Bench(command) => command.run(&console, context),

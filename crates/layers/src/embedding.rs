@@ -69,6 +69,11 @@ impl<T: Real> Op<T> for EmbeddingOp {
             rows::scatter_add(d_table, self.indices.iter().copied(), self.padding, d_y);
         })
     }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let Some(&table) = inputs.first() else { return Ok(None) };
+        Ok(Some(vec![composed(table, &self.indices, self.padding)?]))
+    }
 }
 
 /// The composed twin of [`EmbeddingOp`]: rows gathered from a table whose padding row is cut off.

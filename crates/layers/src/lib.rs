@@ -20,6 +20,22 @@ pub mod recurrent;
 pub use bound::Bound;
 pub use unspool_tensor::{Error, ParamId, ParamStore, Result};
 
+/// The files of this crate with the passes of its ops.
+pub const SOURCES: &[unspool_tensor::sources::SourceFile] = unspool_tensor::source_files!("crates/layers/src/":
+    "attention/additive.rs",
+    "attention/dot.rs",
+    "attention/rows.rs",
+    "embedding.rs",
+    "linear.rs",
+    "linear_cross_entropy.rs",
+    "recurrent/gru.rs",
+    "recurrent/lstm.rs",
+    "recurrent/rnn.rs",
+    "recurrent/sequence.rs",
+    "recurrent/step.rs",
+    "recurrent/through_time.rs",
+);
+
 /// The cases of this crate's ops.
 pub fn cases() -> Vec<unspool_tensor::cases::Case> {
     let mut cases = Vec::new();

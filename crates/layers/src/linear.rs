@@ -104,6 +104,24 @@ impl<T: Real> Op<T> for LinearOp {
         sink.add_product_over_time(WEIGHT, time_steps, d_y, x)?;
         Ok(())
     }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let Some((&[x, weight], bias)) = inputs.split_first_chunk() else { return Ok(None) };
+        let bias = bias.first().copied();
+        let (time_steps, batch, width) = match x.shape()[..] {
+            [time_steps, batch, width] if time_steps > 0 => (time_steps, batch, width),
+            _ => return Ok(Some(vec![composed(x, weight, bias)?])),
+        };
+        // Step by step, as the gradients of weight and bias come apart.
+        let mut steps = Vec::with_capacity(time_steps);
+        for time in 0..time_steps {
+            x.tape().at_time(Some(time));
+            let x = x.slice(0, time..time + 1)?.reshape(&[batch, width])?;
+            steps.push(composed(x, weight, bias)?);
+        }
+        x.tape().at_time(None);
+        Ok(Some(vec![Var::stack(&steps, 0)?]))
+    }
 }
 
 /// `y = x·Wᵀ + b`, of shapes `x [N, I]`, `W [O, I]`, `b [O]` and `y [N, O]`; the callers have checked

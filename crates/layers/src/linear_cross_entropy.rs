@@ -232,6 +232,12 @@ impl<T: Real> Op<T> for LinearCrossEntropy {
         }
         Ok(())
     }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let Some((&[x, weight], bias)) = inputs.split_first_chunk() else { return Ok(None) };
+        let scores = linear::linear(x, weight, bias.first().copied())?;
+        Ok(Some(vec![scores.cross_entropy(&self.targets, self.options)?]))
+    }
 }
 
 /// A gradient for a gradient of the loss of 1, times that of the loss.

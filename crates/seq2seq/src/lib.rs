@@ -26,3 +26,9 @@ pub use error::{ModelError, Result};
 pub use model::{LossOptions, Seq2Seq, SourceSide};
 pub use statistics::Statistics;
 pub use translate::{Limits, Strategy, Translator};
+
+/// The files of this crate with the passes of its op.
+pub const SOURCES: &[unspool_tensor::sources::SourceFile] = unspool_tensor::source_files!("crates/seq2seq/src/":
+    "decoder/steps.rs",
+    "decoder/through_time.rs",
+);

@@ -9,7 +9,7 @@
 //! - [`gradcheck`] compares backward passes with finite differences, with [`Dual`] numbers and with
 //!   composed twins; [`cases`] is the table of what is checked.
 //! - [`shape`] has broadcasting and its reverse; [`random`] numbers that are functions of a key;
-//!   [`observe`] what a watcher of a tape is told.
+//!   [`observe`] what a watcher of a tape is told; [`sources`] the text of the ops' own code.
 //!
 //! Everything is generic over [`Real`]: `f32`, `f64`, and dual numbers.
 
@@ -30,6 +30,7 @@ pub mod random;
 pub mod real;
 pub mod rounded;
 pub mod shape;
+pub mod sources;
 pub mod tape;
 
 pub use context::Context;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt::Debug;
 
 use crate::grads::{GradSink, OutputGrads};
-use crate::{Context, DoubleDouble, Dual, Error, Real, Result, Rounded, Tensor};
+use crate::{Context, DoubleDouble, Dual, Error, Real, Result, Rounded, Tensor, Var};
 
 /// What a forward pass gives: the outputs, and what the backward pass needs.
 pub type Forward<T, Saved> = (Vec<Tensor<T>>, Saved);
@@ -103,6 +103,23 @@ pub trait Op<T: Real>: Debug + Send + Sync + 'static {
     ) -> Result<()> {
         self.backward(context, &saved, d_outputs, sink)
     }
+
+    /// The same function out of simpler ops, put on the tape of `inputs`: what a fused op is opened
+    /// into by those who look at it step by step. Its outputs are those of the op, and so are their
+    /// gradients. `None`, as without this method, for an op that is simple enough by itself.
+    ///
+    /// # Errors
+    /// Inputs whose number or shapes do not fit.
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let _ = inputs;
+        Ok(None)
+    }
+
+    /// What the inputs are called, for an op of which that depends on how it was made; empty, as
+    /// without this method, for all others.
+    fn input_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The inputs as an array of known length.
@@ -164,6 +181,20 @@ pub trait DynOp<T: Real>: Debug + Send + Sync {
     ) -> Result<()> {
         self.run_backward(context, saved.as_ref(), d_outputs, sink)
     }
+
+    /// [`Op::twin`].
+    ///
+    /// # Errors
+    /// As [`Op::twin`].
+    fn run_twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let _ = inputs;
+        Ok(None)
+    }
+
+    /// [`Op::input_names`].
+    fn op_input_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl<T: Real, O: Op<T>> DynOp<T> for O {
@@ -200,6 +231,14 @@ impl<T: Real, O: Op<T>> DynOp<T> for O {
     ) -> Result<()> {
         let saved = saved.downcast().map_err(|_| not_of(self.name()))?;
         self.backward_once(context, *saved, d_outputs, sink)
+    }
+
+    fn run_twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        self.twin(inputs)
+    }
+
+    fn op_input_names(&self) -> Vec<String> {
+        self.input_names()
     }
 }
 

@@ -110,6 +110,11 @@ impl<'t, T: Real> Var<'t, T> {
         self.tape.inner.borrow().values[self.slot].shape().to_vec()
     }
 
+    /// Whether a backward pass gives it a gradient: it is no constant, nor made of constants alone.
+    pub fn wants_grad(self) -> bool {
+        self.tape.inner.borrow().needs_grad[self.slot]
+    }
+
     /// The same value, cut off: no gradient flows through. The only way to cut one.
     pub fn detach(self) -> Self {
         self.tape.constant(self.value())
@@ -127,6 +132,9 @@ pub enum BackwardMode {
     Freeing,
     /// Keep every node's gradient, and every contribution to it apart.
     Recording,
+    /// The same, but a contribution is shown to the observer and then dropped: those of a large
+    /// model do not fit into memory all at once.
+    Showing,
 }
 
 impl<T: Real> Tape<T> {
@@ -317,7 +325,7 @@ impl<T: Real> Tape<T> {
             return Err(Error::invalid("backward", problem));
         }
         self.freed.set(mode == BackwardMode::Freeing);
-        let recording = mode == BackwardMode::Recording;
+        let recording = matches!(mode, BackwardMode::Recording | BackwardMode::Showing);
         let (slots, nodes) = (self.inner.borrow().values.len(), self.len());
         let mut found = Slots::new(slots);
         let mut record: Vec<Vec<Contribution<T>>> =
@@ -344,7 +352,7 @@ impl<T: Real> Tape<T> {
         for index in (0..nodes).rev() {
             let freed = match mode {
                 BackwardMode::Freeing => self.inner.borrow_mut().nodes[index].saved.take(),
-                BackwardMode::Adding | BackwardMode::Recording => None,
+                BackwardMode::Adding | BackwardMode::Recording | BackwardMode::Showing => None,
             };
             let inner = self.inner.borrow();
             let node = &inner.nodes[index];
@@ -399,6 +407,10 @@ impl<T: Real> Tape<T> {
                     .collect();
                 self.node(index, |node| observer.backward(node, &d_outputs, &contributions));
             });
+            if mode == BackwardMode::Showing {
+                let slots = self.node(index, |node| node.input_slots.to_vec());
+                slots.iter().flatten().for_each(|&slot| record[slot].clear());
+            }
             d_values.into_iter().flatten().for_each(|d| self.context.recycle(d));
         }
         // Nodes that nothing depends on were passed by, first readers among them.
@@ -448,8 +460,21 @@ impl<T: Real> Tape<T> {
         }))
     }
 
-    /// A node's op.
-    pub(crate) fn op(&self, index: usize) -> Option<Arc<dyn DynOp<T>>> {
+    /// The variable of a slot; `None` when there is no such slot.
+    pub fn var(&self, slot: usize) -> Option<Var<'_, T>> {
+        (slot < self.inner.borrow().values.len()).then_some(Var { tape: self, slot })
+    }
+
+    /// The parameters that are bound to the tape, with their slots, in the order of the slots.
+    pub fn params(&self) -> Vec<(ParamId, usize)> {
+        let mut params: Vec<_> =
+            self.inner.borrow().params.iter().map(|(&id, &slot)| (id, slot)).collect();
+        params.sort_unstable_by_key(|&(_, slot)| slot);
+        params
+    }
+
+    /// A node's op; `None` when there is no such node.
+    pub fn op(&self, index: usize) -> Option<Arc<dyn DynOp<T>>> {
         self.inner.borrow().nodes.get(index).map(|node| node.op.clone())
     }
 

@@ -191,6 +191,39 @@ fn a_recorded_pass_keeps_what_each_node_added() {
     assert!(grads.wrt(b).is_some(), "values in between are kept too");
 }
 
+#[test]
+fn a_shown_pass_tells_what_a_recorded_one_keeps_and_keeps_none_of_it() {
+    let pass = |mode| {
+        let tape = Tape::new(Context::sequential());
+        let diary = Rc::new(RefCell::new(Diary::default()));
+        let x = tape.input(arr1(&[1.0, 2.0]));
+        let y = ((x * x).unwrap() * x).unwrap().sum_all().unwrap();
+        tape.observe(diary.clone());
+        let grads = tape.vector_jacobian(&[(y, arr0(1.0).into_dyn())], mode).unwrap();
+        let kept = grads.contributions(x).len();
+        (diary.take().0, grads.wrt(x).cloned(), kept)
+    };
+    let (recorded, shown) = (pass(BackwardMode::Recording), pass(BackwardMode::Showing));
+    assert_eq!((&recorded.0, &recorded.1), (&shown.0, &shown.1));
+    assert_eq!((recorded.2, shown.2), (3, 0));
+}
+
+#[test]
+fn slots_and_parameters_are_found_by_number() {
+    let mut store = ParamStore::new();
+    let w = store.add("w", arr1(&[2.0]).into_dyn()).unwrap();
+    let unused = store.add("unused", arr1(&[3.0]).into_dyn()).unwrap();
+    let tape = Tape::<f64>::new(Context::sequential());
+    let x = tape.constant(arr1(&[1.0]));
+    let y = (x * tape.param(&store, w)).unwrap();
+    assert_eq!(tape.params(), [(w, 1)]);
+    assert!(tape.params().iter().all(|&(id, _)| id != unused));
+    let wanted: Vec<bool> = (0..).map_while(|slot| tape.var(slot)).map(Var::wants_grad).collect();
+    assert_eq!(wanted, [false, true, true]);
+    assert_eq!(tape.var(2).unwrap().value(), y.value());
+    assert!(tape.op(0).is_some() && tape.op(1).is_none());
+}
+
 /// Writes down the nodes that it is told of.
 #[derive(Default)]
 struct Diary(Vec<String>);

@@ -10,5 +10,6 @@ pub mod kernels;
 pub mod plot;
 pub mod search;
 pub mod tasks;
+pub mod trace;
 pub mod train;
 pub mod translate;

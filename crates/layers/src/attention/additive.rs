@@ -7,8 +7,11 @@ use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::add_scaled;
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::shape::from_elements;
-use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, vectorised};
+use unspool_tensor::{
+    Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var, vectorised,
+};
 
+use super::composed;
 use super::rows::{
     Rows, Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, scores, weigh_backward,
     weigh_backward_memory, weigh_forward,
@@ -190,6 +193,12 @@ impl<T: Real> Op<T> for AdditiveAttention {
             sink.add(V, from_elements(NAME, &[size], d_v)?)?;
         }
         Ok(())
+    }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let &[query, keys, v, values] = inputs else { return Ok(None) };
+        let (context, weights) = composed::additive(query, keys, v, values, &self.lengths)?;
+        Ok(Some(vec![context, weights]))
     }
 }
 

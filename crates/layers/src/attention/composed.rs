@@ -23,10 +23,18 @@ pub fn additive<'t, T: Real>(
     let [batch, source, size] = axes(keys)?;
     let [.., memory] = axes(values)?;
     check_lengths(NAME, lengths, batch, source)?;
-    let activations = (query.reshape(&[batch, 1, size])? + keys)?.tanh()?;
-    let scores = (activations * v)?.sum(2)?;
+    let tape = keys.tape();
+    let scores = {
+        let _scope = tape.scope("scores");
+        let activations = (query.reshape(&[batch, 1, size])? + keys)?.tanh()?;
+        (activations * v)?.sum(2)?
+    };
     let present = ArrayD::from_shape_fn(vec![batch, source], |at| at[1] < lengths[at[0]]);
-    let weights = scores.masked_softmax(&present, 1)?;
+    let weights = {
+        let _scope = tape.scope("weights");
+        scores.masked_softmax(&present, 1)?
+    };
+    let _scope = tape.scope("context");
     let context = weights.reshape(&[batch, 1, source])?.matmul(values)?;
     Ok((context.reshape(&[batch, memory])?, weights))
 }
@@ -50,13 +58,21 @@ pub fn dot<'t, T: Real>(
         let x = x.reshape(&[batch, rows, heads, width])?.permute(&[0, 2, 1, 3])?;
         x.reshape(&[batch * heads, rows, width])
     };
-    let query = (apart(query, queries, size)? * T::from_f64(op.scale))?;
-    let scores = query.matmul_transposed(apart(keys, source, size)?)?;
+    let tape = keys.tape();
+    let scores = {
+        let _scope = tape.scope("scores");
+        let query = (apart(query, queries, size)? * T::from_f64(op.scale))?;
+        let scores = query.matmul_transposed(apart(keys, source, size)?)?;
+        scores.reshape(&[batch, heads, queries, source])?
+    };
     let seen = ArrayD::from_shape_fn(vec![batch, heads, queries, source], |at| {
         at[3] < op.lengths[at[0]] && (!op.causal || at[3] <= at[2])
     });
-    let scores = scores.reshape(&[batch, heads, queries, source])?;
-    let weights = scores.masked_softmax(&seen, 3)?;
+    let weights = {
+        let _scope = tape.scope("weights");
+        scores.masked_softmax(&seen, 3)?
+    };
+    let _scope = tape.scope("context");
     let contexts = weights
         .reshape(&[batch * heads, queries, source])?
         .matmul(apart(values, source, memory)?)?

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::shape::from_elements;
-use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
+use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
+use super::composed;
 use super::rows::{
     Rows, Stack, add_to, add_to_rows, add_weighted, axes, check_lengths, flat, for_each_row,
     pieces, scores, weigh_backward, weigh_backward_memory, weigh_forward,
@@ -247,5 +248,11 @@ impl<T: Real> Op<T> for DotAttention {
             });
         })?;
         sink.add(QUERY, from_elements(NAME, &[batch, queries, size], d_query)?)
+    }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let &[query, keys, values] = inputs else { return Ok(None) };
+        let (contexts, weights) = composed::dot(self, query, keys, values)?;
+        Ok(Some(vec![contexts, weights]))
     }
 }

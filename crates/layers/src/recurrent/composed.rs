@@ -24,11 +24,13 @@ pub struct Weights<'t, T: Real> {
 impl<'t, T: Real> Weights<'t, T> {
     /// `W_ih·x + b_ih [B, G·H]`, of `x [B, I]`.
     fn of_input(&self, x: Var<'t, T>) -> Result<Var<'t, T>> {
+        let _scope = x.tape().scope("input");
         x.matmul_transposed(self.weight_ih)? + self.bias_ih
     }
 
     /// `W_hh·h + b_hh [B, G·H]`, of `h [B, H]`.
     fn of_hidden(&self, h: Var<'t, T>) -> Result<Var<'t, T>> {
+        let _scope = h.tape().scope("hidden");
         h.matmul_transposed(self.weight_hh)? + self.bias_hh
     }
 }
@@ -57,12 +59,12 @@ pub fn lstm_step<'t, T: Real>(
     weights: Weights<'t, T>,
 ) -> Result<(Var<'t, T>, Var<'t, T>)> {
     let sums = (weights.of_input(x)? + weights.of_hidden(h)?)?;
-    let i = gate(sums, h, 0)?.sigmoid()?;
-    let f = gate(sums, h, 1)?.sigmoid()?;
-    let g = gate(sums, h, 2)?.tanh()?;
-    let o = gate(sums, h, 3)?.sigmoid()?;
-    let c_next = ((f * c)? + (i * g)?)?;
-    Ok(((o * c_next.tanh()?)?, c_next))
+    let i = scoped(x, "input gate", || gate(sums, h, 0)?.sigmoid())?;
+    let f = scoped(x, "forget gate", || gate(sums, h, 1)?.sigmoid())?;
+    let g = scoped(x, "candidate", || gate(sums, h, 2)?.tanh())?;
+    let o = scoped(x, "output gate", || gate(sums, h, 3)?.sigmoid())?;
+    let c_next = scoped(x, "cell state", || (f * c)? + (i * g)?)?;
+    Ok((scoped(x, "hidden state", || o * c_next.tanh()?)?, c_next))
 }
 
 /// One step of the GRU: `x [B, I]`, `h [B, H]` to `h' [B, H]`; see [`gru`](super::gru).
@@ -75,10 +77,23 @@ pub fn gru_step<'t, T: Real>(
     weights: Weights<'t, T>,
 ) -> Result<Var<'t, T>> {
     let (of_input, of_hidden) = (weights.of_input(x)?, weights.of_hidden(h)?);
-    let r = (gate(of_input, h, 0)? + gate(of_hidden, h, 0)?)?.sigmoid()?;
-    let z = (gate(of_input, h, 1)? + gate(of_hidden, h, 1)?)?.sigmoid()?;
-    let n = (gate(of_input, h, 2)? + (r * gate(of_hidden, h, 2)?)?)?.tanh()?;
-    (((-z)? + T::one())? * n)? + (z * h)?
+    let r =
+        scoped(x, "reset gate", || (gate(of_input, h, 0)? + gate(of_hidden, h, 0)?)?.sigmoid())?;
+    let z =
+        scoped(x, "update gate", || (gate(of_input, h, 1)? + gate(of_hidden, h, 1)?)?.sigmoid())?;
+    let n =
+        scoped(x, "candidate", || (gate(of_input, h, 2)? + (r * gate(of_hidden, h, 2)?)?)?.tanh())?;
+    scoped(x, "hidden state", || (((-z)? + T::one())? * n)? + (z * h)?)
+}
+
+/// What `make` puts on the tape of `x`, in a scope of this name.
+fn scoped<'t, T: Real>(
+    x: Var<'t, T>,
+    name: &str,
+    make: impl FnOnce() -> Result<Var<'t, T>>,
+) -> Result<Var<'t, T>> {
+    let _scope = x.tape().scope(name);
+    make()
 }
 
 /// The block of a gate in `sums [B, G·H]`, where `h` is `[B, H]`.

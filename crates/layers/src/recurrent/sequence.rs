@@ -1,9 +1,10 @@
 //! A whole sequence through a cell, in one direction, as one op.
 
 use unspool_tensor::op::Forward;
-use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
+use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 use super::cell::Cell;
+use super::composed;
 use super::through_time::{self, Unrolled};
 
 /// A whole sequence through a cell: backpropagation through time in one op.
@@ -76,5 +77,9 @@ impl<C: Cell, T: Real> Op<T> for Sequence<C> {
             d_c.as_ref(),
             sink,
         )
+    }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        composed::sequence(C::KIND, self.lengths.as_deref(), self.reverse, inputs).map(Some)
     }
 }

@@ -1,9 +1,10 @@
 //! One step of a cell as an op: what a decoder runs, step by step.
 
 use unspool_tensor::op::Forward;
-use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
+use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 use super::cell::Cell;
+use super::composed;
 use super::through_time::{self, Unrolled};
 
 /// One step of a cell, for all rows of a batch.
@@ -78,5 +79,9 @@ impl<C: Cell, T: Real> Op<T> for CellStep<C> {
             d_c.as_ref(),
             sink,
         )
+    }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        composed::step(C::KIND, self.active.as_deref(), inputs).map(Some)
     }
 }

@@ -1,10 +1,12 @@
 //! The decoder: from the previous token and state to scores of the next token.
 //!
 //! - [`Decoder::unroll`] runs all steps of a target as one op, `through_time`;
-//!   [`Decoder::unroll_composed`] is its twin, out of an op for each part of each step.
+//!   [`Decoder::unroll_composed`] is its twin, out of an op for each part of each step; `composed`
+//!   makes the same of the op itself, to open it.
 //! - `steps` has the arithmetic of a step on plain arrays, forwards and backwards; inference runs
 //!   it too.
 
+mod composed;
 pub(crate) mod steps;
 mod through_time;
 

@@ -84,6 +84,45 @@ impl<W> Parts<W> {
     }
 }
 
+impl Parts<usize> {
+    /// What each is called, in the order of the numbers.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut add = |name: String, number: usize| names.push((number, name));
+        add("embedding".into(), self.embedding);
+        for (layer, cell) in self.cells.iter().enumerate() {
+            let parts = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+            parts.iter().zip(cell).for_each(|(part, &at)| add(format!("l{layer}.{part}"), at));
+        }
+        for (state, all) in [("h", &self.h), ("c", &self.c)] {
+            all.iter().enumerate().for_each(|(layer, &at)| add(format!("{state}{layer}"), at));
+        }
+        if let Some(([keys, values], step)) = &self.attention {
+            add("keys".into(), *keys);
+            add("values".into(), *values);
+            let StepParts { query, query_bias, v, out, out_bias } = step;
+            let parts = [
+                ("query.weight", query),
+                ("query.bias", query_bias),
+                ("v", v),
+                ("out.weight", out),
+                ("out.bias", out_bias),
+            ];
+            parts.iter().for_each(|(name, at)| at.iter().for_each(|&at| add((*name).into(), at)));
+        }
+        self.combine.iter().for_each(|&at| add("combine.weight".into(), at));
+        self.combine_bias.iter().for_each(|&at| add("combine.bias".into(), at));
+        if let Some([weight, bias]) = self.readout {
+            add("readout.weight".into(), weight);
+            add("readout.bias".into(), bias);
+        }
+        add("output.weight".into(), self.output);
+        self.output_bias.iter().for_each(|&at| add("output.bias".into(), at));
+        names.sort();
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+}
+
 /// How a decoder is built; no numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -137,7 +176,7 @@ impl Plan {
     }
 
     /// Which cell's states the top layer goes on from.
-    fn top(&self) -> usize {
+    pub(super) fn top(&self) -> usize {
         match self.query {
             Query::Between => self.layers,
             Query::Previous | Query::New => self.layers - 1,

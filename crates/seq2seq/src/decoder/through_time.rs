@@ -6,9 +6,10 @@ use ndarray::{Array2, ArrayView2, Axis, Ix2, s};
 use unspool_layers::recurrent::Packing;
 use unspool_tensor::op::Forward;
 use unspool_tensor::shape::standard;
-use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor};
+use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 use super::arg_max;
+use super::composed;
 use super::steps::{Arrays, Parts, Plan, Step, Steps};
 use crate::vocabulary::Token;
 
@@ -48,6 +49,19 @@ pub(crate) struct Unrolled<T: Real> {
 }
 
 impl DecoderOp {
+    /// The tokens that each step reads, `[T][B]`; padding behind a target's end.
+    pub fn tokens(&self) -> Result<Vec<Vec<Token>>> {
+        let mut tokens: Vec<Vec<Token>> =
+            self.truth.outer_iter().map(|step| step.to_vec()).collect();
+        if let Some(read) = self.read.get() {
+            let packing = self.packing()?;
+            for (&source, &token) in packing.sources().iter().zip(read) {
+                tokens[source / packing.batch()][source % packing.batch()] = token;
+            }
+        }
+        Ok(tokens)
+    }
+
     fn packing(&self) -> Result<Packing> {
         let (steps, batch) = self.truth.dim();
         Packing::new(NAME, steps, batch, Some(&self.target_lengths), false)
@@ -175,6 +189,14 @@ impl<T: Real> Op<T> for DecoderOp {
         let sequences = sequences(packing);
         let rows = steps_of(packing, &sequences);
         steps.backward(arrays, packing, &rows, tokens, d_read, sink, &self.at)
+    }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        Ok(Some(vec![composed::unroll(self, inputs)?]))
+    }
+
+    fn input_names(&self) -> Vec<String> {
+        self.at.names()
     }
 }
 

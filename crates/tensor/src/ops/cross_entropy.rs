@@ -7,7 +7,7 @@ use crate::kernels::cross_entropy::{
 };
 use crate::kernels::pointwise::Pointwise;
 use crate::op::{Forward, inputs_of};
-use crate::shape::standard;
+use crate::shape::{from_elements, standard};
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var, vectorised};
 
 const NAME: &str = "cross_entropy";
@@ -210,6 +210,30 @@ impl<T: Real> Op<T> for CrossEntropy {
             cross_entropy_backward(&q, target, normaliser.sum, d_row, d);
         }
         sink.add(0, d)
+    }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let &[logits] = inputs else { return Ok(None) };
+        let shape = logits.shape();
+        let TargetDistribution { spread, on_target, hole } =
+            self.options.distribution::<T>(NAME, &shape, &self.targets)?;
+        let axis = shape.len().saturating_sub(1);
+        let classes = shape.last().copied().unwrap_or_default();
+        let q = self.targets.iter().flat_map(|&target| {
+            (0..classes).map(move |class| match class {
+                _ if !self.options.counts(target) => T::zero(),
+                _ if class == target => spread + on_target,
+                _ if Some(class) == hole => T::zero(),
+                _ => spread,
+            })
+        });
+        let q = from_elements(NAME, &shape, q.collect())?;
+        // A class without weight takes no part, even when its logarithm is not finite.
+        let unused = q.mapv(|q| q.is_zero()).into_owned();
+        let logs = logits.log_softmax(axis)?.masked_fill(&unused, T::zero())?;
+        let sum = (logs * logits.tape().constant(q))?.sum_all()?;
+        let divisor = self.options.divisor_of(&self.targets);
+        Ok(Some(vec![(sum / T::from_f64(-divisor))?]))
     }
 }
 

@@ -51,6 +51,10 @@ impl<T: Real> Op<T> for Dropout {
         // y = x·mask/(1 - rate)  ⇒  d_x = d_y·mask/(1 - rate)
         sink.add(0, self.masked(context, &d_outputs.dense(0)))
     }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        inputs.first().map(|&x| Ok(vec![composed(*self, x)?])).transpose()
+    }
 }
 
 impl Dropout {

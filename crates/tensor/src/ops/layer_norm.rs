@@ -117,6 +117,15 @@ impl<T: Real> Op<T> for LayerNorm {
         sink.add(1, ndarray::Array1::from(d_gain).into_dyn())?;
         sink.add(2, ndarray::Array1::from(d_bias).into_dyn())
     }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let &[x, gain, bias] = inputs else { return Ok(None) };
+        let last = x.shape().len().saturating_sub(1);
+        let centred = (x - x.mean_axes(&[last], true)?)?;
+        let variance = (centred * centred)?.mean_axes(&[last], true)?;
+        let normal = (centred / (variance + T::from_f64(self.epsilon))?.sqrt()?)?;
+        Ok(Some(vec![((normal * gain)? + bias)?]))
+    }
 }
 
 impl<'t, T: Real> Var<'t, T> {

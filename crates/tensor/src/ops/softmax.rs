@@ -7,7 +7,7 @@ use ndarray::{ArrayD, Axis};
 use crate::kernels::softmax as kernels;
 use crate::op::{Forward, inputs_of};
 use crate::shape::{broadcast_mask, check_axis};
-use crate::{Context, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
+use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// `y = exp x / Σ exp x` along an axis.
 ///
@@ -48,6 +48,15 @@ impl<T: Real> Op<T> for Softmax {
     ) -> Result<()> {
         // y = eˣ/Σeˣ  ⇒  d_x = y·(d_y - Σ d_y·y)
         sink.add(0, rows_backward(y, d_outputs.dense(0), self.axis, kernels::softmax_backward))
+    }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let Shifted { shifted, sum, drop } = Shifted::new(inputs, self.axis, self.keep.as_ref())?;
+        let y = (shifted.exp()? / sum)?;
+        Ok(Some(vec![match drop {
+            Some(drop) => y.masked_fill(&drop, T::zero())?,
+            None => y,
+        }]))
     }
 }
 
@@ -93,6 +102,52 @@ impl<T: Real> Op<T> for LogSoftmax {
         let pointwise = context.kernels().pointwise();
         let kernel = |y: &[T], d: &mut [T]| kernels::log_softmax_backward(pointwise, y, d);
         sink.add(0, rows_backward(y, d_outputs.dense(0), self.axis, kernel))
+    }
+
+    fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
+        let Shifted { shifted, sum, drop } = Shifted::new(inputs, self.axis, self.keep.as_ref())?;
+        let y = (shifted - sum.ln()?)?;
+        Ok(Some(vec![match drop {
+            Some(drop) => y.masked_fill(&drop, T::from_f64(f64::NEG_INFINITY))?,
+            None => y,
+        }]))
+    }
+}
+
+/// What both twins begin with.
+struct Shifted<'t, T: Real> {
+    /// x less its largest element along the axis. Neither op depends on what is taken away, so that is
+    /// cut off.
+    shifted: Var<'t, T>,
+    /// The sum of the exponentials of that.
+    sum: Var<'t, T>,
+    /// What is masked, when anything is.
+    drop: Option<ArrayD<bool>>,
+}
+
+impl<'t, T: Real> Shifted<'t, T> {
+    fn new(inputs: &[Var<'t, T>], axis: usize, keep: Option<&ArrayD<bool>>) -> Result<Self> {
+        let &[x] = inputs else {
+            let (op, found) = ("softmax".into(), inputs.len());
+            return Err(Error::Count { op, what: "inputs", expected: 1, found });
+        };
+        check_axis("softmax", &x.shape(), axis)?;
+        let value = x.value();
+        // Elements of negative infinity count as masked.
+        let mut drop = value.mapv(|x| x.to_f64() == f64::NEG_INFINITY).into_owned();
+        if let Some(keep) = keep {
+            let keep = broadcast_mask("softmax", keep, value.shape())?;
+            drop.zip_mut_with(&keep, |drop, &keep| *drop |= !keep);
+        }
+        let drop = drop.iter().any(|&drop| drop).then_some(drop);
+        let x = match &drop {
+            // Far below all others, and still a number.
+            Some(drop) => x.masked_fill(drop, T::from_f64(-1e30))?,
+            None => x,
+        };
+        let shifted = (x - x.detach().max_axes(&[axis], true)?)?;
+        let sum = shifted.exp()?.sum_axes(&[axis], true)?;
+        Ok(Shifted { shifted, sum, drop })
     }
 }
 

@@ -1,0 +1,331 @@
+//! Arrays of a trace: whole, or what can be said of a large one in little space.
+
+use ndarray::{ArrayBase, Data, Dimension};
+use serde::{Deserialize, Serialize};
+
+/// An array of numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Array {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What is in it.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What is in an array.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// All numbers, in standard order.
+    #[serde(with = "numbers")]
+    Numbers(Vec<f64>),
+    /// A summary.
+    Summary(Box<Summary>),
+}
+
+/// What can be said of a large array. It is taken as a matrix: the last axis are the columns, all
+/// others together the rows. What is not finite takes no part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The smallest number.
+    #[serde(with = "number")]
+    pub least: f64,
+    /// The largest number.
+    #[serde(with = "number")]
+    pub largest: f64,
+    /// The mean.
+    #[serde(with = "number")]
+    pub mean: f64,
+    /// The Euclidean norm.
+    #[serde(with = "number")]
+    pub norm: f64,
+    /// How many are exactly zero.
+    pub zeros: usize,
+    /// How many are not finite.
+    pub not_finite: usize,
+    /// The means of blocks, row by row of blocks.
+    #[serde(with = "numbers")]
+    pub blocks: Vec<f64>,
+    /// How many rows and columns of blocks there are.
+    pub grid: [usize; 2],
+    /// How many numbers lie in each of as many equal parts of `least..=largest`.
+    pub histogram: Vec<usize>,
+    /// Some rows, exactly.
+    pub rows: Vec<Row>,
+}
+
+/// A row of a matrix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its number.
+    pub row: usize,
+    /// Its numbers.
+    #[serde(with = "numbers")]
+    pub numbers: Vec<f64>,
+}
+
+/// How much of an array is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// An array of more numbers is summarised.
+    pub numbers: usize,
+    /// At most so many rows and columns of blocks.
+    pub blocks: usize,
+    /// So many parts of the histogram.
+    pub bins: usize,
+    /// So many rows are kept exactly: those of the largest norm.
+    pub rows: usize,
+    /// A row that is kept has at most so many numbers.
+    pub row_length: usize,
+    /// How many levels of opened nodes are kept.
+    pub depth: usize,
+    /// To how many significant digits numbers are rounded; `None` for not at all.
+    pub digits: Option<usize>,
+}
+
+impl Limits {
+    /// Everything.
+    pub const NONE: Limits = Limits {
+        numbers: usize::MAX,
+        blocks: 16,
+        bins: 16,
+        rows: 0,
+        row_length: 0,
+        depth: usize::MAX,
+        digits: None,
+    };
+}
+
+impl Default for Limits {
+    /// What keeps a trace of a real model small: about a kilobyte an array, and the largest row.
+    fn default() -> Self {
+        Limits { numbers: 64, blocks: 8, bins: 16, rows: 1, row_length: 256, ..Limits::NONE }
+    }
+}
+
+impl Array {
+    /// An array, whole.
+    pub fn new<D: Dimension>(x: &ArrayBase<impl Data<Elem = f64>, D>) -> Self {
+        Array { shape: x.shape().into(), content: Content::Numbers(x.iter().copied().collect()) }
+    }
+
+    /// An array, whole or, when it is large, summarised.
+    pub fn within<D: Dimension>(x: &ArrayBase<impl Data<Elem = f64>, D>, limits: &Limits) -> Self {
+        match x.as_slice() {
+            // Without a copy of all of it.
+            Some(numbers) if numbers.len() > limits.numbers => {
+                let summary = Summary::new(x.shape(), numbers, limits).into();
+                Array { shape: x.shape().into(), content: Content::Summary(summary) }
+                    .limited(limits)
+            }
+            _ => Array::new(x).limited(limits),
+        }
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All numbers in standard order, when they are kept.
+    pub fn numbers(&self) -> Option<&[f64]> {
+        match &self.content {
+            Content::Numbers(numbers) => Some(numbers),
+            Content::Summary(_) => None,
+        }
+    }
+
+    /// The Euclidean norm.
+    pub fn norm(&self) -> f64 {
+        match &self.content {
+            Content::Numbers(numbers) => norm(numbers),
+            Content::Summary(summary) => summary.norm,
+        }
+    }
+
+    /// The same, summarised if it is large.
+    pub fn limited(&self, limits: &Limits) -> Self {
+        let mut limited = self.clone();
+        if let Content::Numbers(numbers) = &self.content
+            && numbers.len() > limits.numbers
+        {
+            limited.content = Content::Summary(Summary::new(&self.shape, numbers, limits).into());
+        }
+        if let Some(digits) = limits.digits {
+            let round = |numbers: &mut Vec<f64>| {
+                numbers.iter_mut().for_each(|x| *x = rounded(*x, digits));
+            };
+            match &mut limited.content {
+                Content::Numbers(numbers) => round(numbers),
+                Content::Summary(summary) => {
+                    round(&mut summary.blocks);
+                    summary.rows.iter_mut().for_each(|row| round(&mut row.numbers));
+                }
+            }
+        }
+        limited
+    }
+}
+
+/// A number to so many significant digits.
+fn rounded(x: f64, digits: usize) -> f64 {
+    format!("{x:.*e}", digits.saturating_sub(1)).parse().unwrap_or(x)
+}
+
+fn norm(numbers: &[f64]) -> f64 {
+    numbers.iter().filter(|x| x.is_finite()).map(|x| x * x).sum::<f64>().sqrt()
+}
+
+impl Summary {
+    fn new(shape: &[usize], numbers: &[f64], limits: &Limits) -> Self {
+        let columns = shape.last().copied().unwrap_or(1).max(1);
+        let rows = numbers.len() / columns;
+        let (mut least, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (mut count, mut zeros, mut sum) = (0, 0, 0.0);
+        let mut by_norm = Vec::with_capacity(rows);
+        for (row, numbers) in numbers.chunks(columns).enumerate() {
+            let mut square = 0.0;
+            for &x in numbers.iter().filter(|x| x.is_finite()) {
+                (least, largest) = (x.min(least), x.max(largest));
+                (count, sum, square) = (count + 1, sum + x, square + x * x);
+                zeros += usize::from(x == 0.0);
+            }
+            by_norm.push((row, square));
+        }
+        let norm = by_norm.iter().map(|(_, square)| square).sum::<f64>().sqrt();
+        let grid = [rows.min(limits.blocks), columns.min(limits.blocks)];
+        let bins = limits.bins.max(1);
+        let mut sums = vec![(0.0, 0usize); grid[0] * grid[1]];
+        let mut histogram = vec![0; bins];
+        let scale = if largest > least { bins as f64 / (largest - least) } else { 0.0 };
+        for (row, numbers) in numbers.chunks(columns).enumerate() {
+            let of_row = row * grid[0] / rows.max(1) * grid[1];
+            for across in 0..grid[1] {
+                let block = &mut sums[of_row + across];
+                let edge = |block: usize| (block * columns).div_ceil(grid[1]);
+                for &x in numbers[edge(across)..edge(across + 1)].iter().filter(|x| x.is_finite()) {
+                    *block = (block.0 + x, block.1 + 1);
+                    histogram[(((x - least) * scale) as usize).min(bins - 1)] += 1;
+                }
+            }
+        }
+        by_norm.sort_by(|a, b| b.1.total_cmp(&a.1));
+        by_norm.truncate(if columns > limits.row_length { 0 } else { limits.rows });
+        by_norm.sort_unstable_by_key(|&(row, _)| row);
+        let exact = |(row, _): (usize, f64)| Row {
+            row,
+            numbers: numbers[row * columns..(row + 1) * columns].into(),
+        };
+        Summary {
+            least,
+            largest,
+            mean: sum / count.max(1) as f64,
+            norm,
+            zeros,
+            not_finite: numbers.len() - count,
+            blocks: sums.into_iter().map(|(sum, count)| sum / count.max(1) as f64).collect(),
+            grid,
+            histogram,
+            rows: by_norm.into_iter().map(exact).collect(),
+        }
+    }
+}
+
+/// A number in formats that have no infinity: there, a text.
+pub(crate) mod number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Shown {
+        Number(f64),
+        Text(String),
+    }
+
+    impl From<f64> for Shown {
+        fn from(x: f64) -> Self {
+            if x.is_finite() { Shown::Number(x) } else { Shown::Text(x.to_string()) }
+        }
+    }
+
+    impl From<Shown> for f64 {
+        fn from(shown: Shown) -> f64 {
+            match shown {
+                Shown::Number(x) => x,
+                Shown::Text(text) => text.parse().unwrap_or(f64::NAN),
+            }
+        }
+    }
+
+    pub(crate) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        Shown::from(*x).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+        Shown::deserialize(d).map(f64::from)
+    }
+}
+
+/// The same for several.
+pub(crate) mod numbers {
+    use super::number::Shown;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(all: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(all.iter().map(|&x| Shown::from(x)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<Shown>::deserialize(d)?.into_iter().map(f64::from).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{ArrayD, IxDyn};
+
+    use super::*;
+
+    fn tensor(shape: &[usize], x: impl Fn(usize) -> f64) -> ArrayD<f64> {
+        let mut numbers = (0..).map(x);
+        ArrayD::from_shape_simple_fn(IxDyn(shape), || numbers.next().unwrap())
+    }
+
+    #[test]
+    fn an_array_comes_back_from_json_as_it_was() {
+        let odd = [0.1 + 0.2, f64::INFINITY, f64::NEG_INFINITY, -0.0, 1e-300, f64::MAX];
+        let nothing = tensor(&[9, 9], |_| f64::NEG_INFINITY);
+        for array in [
+            Array::new(&tensor(&[2, 3], |at| odd[at])),
+            Array::new(&tensor(&[], |_| 3.0)),
+            Array::new(&tensor(&[0, 3], |_| 3.0)),
+            Array::within(&tensor(&[50, 30], |at| (at as f64).sin()), &Limits::default()),
+            Array::within(&nothing, &Limits::default()),
+        ] {
+            let text = serde_json::to_string(&array).unwrap();
+            assert_eq!(serde_json::from_str::<Array>(&text).unwrap(), array, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_summary_says_what_the_array_holds_and_stays_small() {
+        let array = tensor(&[40, 5, 100], |at| if at == 4711 { -9.0 } else { (at % 3) as f64 });
+        let kept = Array::within(&array, &Limits { digits: Some(7), ..Limits::default() });
+        let Content::Summary(summary) = &kept.content else { panic!("{kept:?}") };
+        assert_eq!((summary.least, summary.largest), (-9.0, 2.0));
+        assert_eq!((summary.zeros, summary.not_finite), (6667, 0));
+        assert_eq!(summary.histogram.iter().sum::<usize>(), 20_000);
+        assert_eq!((summary.grid, summary.blocks.len()), ([8, 8], 64));
+        approx::assert_relative_eq!(summary.mean, array.mean().unwrap(), max_relative = 1e-12);
+        let mean = summary.blocks.iter().sum::<f64>() / 64.0;
+        approx::assert_relative_eq!(mean, summary.mean, max_relative = 0.01);
+        assert_eq!((summary.rows[0].row, summary.rows[0].numbers[11]), (47, -9.0));
+        assert!(serde_json::to_string(&kept).unwrap().len() < 2000);
+    }
+}

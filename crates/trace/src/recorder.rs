@@ -1,0 +1,655 @@
+//! The recorder: it watches a tape, and makes a [`Trace`] of what ran there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use ndarray::{ArrayD, IxDyn};
+use unspool_tensor::gradcheck::distance;
+use unspool_tensor::grads::{Contribution as Added, Grads, OutputGrads};
+use unspool_tensor::observe::{Node as Seen, Observer};
+use unspool_tensor::random::Key;
+use unspool_tensor::tape::BackwardMode;
+use unspool_tensor::{Context, Error, ParamStore, Tape, Tensor, Var};
+
+use crate::array::{Array, Limits};
+use crate::check::{Extent, by_comparison, by_differences, chosen, difference, picked};
+use crate::error::Result;
+use crate::explain::{Explanation, explanation};
+use crate::live::{Live, LiveNode};
+use crate::replay::Replay;
+use crate::trace::{
+    Check, Contribution, Distance, Method, Node, Opened, Origin, Part, Port, Step, Trace, Untold,
+    Update, Value,
+};
+
+/// How much of an op's settings is shown, in characters.
+const SETTINGS: usize = 160;
+
+/// How much a recorder keeps, opens and checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How much of an array is kept; its depth is how many levels of fused nodes are opened.
+    pub limits: Limits,
+    /// How much is checked.
+    pub extent: Extent,
+    /// Of how many nodes that do not open one is checked by differences: 1 for all.
+    pub every: usize,
+}
+
+/// All of a small computation.
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { limits: Limits::NONE, extent: Extent::All, every: 1 }
+    }
+}
+
+impl Settings {
+    /// For a real model: large arrays as summaries, all nodes opened, and a few elements checked of
+    /// what every eighth of the simplest nodes adds to its inputs' gradients. Of what opens, they are
+    /// compared with the nodes inside.
+    pub fn of_model() -> Self {
+        Settings { limits: Limits::default(), extent: Extent::Each(2), every: 8 }
+    }
+}
+
+/// Watches a tape from the moment it is made, and makes a [`Trace`] of what ran there.
+///
+/// A tape that nobody watches does nothing for it.
+///
+/// ```
+/// use ndarray::arr1;
+/// use unspool_tensor::{Context, Tape};
+/// use unspool_trace::Recorder;
+///
+/// # fn main() -> Result<(), unspool_trace::TraceError> {
+/// let tape = Tape::<f64>::new(Context::sequential());
+/// let recorder = Recorder::new(&tape, "a neuron");
+/// let x = recorder.name("x", tape.input(arr1(&[0.5, -1.0])));
+/// let w = recorder.parameter("w", tape.input(arr1(&[2.0, 1.0])));
+/// let y = recorder.name("y", (w * x)?.sum_all()?);
+/// let trace = recorder.finish(y)?;
+///
+/// let w = trace.find("w").unwrap();
+/// assert_eq!(w.gradient.as_ref().unwrap().numbers().unwrap(), [0.5, -1.0]);
+/// assert!(w.check.as_ref().unwrap().passes());
+/// println!("{trace}");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Recorder<'t> {
+    tape: &'t Tape<f64>,
+    title: String,
+    settings: Settings,
+    rate: Cell<Option<f64>>,
+    names: RefCell<BTreeMap<usize, String>>,
+    parameters: RefCell<BTreeMap<usize, String>>,
+    explanations: RefCell<BTreeMap<String, Explanation>>,
+    backward: Rc<RefCell<Backward>>,
+    /// What is kept of values that are known from the node that is opened, by slot.
+    known: BTreeMap<usize, Array>,
+    /// How many nodes could have been checked by now, those of opened nodes too.
+    seen: Rc<Cell<usize>>,
+}
+
+/// What was seen of the backward pass.
+#[derive(Debug)]
+struct Backward {
+    settings: Settings,
+    /// By node, in the order of the backward pass.
+    nodes: Vec<NodeBackward>,
+}
+
+#[derive(Debug)]
+struct NodeBackward {
+    node: usize,
+    d_outputs: Vec<Option<Tensor<f64>>>,
+    contributions: Vec<Contribution>,
+    at: BTreeMap<usize, Vec<usize>>,
+}
+
+impl Observer<f64> for Backward {
+    fn backward(
+        &mut self,
+        node: &Seen<'_, f64>,
+        d_outputs: &OutputGrads<'_, f64>,
+        added: &[Added<f64>],
+    ) {
+        let Settings { limits, extent, .. } = &self.settings;
+        let mut at: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let contributions = added.iter().map(|added| {
+            // All contributions to an input are compared at the same places, so that they add up.
+            let at = at.entry(added.input).or_insert_with(|| {
+                let key = Key::new(node.index as u64).with(added.input as u64);
+                chosen(*extent, &added.value, key)
+            });
+            Contribution {
+                input: added.input,
+                time: added.time.or(node.time),
+                value: Array::within(&added.value, limits),
+                check: Check::none(added.value.len(), "not among the samples"),
+                picked: picked(&added.value, at),
+            }
+        });
+        let contributions = contributions.collect();
+        let d_outputs = (0..node.outputs.len()).map(|k| d_outputs.get(k).cloned()).collect();
+        self.nodes.push(NodeBackward { node: node.index, d_outputs, contributions, at });
+    }
+}
+
+impl<'t> Recorder<'t> {
+    /// Watches a tape, in place of whoever did before; keeps, opens and checks everything.
+    pub fn new(tape: &'t Tape<f64>, title: impl Into<String>) -> Self {
+        Self::with(tape, title, Settings::default())
+    }
+
+    /// The same with other settings.
+    pub fn with(tape: &'t Tape<f64>, title: impl Into<String>, settings: Settings) -> Self {
+        let backward = Backward { settings: settings.clone(), nodes: Vec::new() };
+        let backward = Rc::new(RefCell::new(backward));
+        tape.observe(backward.clone());
+        Recorder {
+            tape,
+            title: title.into(),
+            settings,
+            rate: Cell::new(None),
+            names: RefCell::default(),
+            parameters: RefCell::default(),
+            explanations: RefCell::default(),
+            backward,
+            known: BTreeMap::new(),
+            seen: Rc::default(),
+        }
+    }
+
+    /// The tape.
+    pub fn tape(&self) -> &'t Tape<f64> {
+        self.tape
+    }
+
+    /// Names a value.
+    pub fn name(&self, name: impl Into<String>, var: Var<'t, f64>) -> Var<'t, f64> {
+        self.names.borrow_mut().insert(var.slot(), name.into());
+        var
+    }
+
+    /// Names a value that is a parameter: an update changes it.
+    pub fn parameter(&self, name: impl Into<String>, var: Var<'t, f64>) -> Var<'t, f64> {
+        self.parameters.borrow_mut().insert(var.slot(), name.into());
+        var
+    }
+
+    /// Names all parameters of a store that are bound to the tape by now.
+    pub fn parameters_of(&self, store: &ParamStore<f64>) {
+        for (id, slot) in self.tape.params() {
+            if let Some((_, name, _)) = store.iter().find(|&(other, ..)| other == id) {
+                self.parameters.borrow_mut().insert(slot, name.into());
+            }
+        }
+    }
+
+    /// Explains an op of one's own, or one of ours in other words.
+    pub fn explain(&self, explanation: Explanation) {
+        self.explanations.borrow_mut().insert(explanation.op.clone(), explanation);
+    }
+
+    /// Has the parameters updated behind the backward pass, by `w' = w − rate·d_w`.
+    pub fn update(&self, rate: f64) {
+        self.rate.set(Some(rate));
+    }
+
+    /// Goes backwards from a loss, an array of one element, and gives the trace.
+    ///
+    /// # Errors
+    /// The loss has several elements, or an op fails.
+    pub fn finish(self, loss: Var<'t, f64>) -> Result<Trace> {
+        let value = loss.value();
+        if value.len() != 1 {
+            let problem = "is not a scalar; give its gradient";
+            return Err(Error::shape("trace", value.shape(), problem).into());
+        }
+        let rate = self.rate.take();
+        let (mut trace, grads) =
+            self.traced(&[(loss, ArrayD::ones(IxDyn(value.shape())))], self.settings.limits.depth)?;
+        trace.loss = Some(value.sum());
+        if let Some(rate) = rate {
+            self.apply_update(&mut trace, &grads, loss.slot(), rate)?;
+        }
+        self.explained(trace)
+    }
+
+    /// The same from given gradients of any values.
+    ///
+    /// # Errors
+    /// A gradient does not have its value's shape, or an op fails.
+    pub fn finish_from(self, seeds: &[(Var<'t, f64>, ArrayD<f64>)]) -> Result<Trace> {
+        let (trace, _) = self.traced(seeds, self.settings.limits.depth)?;
+        self.explained(trace)
+    }
+
+    /// The explanation of an op.
+    fn explanation(&self, op: &str) -> Option<Explanation> {
+        self.explanations.borrow().get(op).cloned().or_else(|| explanation(op))
+    }
+
+    /// The trace with the explanations of all its ops.
+    fn explained(&self, mut trace: Trace) -> Result<Trace> {
+        let mut ops = BTreeSet::new();
+        trace.walk(&mut |_, _, node| _ = ops.insert(node.op.clone()));
+        let found = ops.into_iter().filter_map(|op| Some((self.explanation(&op)?, op)));
+        trace.explanations = found.map(|(explanation, op)| (op, explanation)).collect();
+        Ok(trace)
+    }
+
+    /// The trace without explanations and update, and the gradients.
+    fn traced(
+        &self,
+        seeds: &[(Var<'t, f64>, ArrayD<f64>)],
+        depth: usize,
+    ) -> Result<(Trace, Grads<f64>)> {
+        let tape = self.tape;
+        let grads = tape.vector_jacobian(seeds, BackwardMode::Showing)?;
+        let mut values = self.values(seeds, &grads);
+        let mut nodes = self.nodes(&mut values);
+        let mut steps: Vec<Step> = (0..nodes.len()).map(Step::Forward).collect();
+        for seen in std::mem::take(&mut self.backward.borrow_mut().nodes) {
+            let Some(node) = nodes.get_mut(seen.node) else { continue };
+            steps.push(Step::Backward(seen.node));
+            node.contributions = seen.contributions;
+            for (k, part) in node.contributions.iter().enumerate() {
+                let slot = node.inputs[part.input].slot;
+                values[slot].parts.push(Part { node: seen.node, contribution: k });
+            }
+            if let Some(live) = &mut node.live {
+                (live.d_outputs, live.at) = (seen.d_outputs, seen.at);
+            }
+        }
+        let context = tape.context();
+        for node in &mut nodes {
+            self.open(node, &values, context, depth)?;
+            let cut = self.explanation(&node.op).map(|found| found.cut).unwrap_or_default();
+            let number = self.seen.replace(self.seen.get() + usize::from(node.opened.is_none()));
+            if node.opened.is_some() || number.is_multiple_of(self.settings.every.max(1)) {
+                check_node(node, context, self.settings.extent, &cut)?;
+            }
+        }
+        let live = Live {
+            replay: Replay::new(tape),
+            seeds: seeds.iter().map(|(v, d)| (v.slot(), d.clone().into_shared())).collect(),
+            settings: self.settings.clone(),
+        };
+        let title = self.title.clone();
+        let mut trace = Trace { title, steps, nodes, values, ..Trace::default() };
+        check_sums(&mut trace, &grads, tape);
+        if self.settings.extent == Extent::All && depth == self.settings.limits.depth {
+            check_whole(&mut trace, &grads, &live, tape)?;
+        }
+        trace.live = Some(live);
+        Ok((trace, grads))
+    }
+
+    /// The values of the tape; what nodes make is not known yet.
+    fn values(&self, seeds: &[(Var<'t, f64>, ArrayD<f64>)], grads: &Grads<f64>) -> Vec<Value> {
+        let kept = |tensor: &Tensor<f64>| Array::within(tensor, &self.settings.limits);
+        let (names, parameters) = (self.names.borrow(), self.parameters.borrow());
+        let vars = (0..).map_while(|slot| self.tape.var(slot));
+        let value = |var: Var<'t, f64>| {
+            let slot = var.slot();
+            let (name, origin) = match parameters.get(&slot) {
+                Some(name) => (name.clone(), Origin::Parameter),
+                None => {
+                    let origin = if var.wants_grad() { Origin::Input } else { Origin::Constant };
+                    (names.get(&slot).cloned().unwrap_or_default(), origin)
+                }
+            };
+            let seed = seeds.iter().find(|(seeded, _)| seeded.slot() == slot);
+            Value {
+                name,
+                origin,
+                value: self.known.get(&slot).cloned().unwrap_or_else(|| kept(&var.value())),
+                readers: Vec::new(),
+                seed: seed.map(|(_, d)| kept(&d.clone().into_shared())),
+                gradient: grads.wrt(var).map(kept),
+                parts: Vec::new(),
+                check: None,
+                updated: None,
+            }
+        };
+        vars.map(value).collect()
+    }
+
+    /// The nodes of the tape, forward; says of values who makes and who reads them.
+    fn nodes(&self, values: &mut [Value]) -> Vec<Node> {
+        let tape = self.tape;
+        let mut nodes = Vec::with_capacity(tape.len());
+        for index in 0..tape.len() {
+            let Some(op) = tape.op(index) else { continue };
+            let (explained, own) = (self.explanation(op.op_name()), op.op_input_names());
+            let input_name = |k: usize| match (own.get(k), &explained) {
+                (Some(name), _) => name.clone(),
+                (None, Some(explained)) => explained.input_name(k),
+                (None, None) => format!("input {k}"),
+            };
+            let output_name = |k: usize| match &explained {
+                Some(explained) => explained.output_name(k),
+                None => format!("output {k}"),
+            };
+            let node = tape.node(index, |node| {
+                let inputs: Vec<Port> = (node.input_slots.iter().enumerate())
+                    .map(|(k, &slot)| Port { name: input_name(k), slot })
+                    .collect();
+                let slots = node.first_output_slot..;
+                let outputs = slots.zip(0..node.outputs.len());
+                let outputs = outputs.map(|(slot, k)| Port { name: output_name(k), slot });
+                let wants = |&slot: &usize| tape.var(slot).is_some_and(Var::wants_grad);
+                Node {
+                    op: node.op.into(),
+                    scope: node.scope.into(),
+                    layer: layer_of(node.scope),
+                    time: node.time,
+                    settings: settings_of(&op),
+                    inputs,
+                    outputs: outputs.collect(),
+                    contributions: Vec::new(),
+                    can_open: false,
+                    opened: None,
+                    live: Some(LiveNode {
+                        op: op.clone(),
+                        inputs: node.inputs.to_vec(),
+                        outputs: node.outputs.to_vec(),
+                        wanted: node.input_slots.iter().map(wants).collect(),
+                        d_outputs: vec![None; node.outputs.len()],
+                        at: BTreeMap::new(),
+                    }),
+                }
+            });
+            let Some(node) = node else { continue };
+            for (output, port) in node.outputs.iter().enumerate() {
+                let Some(value) = values.get_mut(port.slot) else { continue };
+                value.origin = Origin::Output { node: index, output };
+                if value.name.is_empty() {
+                    value.name = format!("{}{index}", port.name);
+                }
+            }
+            for port in &node.inputs {
+                let Some(value) = values.get_mut(port.slot) else { continue };
+                if value.readers.last() != Some(&index) {
+                    value.readers.push(index);
+                }
+                if value.name.is_empty() {
+                    value.name.clone_from(&port.name);
+                }
+            }
+            nodes.push(node);
+        }
+        nodes
+    }
+
+    /// Opens a node, when it is fused and the depth is not used up.
+    fn open(
+        &self,
+        node: &mut Node,
+        values: &[Value],
+        context: &Context,
+        depth: usize,
+    ) -> Result<()> {
+        let Some(live) = &node.live else { return Ok(()) };
+        let tape = Tape::new(context.clone());
+        tape.at_time(node.time);
+        let inputs: Vec<Var<'_, f64>> = (live.inputs.iter().zip(&live.wanted))
+            .map(|(x, &wanted)| match wanted {
+                true => tape.input(x.clone()),
+                false => tape.constant(x.clone()),
+            })
+            .collect();
+        let known = node
+            .inputs
+            .iter()
+            .zip(&inputs)
+            .filter_map(|(port, var)| Some((var.slot(), values.get(port.slot)?.value.clone())));
+        let inner = Recorder {
+            known: known.collect(),
+            seen: self.seen.clone(),
+            ..Recorder::with(&tape, node.op.clone(), self.settings.clone())
+        };
+        inner.explanations.borrow_mut().clone_from(&self.explanations.borrow());
+        for (port, &var) in node.inputs.iter().zip(&inputs) {
+            inner.name(port.name.clone(), var);
+        }
+        let Some(outputs) = live.op.run_twin(&inputs)? else { return Ok(()) };
+        node.can_open = true;
+        let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
+        for (port, &var) in node.outputs.iter().zip(&outputs) {
+            inner.name(port.name.clone(), var);
+        }
+        let seeds = outputs.iter().zip(&live.d_outputs).filter_map(|(&output, d)| {
+            let d = d.as_ref().filter(|_| output.wants_grad())?;
+            Some((output, d.to_owned()))
+        });
+        let seeds: Vec<_> = seeds.collect();
+        let (trace, grads) = inner.traced(&seeds, depth)?;
+        let outputs = (node.outputs.iter().zip(&outputs).zip(&live.outputs))
+            .map(|((port, twin), fused)| Distance {
+                name: port.name.clone(),
+                distance: distance(&twin.value(), fused),
+            })
+            .collect();
+        let mut gradients = Vec::new();
+        for (input, (port, &var)) in node.inputs.iter().zip(&inputs).enumerate() {
+            let Some(sum) = sum_of_parts(node, input) else { continue };
+            let at = live.at.get(&input).map_or(&[][..], Vec::as_slice);
+            let twin = match grads.wrt(var) {
+                Some(d) => picked(d, at),
+                None => vec![0.0; sum.len()],
+            };
+            let distance = distance(&ndarray::arr1(&twin), &ndarray::arr1(&sum));
+            gradients.push(Distance { name: port.name.clone(), distance });
+        }
+        node.opened = Some(Box::new(Opened { trace, outputs, gradients }));
+        Ok(())
+    }
+
+    /// Changes the parameters against their gradients, and computes the loss again.
+    fn apply_update(
+        &self,
+        trace: &mut Trace,
+        grads: &Grads<f64>,
+        loss: usize,
+        rate: f64,
+    ) -> Result<()> {
+        let mut changed = Vec::new();
+        for slot in 0..trace.values.len() {
+            let Some(var) = self.tape.var(slot) else { continue };
+            if trace.values[slot].origin != Origin::Parameter {
+                continue;
+            }
+            let mut value = var.value();
+            if let Some(d) = grads.wrt(var) {
+                value.zip_mut_with(d, |x, &d| *x -= rate * d);
+            }
+            trace.values[slot].updated = Some(Array::within(&value, &self.settings.limits));
+            changed.push((slot, value));
+        }
+        let after = trace.what_if(&changed)?;
+        let loss_after = after.get(loss).map_or(f64::NAN, |loss| loss.sum());
+        trace.update = Some(Update { rate, loss_after });
+        trace.steps.push(Step::Update);
+        Ok(())
+    }
+}
+
+/// The numbers that are compared of all that a node added to an input; `None` when it added nothing.
+fn sum_of_parts(node: &Node, input: usize) -> Option<Vec<f64>> {
+    let mut parts = node.contributions.iter().filter(|part| part.input == input);
+    let mut sum = parts.next()?.picked.clone();
+    for part in parts {
+        sum.iter_mut().zip(&part.picked).for_each(|(sum, x)| *sum += x);
+    }
+    Some(sum)
+}
+
+/// Checks what a node added to the gradients of its inputs.
+///
+/// The sum of what it added to an input is held against differences of the node alone; parts of it,
+/// one a time step, against what the opened node's nodes of that time step added.
+/// Where the op cuts a gradient off, its 0 is no derivative, and not wrong.
+fn check_node(node: &mut Node, context: &Context, extent: Extent, cut: &str) -> Result<()> {
+    if extent == Extent::None {
+        return Ok(());
+    }
+    let Some(live) = node.live.clone() else { return Ok(()) };
+    for input in 0..node.inputs.len() {
+        let Some(sum) = sum_of_parts(node, input) else { continue };
+        let at = live.at.get(&input).cloned().unwrap_or_default();
+        let x = &live.inputs[input];
+        // What is large and opens is compared with its parts, which are cheaper to run again.
+        let by_twin = extent != Extent::All && node.opened.is_some();
+        let whole = match (by_twin, &node.opened) {
+            (true, Some(opened)) => twin_check(opened, input, None, x.len(), &at, &sum),
+            _ => Some(by_differences(Method::Differences, x, &at, &sum, |moved| {
+                let mut inputs = live.inputs.clone();
+                inputs[input] = moved.clone();
+                let (after, _) = live.op.run_forward(context, &inputs)?;
+                Ok(difference(&live.d_outputs, &live.outputs, &after))
+            })?),
+        };
+        let whole = whole.map(|check| match cut {
+            "" => check,
+            cut => check.excused(|number| sum.get(number) == Some(&0.0), cut),
+        });
+        let parts: Vec<usize> = (0..node.contributions.len())
+            .filter(|&k| node.contributions[k].input == input)
+            .collect();
+        for &k in &parts {
+            let part = &node.contributions[k];
+            let check = match (&parts[..], &node.opened) {
+                ([_], _) => whole.clone(),
+                (_, Some(opened)) => {
+                    let times = || parts.iter().map(|&k| node.contributions[k].time);
+                    let alone = times().filter(|&time| time == part.time).count() == 1;
+                    let same = twin_check(opened, input, part.time, x.len(), &at, &part.picked);
+                    // What is cut off is cut off at every time step.
+                    let cut =
+                        whole.iter().flat_map(|whole| &whole.untold).filter(|_| !cut.is_empty());
+                    same.filter(|_| alone).map(|mut check| {
+                        check.untold.extend(cut.cloned());
+                        check
+                    })
+                }
+                (_, None) => None,
+            };
+            let check = check.or_else(|| {
+                // The part cannot be told from the others, but their sum is right or wrong.
+                let mut whole = whole.clone()?;
+                (whole.method, whole.found) = (Method::Sum, Vec::new());
+                whole.remark = "checked together with the node's other parts".into();
+                Some(whole)
+            });
+            if let Some(check) = check {
+                node.contributions[k].check = check;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares what a fused node added to an input with what the nodes inside added to the same value,
+/// at all times or at one; `None` where that is not known.
+fn twin_check(
+    opened: &Opened,
+    input: usize,
+    time: Option<usize>,
+    of: usize,
+    at: &[usize],
+    numbers: &[f64],
+) -> Option<Check> {
+    let value = opened.trace.values.get(input)?;
+    let mut sum = vec![0.0; numbers.len()];
+    for (node, part) in opened.trace.parts(value) {
+        if time.is_some() && part.time != time {
+            continue;
+        }
+        let inner = node.live.as_ref()?.at.get(&part.input)?;
+        let values: Vec<f64> = match (inner.is_empty(), part.value.numbers()) {
+            (true, _) if at.is_empty() => part.picked.clone(),
+            (_, Some(all)) => at.iter().map(|&at| all[at]).collect(),
+            _ if inner == at => part.picked.clone(),
+            _ => return None,
+        };
+        sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
+    }
+    Some(by_comparison(Method::Twin, of, at, numbers, &sum))
+}
+
+/// Holds each gradient against the sum of its seed and its parts.
+fn check_sums(trace: &mut Trace, grads: &Grads<f64>, tape: &Tape<f64>) {
+    for slot in 0..trace.values.len() {
+        let value = &trace.values[slot];
+        let Some(d) = tape.var(slot).and_then(|var| grads.wrt(var)) else { continue };
+        let d = d.as_standard_layout().into_owned().into_shared();
+        let of = d.len();
+        let check = match value.parts.len() {
+            0 => Check::none(of, "given from outside"),
+            _ => {
+                let numbers = |array: &Array| array.numbers().map(<[f64]>::to_vec);
+                let seed = value.seed.as_ref().map(numbers);
+                let parts = trace.parts(value).map(|(_, part)| numbers(&part.value));
+                let all: Option<Vec<Vec<f64>>> = seed.into_iter().chain(parts).collect();
+                match all {
+                    Some(all) => {
+                        let mut sum = vec![0.0; of];
+                        for part in all {
+                            sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+                        }
+                        by_comparison(Method::Sum, of, &[], &picked(&d, &[]), &sum)
+                    }
+                    None => Check::none(of, "large: its parts are checked"),
+                }
+            }
+        };
+        trace.values[slot].check = Some(check);
+    }
+}
+
+/// Holds the gradients of inputs and parameters against differences of the whole computation.
+fn check_whole(trace: &mut Trace, grads: &Grads<f64>, live: &Live, tape: &Tape<f64>) -> Result<()> {
+    let before: Vec<_> =
+        live.seeds.iter().map(|(slot, _)| live.replay.values()[*slot].clone()).collect();
+    let weights: Vec<_> = live.seeds.iter().map(|(_, d)| Some(d.clone())).collect();
+    for slot in 0..trace.values.len() {
+        if !matches!(trace.values[slot].origin, Origin::Input | Origin::Parameter) {
+            continue;
+        }
+        let Some(d) = tape.var(slot).and_then(|var| grads.wrt(var)) else { continue };
+        let numbers: Vec<f64> = d.iter().copied().collect();
+        let x = &live.replay.values()[slot];
+        let check = by_differences(Method::Whole, x, &[], &numbers, |moved| {
+            let all = live.replay.run(&[(slot, moved.clone())])?;
+            let after: Vec<_> = live.seeds.iter().map(|(slot, _)| all[*slot].clone()).collect();
+            Ok(difference(&weights, &before, &after))
+        })?;
+        // What a node cut off from a leaf, the whole does not know either.
+        let cut: Vec<Untold> = (trace.parts(&trace.values[slot]))
+            .flat_map(|(_, part)| part.check.untold.iter().cloned())
+            .collect();
+        let check = cut.iter().fold(check, |check, cut| {
+            check.excused(|number| number == cut.at && numbers[number] == 0.0, &cut.reason)
+        });
+        trace.values[slot].check = Some(check);
+    }
+    Ok(())
+}
+
+/// The layer that a scope names: the number behind the last `l` of a part such as `l0`.
+fn layer_of(scope: &str) -> Option<usize> {
+    scope.split('.').rev().find_map(|part| part.strip_prefix('l')?.parse().ok())
+}
+
+/// How an op was made, as Rust prints it, cut when that is long.
+fn settings_of(op: &std::sync::Arc<dyn unspool_tensor::op::DynOp<f64>>) -> String {
+    let text = format!("{op:?}").split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(SETTINGS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}

@@ -1,0 +1,127 @@
+//! Every node of every lesson has an explanation, source, numbers and a check.
+
+use unspool_trace::lessons::{LESSONS, lesson};
+use unspool_trace::trace::Method;
+use unspool_trace::{Step, Trace};
+
+/// How far fused ops and their twins may be apart.
+const TWIN: f64 = 1e-12;
+
+fn look(name: &str, trace: &Trace) -> (usize, usize, usize) {
+    let (mut nodes, mut gradients, mut untold) = (0, 0, 0);
+    trace.walk(&mut |path, inside, node| {
+        let place = format!("{name} {path:?} {}", node.op);
+        nodes += 1;
+        let explained = trace.explanations.get(&node.op);
+        let explained = explained.unwrap_or_else(|| panic!("{place}: no explanation"));
+        assert!(!explained.forward.is_empty() && !explained.backward.is_empty(), "{place}");
+        assert!(!explained.forward_source.is_empty(), "{place}: no source");
+        assert!(!explained.backward_source.is_empty(), "{place}: no source");
+        for port in node.inputs.iter().chain(&node.outputs) {
+            let value = &inside.values[port.slot];
+            assert!(!value.name.is_empty() && value.value.numbers().is_some(), "{place}");
+        }
+        for part in &node.contributions {
+            let check = &part.check;
+            assert_ne!(check.method, Method::None, "{place}: {}", check.remark);
+            assert!(check.passes(), "{place}, input {}: {check:?}", part.input);
+            gradients += 1;
+            untold += check.untold.len();
+        }
+        assert_eq!(node.opened.is_some(), node.can_open, "{place}");
+        if let Some(opened) = &node.opened {
+            let apart = opened.distance();
+            assert!(
+                apart < TWIN,
+                "{place} is {apart} from its twin: {:?} {:?}",
+                opened.outputs,
+                opened.gradients
+            );
+        }
+        for value in &inside.values {
+            let Some(check) = &value.check else { continue };
+            assert!(check.passes() || value.parts.is_empty(), "{place}: {}: {check:?}", value.name);
+        }
+    });
+    (nodes, gradients, untold)
+}
+
+#[test]
+fn every_node_of_every_lesson_has_all_there_is_to_show() {
+    for listed in LESSONS {
+        let lesson = listed.lesson().unwrap();
+        assert!(lesson.text.len() >= 3 && lesson.look.len() >= 2, "{}", lesson.name);
+        for trace in &lesson.traces {
+            let forward = trace.steps.iter().filter(|step| matches!(step, Step::Forward(_)));
+            assert_eq!(forward.count(), trace.nodes.len());
+            let (nodes, gradients, untold) = look(listed.name, trace);
+            println!(
+                "{}: {nodes} nodes, {gradients} contributions, {untold} numbers untold",
+                listed.name
+            );
+            if let Some(update) = trace.update {
+                assert!(update.loss_after < trace.loss.unwrap(), "{}", listed.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lesson_comes_back_from_json_as_it_was() {
+    for listed in LESSONS {
+        let lesson = listed.lesson().unwrap();
+        let text = serde_json::to_string(&lesson).unwrap();
+        println!("{}: {} bytes", listed.name, text.len());
+        let back: unspool_trace::lessons::Lesson = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), text, "{}", listed.name);
+    }
+}
+
+#[test]
+fn an_unknown_lesson_is_an_error_that_names_all() {
+    let error = lesson("perceptron").unwrap_err().to_string();
+    assert!(error.contains("\"perceptron\"") && error.contains("encoder-decoder"), "{error}");
+}
+
+#[test]
+fn what_if_a_number_were_another() {
+    let lesson = lesson("lstm-cell").unwrap();
+    let trace = &lesson.traces[0];
+    let slot = trace.values.iter().position(|value| value.name == "h").unwrap();
+    let same = trace.again(&[]).unwrap();
+    let json = |trace: &Trace| serde_json::to_string(trace).unwrap();
+    assert_eq!(json(&same), json(trace));
+
+    let mut h = trace.tensor(slot).unwrap();
+    h[[0, 1]] += 0.25;
+    let other = trace.again(&[(slot, h.clone())]).unwrap();
+    assert_eq!(other.nodes.len(), trace.nodes.len());
+    assert_eq!(other.values[slot].value.numbers().unwrap()[1], -0.6 + 0.25);
+    assert_ne!(other.loss, trace.loss);
+    assert!(other.checks().iter().all(|check| check.wrong.is_empty()));
+    // The same loss, without the backward pass.
+    let values = trace.what_if(&[(slot, h)]).unwrap();
+    let loss = trace.values.iter().position(|value| value.name == "loss").unwrap();
+    assert_eq!(Some(values[loss].sum()), other.loss);
+
+    let read: Trace = serde_json::from_str(&json(trace)).unwrap();
+    assert!(read.again(&[]).is_err() && read.what_if(&[]).is_err() && read.tensor(0).is_err());
+}
+
+#[test]
+fn the_gradient_of_the_plain_network_vanishes_and_that_of_the_lstm_does_not() {
+    let lesson = lesson("through-time").unwrap();
+    let series = |part: &str| {
+        let found = lesson.series.iter().find(|series| series.name.contains(part));
+        &found.unwrap_or_else(|| panic!("{part}")).points
+    };
+    for series in &lesson.series {
+        // Nobody reads the last cell state.
+        let steps = if series.name.contains("d_c") { 4 } else { 5 };
+        assert_eq!(series.points.len(), steps, "{}", series.name);
+    }
+    let share = |points: &[(usize, f64)]| points[0].1 / points[points.len() - 1].1;
+    assert!(share(series("‖d_h‖ of the rnn")) < 0.05);
+    assert!(share(series("‖d_c‖ of the lstm")) > 0.3);
+    assert_eq!(series("d_weight_hh‖ of the rnn")[0], (1, 0.0));
+}

@@ -1,0 +1,92 @@
+//! A training step of a model of real size: enough is checked, and what is written stays small.
+
+use std::time::Instant;
+
+use unspool_seq2seq::batch::{Batch, Example, Source};
+use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
+use unspool_seq2seq::{ModelConfig, Seq2Seq, SourceSide};
+use unspool_tensor::Context;
+use unspool_tensor::random::Key;
+use unspool_trace::model::trace_model;
+use unspool_trace::trace::Method;
+use unspool_trace::{Limits, Settings, Trace};
+
+/// A step of a bidirectional LSTM with additive attention on one pair of sentences.
+fn step(hidden: usize, layers: usize, words: usize, length: usize) -> Trace {
+    let tokens = SPECIALS.iter().map(|&special| special.to_owned());
+    let tokens = tokens.chain((0..words).map(|number| format!("w{number}")));
+    let vocabulary = Vocabulary::from_tokens(Segmentation::Word, tokens.collect()).unwrap();
+    let config = ModelConfig {
+        embedding: hidden / 2,
+        hidden,
+        encoder_layers: layers,
+        decoder_layers: layers,
+        attention_size: hidden,
+        ..ModelConfig::default()
+    };
+    let side = SourceSide::Tokens(vocabulary.clone());
+    let context = Context::sequential().with_key(Key::new(3));
+    let model =
+        Seq2Seq::<f32>::new(config, side, vocabulary, context.clone(), Key::new(2)).unwrap();
+    let word = |at: usize| (SPECIALS.len() + at * 7 % words) as Token;
+    let example = Example {
+        source: Source::Tokens((0..length).map(word).collect()),
+        target: (0..length - 1).map(|at| word(at + 3)).collect(),
+    };
+    let batch = Batch::new(&[&example]).unwrap();
+    trace_model(&model, &batch, "a model", 0.1, Settings::of_model(), context).unwrap()
+}
+
+#[test]
+fn a_model_is_checked_in_samples_and_written_in_little_space() {
+    let start = Instant::now();
+    let trace = step(32, 2, 50, 8);
+    let gone = start.elapsed();
+    let checks = trace.checks();
+    let checked: usize = checks.iter().map(|check| check.checked()).sum();
+    let untold: usize = checks.iter().map(|check| check.untold.len()).sum();
+    assert!(checks.iter().all(|check| check.wrong.is_empty()));
+    let mut differences = 0;
+    trace.walk(&mut |_, _, node| {
+        let of_node = node.contributions.iter().map(|part| &part.check);
+        let of_node = of_node.filter(|check| check.method == Method::Differences);
+        differences += of_node.map(|check| check.checked()).sum::<usize>();
+    });
+    assert!(differences > 500, "{differences} of {checked} numbers checked by differences");
+    let mut apart = 0.0_f64;
+    trace.walk(&mut |_, _, node| {
+        apart = node.opened.as_ref().map_or(apart, |opened| apart.max(opened.distance()));
+    });
+    assert!(apart < 1e-10, "{apart}");
+    let update = trace.update.unwrap();
+    assert!(update.loss_after < trace.loss.unwrap());
+    let closed = Limits { depth: 0, digits: Some(7), ..Limits::default() };
+    let size = serde_json::to_string(&trace.limited(&closed)).unwrap().len();
+    println!(
+        "{gone:?}, {checked} numbers checked, {untold} untold, {apart:.0e} from the twins, {size} bytes"
+    );
+    assert!(size < 2_000_000, "{size} bytes");
+}
+
+/// The size that `cargo test --release -- --ignored` measures: 2 layers of 256, 26 target tokens.
+#[test]
+#[ignore = "half a minute; for the record"]
+fn a_large_model_takes_seconds() {
+    let start = Instant::now();
+    let trace = step(256, 2, 8000, 26);
+    println!("recorded, opened and checked in {:?}", start.elapsed());
+    let checked: usize = trace.checks().iter().map(|check| check.checked()).sum();
+    let mut differences = 0;
+    trace.walk(&mut |_, _, node| {
+        let of_node = node.contributions.iter().map(|part| &part.check);
+        let of_node = of_node.filter(|check| check.method == Method::Differences);
+        differences += of_node.map(|check| check.checked()).sum::<usize>();
+    });
+    println!("{checked} numbers checked, {differences} of them by differences");
+    for depth in [0, 1, 2, 9] {
+        let closed = Limits { depth, digits: Some(7), ..Limits::default() };
+        let start = Instant::now();
+        let size = serde_json::to_string(&trace.limited(&closed)).unwrap().len();
+        println!("depth {depth}: {size} bytes, {:?}", start.elapsed());
+    }
+}

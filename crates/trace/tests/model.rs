@@ -1,7 +1,5 @@
 //! A training step of a model of real size: enough is checked, and what is written stays small.
 
-use std::time::Instant;
-
 use unspool_seq2seq::batch::{Batch, Example, Source};
 use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
 use unspool_seq2seq::{ModelConfig, Seq2Seq, SourceSide};
@@ -39,12 +37,9 @@ fn step(hidden: usize, layers: usize, words: usize, length: usize) -> Trace {
 
 #[test]
 fn a_model_is_checked_in_samples_and_written_in_little_space() {
-    let start = Instant::now();
     let trace = step(32, 2, 50, 8);
-    let gone = start.elapsed();
     let checks = trace.checks();
     let checked: usize = checks.iter().map(|check| check.checked()).sum();
-    let untold: usize = checks.iter().map(|check| check.untold.len()).sum();
     assert!(checks.iter().all(|check| check.wrong.is_empty()));
     let mut differences = 0;
     trace.walk(&mut |_, _, node| {
@@ -62,31 +57,5 @@ fn a_model_is_checked_in_samples_and_written_in_little_space() {
     assert!(update.loss_after < trace.loss.unwrap());
     let closed = Limits { depth: 0, digits: Some(7), ..Limits::default() };
     let size = serde_json::to_string(&trace.limited(&closed)).unwrap().len();
-    println!(
-        "{gone:?}, {checked} numbers checked, {untold} untold, {apart:.0e} from the twins, {size} bytes"
-    );
     assert!(size < 2_000_000, "{size} bytes");
-}
-
-/// The size that `cargo test --release -- --ignored` measures: 2 layers of 256, 26 target tokens.
-#[test]
-#[ignore = "half a minute; for the record"]
-fn a_large_model_takes_seconds() {
-    let start = Instant::now();
-    let trace = step(256, 2, 8000, 26);
-    println!("recorded, opened and checked in {:?}", start.elapsed());
-    let checked: usize = trace.checks().iter().map(|check| check.checked()).sum();
-    let mut differences = 0;
-    trace.walk(&mut |_, _, node| {
-        let of_node = node.contributions.iter().map(|part| &part.check);
-        let of_node = of_node.filter(|check| check.method == Method::Differences);
-        differences += of_node.map(|check| check.checked()).sum::<usize>();
-    });
-    println!("{checked} numbers checked, {differences} of them by differences");
-    for depth in [0, 1, 2, 9] {
-        let closed = Limits { depth, digits: Some(7), ..Limits::default() };
-        let start = Instant::now();
-        let size = serde_json::to_string(&trace.limited(&closed)).unwrap().len();
-        println!("depth {depth}: {size} bytes, {:?}", start.elapsed());
-    }
 }

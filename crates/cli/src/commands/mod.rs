@@ -1,4 +1,4 @@
-//! The subcommands, one file each, and in `search` the options that two of them share.
+//! The subcommands, one file each; `search` and `subject` hold the options that several share.
 
 pub mod bench;
 pub mod completions;
@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod kernels;
 pub mod plot;
 pub mod search;
+pub mod subject;
 pub mod tasks;
 pub mod trace;
 pub mod train;

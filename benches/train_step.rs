@@ -45,7 +45,7 @@ fn loss_and_gradients(
     static CONTEXT: LazyLock<Context> = LazyLock::new(Context::sequential);
     let tape = Tape::new(CONTEXT.clone().with_key(Key::new(3)).for_shard(first));
     let loss = model.training_loss(&tape, &batch, options).unwrap().loss;
-    let gradients = tape.backward_once(loss).unwrap().into_params();
+    let gradients = tape.backward_once(loss).unwrap().into_gradients();
     (loss.value().iter().map(|&x| f64::from(x)).sum(), gradients)
 }
 

@@ -14,7 +14,7 @@ use unspool_seq2seq::batch::{Batch, Example};
 use unspool_seq2seq::{LossOptions, Seq2Seq, TeacherForcing};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, ParamId, Tape, Tensor};
+use unspool_tensor::{Context, ParamId, Tape, Gradient};
 use unspool_train::gradients::clip_by_global_norm;
 use unspool_train::optimiser::{Optimiser, OptimiserConfig};
 
@@ -31,7 +31,7 @@ const BATCH: usize = 64;
 /// The share of true tokens that the decoder reads: all, or half, when it must predict on the way.
 const FORCING: [f64; 2] = [1.0, 0.5];
 
-type Gradients = Vec<(ParamId, Tensor<f32>)>;
+type Gradients = Vec<(ParamId, Gradient<f32>)>;
 
 /// The loss of a shard, whose first example is the batch's `first`-th, and its gradients.
 fn loss_and_gradients(

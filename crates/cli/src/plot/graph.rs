@@ -263,7 +263,7 @@ mod tests {
                         assert!(text::width(&name, LABEL_SIZE) <= WIDEST + 6.0, "{name}");
                     }
                     assert_eq!(svg.contains("gradients, thicker"), gradients);
-                    assert_eq!(svg.matches("<rect").count() > graph.boxes.len(), true);
+                    assert!(svg.matches("<rect").count() > graph.boxes.len());
                 }
             }
         }

@@ -3,6 +3,8 @@
 
 const LABELLED = 150; // More nodes than that are small, and say what they are when one is at them.
 
+const STACKED = 7; // More leaves than that do not stand above each other.
+
 /** Where each node and each leaf stands. */
 function layout(trace) {
   const nodes = trace.nodes;
@@ -34,12 +36,15 @@ function layout(trace) {
   }
   const places = nodes.map((node, index) => ({ kind: "node", index, column: start.get(key(group[index])) + depth[index], row: node.scope }));
   const labelled = nodes.length <= LABELLED;
-  trace.values.forEach((value, slot) => {
-    const leaf = !value.origin.output && value.readers.length > 0;
-    if (leaf && (labelled || value.origin === "parameter")) {
-      places.push({ kind: "leaf", slot, column: Math.min(...value.readers.map((reader) => places[reader].column)), row: null });
-    }
+  let leaves = trace.values.flatMap((value, slot) => {
+    const leaf = !value.origin.output && value.readers.length > 0 && (labelled || value.origin === "parameter");
+    return leaf ? [{ kind: "leaf", slot, column: Math.min(...value.readers.map((reader) => places[reader].column)), row: null }] : [];
   });
+  // Where a layer has so many weights that they hide it, those that it alone reads are left to it.
+  const inColumn = (column) => leaves.filter((one) => one.column === column).length;
+  const full = new Set(leaves.map((one) => one.column).filter((column) => inColumn(column) > STACKED));
+  leaves = leaves.filter((one) => !full.has(one.column) || trace.values[one.slot].readers.length > 1);
+  places.push(...leaves);
   const rows = [null, ...new Set(nodes.map((node) => node.scope))].filter((row) => row !== null || places.some((one) => one.kind === "leaf"));
   const stacks = new Map();
   const heights = rows.map(() => 1);
@@ -101,7 +106,7 @@ function drawGraph(into, trace, { onNode, onValue }) {
   for (const one of plan.places) {
     if (one.kind === "leaf") {
       const value = trace.values[one.slot];
-      buttons.set(`v${one.slot}`, button(one, nameOf(trace, one.slot), `${value.origin} ${nameOf(trace, one.slot)}`, `leaf ${value.origin}`, () => onValue(one.slot)));
+      buttons.set(`v${one.slot}`, button(one, nameOf(trace, one.slot).split(".").at(-1), `${value.origin} ${nameOf(trace, one.slot)}`, `leaf ${value.origin}`, () => onValue(one.slot)));
     } else {
       const node = trace.nodes[one.index];
       const time = node.time === null ? "" : `, time step ${node.time}`;

@@ -9,30 +9,51 @@ use crate::PageError;
 /// it stays below 5 MB.
 pub const BYTES: usize = 4_500_000;
 
-/// A trace as a lesson, with as many of its fused nodes open, one level deep, as fit into so many
-/// bytes: first those that move the gradients of their inputs most. The lesson's text says what stays
-/// closed.
+/// After so many nodes in a row for which there was no room, the rest stays closed.
+const TRIES: usize = 32;
+
+/// A trace as a lesson, with as many of its fused nodes open as fit into so many bytes: level by
+/// level, and in each first those that move the gradients of their inputs most. The lesson's text says
+/// when some stay closed.
 ///
 /// # Errors
 /// None in practice: a trace always becomes JSON.
 pub fn lesson_of(trace: &Trace, limits: &Limits, bytes: usize) -> Result<Lesson, PageError> {
-    let mut shown = trace.limited(&Limits { depth: 0, ..limits.clone() });
+    let limits = Limits { depth: 0, ..limits.clone() };
+    let mut shown = trace.limited(&limits);
     let mut used = serde_json::to_vec(&shown)?.len();
-    let mut order: Vec<usize> = (0..trace.nodes.len()).collect();
-    order.sort_by(|&a, &b| moved(&trace.nodes[b]).total_cmp(&moved(&trace.nodes[a])));
-    let mut closed = 0;
-    for index in order {
-        let Some(opened) = &trace.nodes[index].opened else { continue };
-        let inner = opened.trace.limited(&Limits { depth: 0, ..limits.clone() });
-        let (outputs, gradients) = (opened.outputs.clone(), opened.gradients.clone());
-        let opened = Opened { trace: inner, outputs, gradients };
-        let more = serde_json::to_vec(&opened)?.len();
-        if used + more > bytes {
-            closed += 1;
-            continue;
+    let mut level = vec![(Vec::new(), trace)];
+    let (mut closed, mut misses) = (0_usize, 0);
+    while !level.is_empty() {
+        let inside = level.iter().flat_map(|(path, trace)| {
+            let nodes = trace.nodes.iter().enumerate();
+            nodes.filter_map(|(index, node)| {
+                let opened = node.opened.as_deref()?;
+                Some(([path.as_slice(), &[index]].concat(), node, opened))
+            })
+        });
+        let mut inside: Vec<(Vec<usize>, &Node, &Opened)> = inside.collect();
+        inside.sort_by(|(_, a, _), (_, b, _)| moved(b).total_cmp(&moved(a)));
+        level.clear();
+        for (path, _, opened) in inside {
+            if misses >= TRIES {
+                closed += 1;
+                continue;
+            }
+            let inner = opened.trace.limited(&limits);
+            let (outputs, gradients) = (opened.outputs.clone(), opened.gradients.clone());
+            let kept = Opened { trace: inner, outputs, gradients };
+            let more = serde_json::to_vec(&kept)?.len();
+            if used + more > bytes {
+                (closed, misses) = (closed + 1, misses + 1);
+                continue;
+            }
+            if let Some(node) = at(&mut shown, &path) {
+                (used, misses) = (used + more, 0);
+                node.opened = Some(Box::new(kept));
+                level.push((path, &opened.trace));
+            }
         }
-        used += more;
-        shown.nodes[index].opened = Some(Box::new(opened));
     }
     let mut text = vec![
         "A training step, forward and backward, as it was recorded. Large arrays are summaries: the \
@@ -41,9 +62,8 @@ pub fn lesson_of(trace: &Trace, limits: &Limits, bytes: usize) -> Result<Lesson,
     ];
     if closed > 0 {
         text.push(format!(
-            "{closed} of the fused nodes stay closed, so that the page stays small. unspool trace \
-             --json with --depth 1 has all of them; --numbers says from which size on an array is a \
-             summary."
+            "{closed} fused nodes stay closed, so that the page stays small; unspool trace --json with \
+             --depth has them all. --numbers says from which size on an array is a summary."
         ));
     }
     Ok(Lesson {
@@ -54,6 +74,16 @@ pub fn lesson_of(trace: &Trace, limits: &Limits, bytes: usize) -> Result<Lesson,
         traces: vec![shown],
         series: Vec::new(),
     })
+}
+
+/// The node at a path of fused nodes.
+fn at<'t>(trace: &'t mut Trace, path: &[usize]) -> Option<&'t mut Node> {
+    let (last, outer) = path.split_last()?;
+    let mut trace = trace;
+    for &index in outer {
+        trace = &mut trace.nodes.get_mut(index)?.opened.as_deref_mut()?.trace;
+    }
+    trace.nodes.get_mut(*last)
 }
 
 /// How much a node adds to the gradients of its inputs.

@@ -105,22 +105,29 @@ fn a_model_opens_as_far_as_there_is_room() {
     let closed = lesson_of(&trace, &limits, 0).unwrap();
     assert_eq!(opened(&closed), 0);
     assert!(closed.text.iter().any(|text| text.contains("stay closed")));
+    // With room for all of it, all is open, and each is equal to its fused node.
     let all = lesson_of(&trace, &limits, usize::MAX).unwrap();
-    let can = trace.nodes.iter().filter(|node| node.opened.is_some()).count();
-    assert_eq!(opened(&all), can);
+    let every = |trace: &Trace| {
+        let mut count = 0;
+        trace.walk(&mut |_, _, node| {
+            count += usize::from(node.opened.is_some());
+            assert!(node.opened.as_ref().is_none_or(|opened| opened.distance() < 1e-10));
+        });
+        count
+    };
+    assert_eq!(every(&all.traces[0]), every(&trace));
     assert_eq!(all.text.len(), 1);
     let size = |lesson: &Lesson| serde_json::to_string(&lesson.traces[0]).unwrap().len();
-    let between = (size(&closed) + size(&all)) / 2;
-    let some = lesson_of(&trace, &limits, between).unwrap();
-    assert!(opened(&some) > 0 && opened(&some) < can, "{} of {can}", opened(&some));
-    assert!(size(&some) <= between);
-    // What is open is open one level, and compared with the fused node.
-    let inner = all.traces[0].nodes.iter().filter_map(|node| node.opened.as_ref());
-    for opened in inner {
-        assert!(opened.distance() < 1e-10);
-        assert!(opened.trace.nodes.iter().all(|node| node.opened.is_none()));
+    for share in [0.1, 0.5, 0.9] {
+        let bytes = size(&closed) + ((size(&all) - size(&closed)) as f64 * share) as usize;
+        let some = lesson_of(&trace, &limits, bytes).unwrap();
+        let count = every(&some.traces[0]);
+        assert!(count > 0 && count < every(&trace), "{count} at {share}");
+        assert!(size(&some) <= bytes && size(&some) as f64 > 0.7 * bytes as f64, "{share}");
+        assert!(opened(&some) > 0 && some.text.len() == 2);
     }
-    hold(&kept("model", &all), &all);
+    let kept_open = lesson_of(&trace, &limits, BYTES).unwrap();
+    hold(&kept("model", &kept_open), &kept_open);
 }
 
 #[test]

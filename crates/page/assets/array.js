@@ -67,7 +67,7 @@ function readOut(text) {
 function tint(cell, x, largest) {
   const size = Number.isFinite(Number(x)) && largest > 0 ? Math.abs(x) / largest : 0;
   cell.style.setProperty("--share", `${Math.round(100 * size)}%`);
-  cell.style.setProperty("--hue", x < 0 ? "var(--minus)" : "var(--plus)");
+  cell.style.setProperty("--hue", x < 0 ? "var(--cool)" : "var(--warm)");
   if (typeof x === "string") cell.classList.add("odd");
 }
 

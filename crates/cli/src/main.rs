@@ -27,6 +27,7 @@ use crate::console::{Console, closed_pipe};
   unspool translate --model runs/demo            translate what you type
   unspool plot runs/demo --out curves.svg        draw how training went
   unspool trace neuron                           walk through backpropagation
+  unspool step                                   the same, full-screen, step by step
   unspool bench --quick                          how fast the kernels are here"
 )]
 struct Cli {
@@ -61,6 +62,7 @@ enum Command {
     Plot(commands::plot::Plot),
     Inspect(commands::inspect::Inspect),
     Trace(commands::trace::Walk),
+    Step(commands::step::StepThrough),
     Gradcheck(commands::gradcheck::Gradcheck),
     Kernels(commands::kernels::ListKernels),
     Bench(commands::bench::Bench),
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         Command::Plot(command) => command.run(&console, context),
         Command::Inspect(command) => command.run(&console, context),
         Command::Trace(command) => command.run(&console, context),
+        Command::Step(command) => command.run(&console, context),
         Command::Gradcheck(command) => command.run(&console, context),
         Command::Kernels(command) => command.run(&context),
         Command::Bench(command) => command.run(&console, context),

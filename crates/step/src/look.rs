@@ -235,7 +235,7 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
         let mut word: Vec<char> = word.chars().collect();
         if !empty && length + 1 + word.len() > width {
             lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
-            (empty, length) = (true, indent);
+            length = indent;
         } else if !empty {
             line.push(' ');
             length += 1;

@@ -1,5 +1,4 @@
-//! Every exercise is right when it is solved, and told apart when it is not, by the files that the
-//! reader gets.
+//! The files of the exercises.
 
 use std::fs;
 
@@ -10,8 +9,7 @@ mod judge {
     include!("../exercises/judge.rs");
 }
 
-/// The exercise as it is given, solved and solved wrongly: the solution is put where the comment says.
-/// `build.rs` would be the other way to do so; a macro keeps it in sight.
+/// The exercise as it is given. `tests/step/exercises.sh` builds the crates, solved and solved wrongly.
 macro_rules! variants {
     ($module:ident, $name:literal) => {
         mod $module {
@@ -44,7 +42,10 @@ fn an_exercise_as_it_is_given_is_not_yet_right() {
         lstm_cell::subject::subject(),
     ] {
         let told = judge::judge(&subject).unwrap_err();
-        assert_eq!(told, "NOT YET: backward adds nothing. Write it in src/exercise.rs", "{subject:?}");
+        assert_eq!(
+            told, "NOT YET: backward adds nothing. Write it in src/exercise.rs",
+            "{subject:?}"
+        );
     }
 }
 

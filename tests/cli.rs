@@ -233,7 +233,10 @@ fn a_training_step_is_walked_through_from_the_command_line() {
         ("step neuron --script nope.keys", "nope.keys: "),
         ("step --exercise nope", "no exercise \"nope\"; there are neuron, "),
         ("step --exercise neuron", "add --out neuron"),
-        ("step --exercise neuron --out n --unspool nope", "nope: give the folder of Unspool's source"),
+        (
+            "step --exercise neuron --out n --unspool nope",
+            "nope: give the folder of Unspool's source",
+        ),
         ("trace --model nope --input 1", "nope: "),
         ("trace --model tiny --input 1 --rate nan", "--rate NaN: must be a finite number"),
         ("trace --model tiny --input 1 --input 2 --target 1", "1 --target for 2 --input"),

@@ -71,7 +71,7 @@ holds score '1 of 2 right'
 keys Enter
 # Other sizes, while it runs.
 tmux resize-window -t step -x 120 -y 40; sleep 0.3
-holds wide 'unary.rs'
+holds wide 'arithmetic.rs'
 tmux resize-window -t step -x 30 -y 8
 await 'is too small'
 tmux resize-window -t step -x 80 -y 24

@@ -59,7 +59,10 @@ impl App {
         let element = self.element;
         let trace = self.trace();
         let Some(value) = trace.values.get(shown.slot) else { return };
-        let name = format!("d_{}{}", shown.name, place(&value.value.shape, element));
+        let place = place(&value.value.shape, element);
+        let name = format!("d_{}{place}", shown.name);
+        // The node's own letter for a value says little of which it is.
+        let whole = format!("d_{}{place}", value.name);
         let mut lines = Vec::new();
         if let Some((_, node)) = self.node() {
             for part in &node.contributions {
@@ -74,7 +77,7 @@ impl App {
             }
         }
         if let Some(check) = &value.check {
-            lines.push(format!("The whole of {name}"));
+            lines.push(format!("The whole of {whole}"));
             let gradient = value.gradient.as_ref().and_then(|x| x.numbers()?.get(element).copied());
             let found = found(check, gradient, element);
             lines.extend(found.into_iter().map(|line| format!("  {line}")));
@@ -85,7 +88,7 @@ impl App {
             Ok(more) => lines.extend(more.into_iter().map(|line| format!("  {line}"))),
             Err(problem) => lines.push(format!("  {problem}")),
         }
-        self.tell(format!("Check of {name}"), lines);
+        self.tell(format!("Check of {whole}"), lines);
     }
 }
 

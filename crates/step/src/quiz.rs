@@ -57,7 +57,7 @@ impl App {
     pub(crate) fn start_quiz(&mut self) {
         self.quiz = Some(Quiz::default());
         if !self.is_backward() {
-            self.to_pass(true);
+            self.go_to_pass(true);
         }
         self.say("quiz: enter guesses, y gives a hint, n goes on, z ends it and tells the score");
     }
@@ -66,10 +66,10 @@ impl App {
         let Some(quiz) = self.quiz.take() else { return };
         let (right, all) = quiz.score();
         let lines = vec![
-            format!("{right} of {all} right, {} hints", quiz.hints),
+            format!("{right} of {all} right; hints: {}", quiz.hints),
             String::new(),
             tolerance(),
-            "z begins another; the same seed asks the same".into(),
+            "the same seed asks the same questions".into(),
         ];
         self.tell("Score", lines);
     }
@@ -152,6 +152,10 @@ impl App {
             self.say("hints are for the quiz: z begins one");
             return;
         };
+        if self.answer().is_some() {
+            self.say("this one is answered: n goes on to the next");
+            return;
+        }
         let port = node.contributions.get(question.contribution);
         let name = port.and_then(|part| node.inputs.get(part.input)).map(|port| &port.name);
         let rule = self.root().explanations.get(&node.op).zip(name).map(|(explanation, name)| {

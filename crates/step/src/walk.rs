@@ -91,7 +91,7 @@ impl App {
         self.arrays().into_iter().nth(self.array)
     }
 
-    pub(crate) fn to_step(&mut self, step: usize) {
+    pub(crate) fn go_to_step(&mut self, step: usize) {
         let last = self.trace().steps.len().saturating_sub(1);
         self.place.step = step.min(last);
         (self.array, self.element, self.scroll) = (0, 0, 0);
@@ -101,7 +101,7 @@ impl App {
     pub(crate) fn step(&mut self, by: isize) {
         let count = self.trace().steps.len();
         match self.place.step.checked_add_signed(by) {
-            Some(step) if step < count => self.to_step(step),
+            Some(step) if step < count => self.go_to_step(step),
             Some(_) if self.place.path.is_empty() => self.say("this is the end: b goes back"),
             Some(_) => self.say("this is the end of the open node: o leaves it"),
             None => self.say("this is the beginning"),
@@ -109,14 +109,14 @@ impl App {
     }
 
     /// To the first step of a pass.
-    pub(crate) fn to_pass(&mut self, backward: bool) {
+    pub(crate) fn go_to_pass(&mut self, backward: bool) {
         let first = |step: &Step| match step {
             Step::Forward(_) => !backward,
             Step::Backward(_) => backward,
             Step::Update => false,
         };
         match self.trace().steps.iter().position(first) {
-            Some(step) => self.to_step(step),
+            Some(step) => self.go_to_step(step),
             None => self.say("nothing flows back here"),
         }
     }
@@ -129,7 +129,7 @@ impl App {
         }
         let trace = (self.place.trace + 1) % count;
         self.place = Place { trace, ..Place::default() };
-        self.to_step(0);
+        self.go_to_step(0);
         let title = self.root().title.clone();
         self.say(title);
     }
@@ -149,9 +149,9 @@ impl App {
                     opened.distance()
                 );
                 self.place.path.push(index);
-                self.to_step(0);
+                self.go_to_step(0);
                 if backward {
-                    self.to_pass(true);
+                    self.go_to_pass(true);
                 }
                 self.say(told);
             }
@@ -162,18 +162,18 @@ impl App {
     pub(crate) fn go_out(&mut self) {
         let backward = self.is_backward();
         match self.place.path.pop() {
-            Some(node) => self.to_node(node, backward),
+            Some(node) => self.go_to_node(node, backward),
             None => self.say("this is the outermost level; q leaves"),
         }
     }
 
     /// To a node, in this pass if it has a step there.
-    pub(crate) fn to_node(&mut self, node: usize, backward: bool) {
+    pub(crate) fn go_to_node(&mut self, node: usize, backward: bool) {
         let wanted = if backward { Step::Backward(node) } else { Step::Forward(node) };
         let steps = &self.trace().steps;
         let step = steps.iter().position(|&step| step == wanted);
         match step.or_else(|| steps.iter().position(|&step| step == Step::Forward(node))) {
-            Some(step) => self.to_step(step),
+            Some(step) => self.go_to_step(step),
             None => self.say(format!("there is no node {node}")),
         }
     }
@@ -201,7 +201,7 @@ impl App {
             return;
         }
         if let Ok(node) = text.parse() {
-            self.to_node(node, backward);
+            self.go_to_node(node, backward);
             return;
         }
         let time = text.strip_prefix('t').map(|rest| rest.trim_start_matches(['=', ' ']));
@@ -215,7 +215,7 @@ impl App {
             let here =
                 |step: &Step| at(step).and_then(|node| trace.nodes.get(node)?.time) == Some(time);
             match trace.steps.iter().position(here) {
-                Some(step) => self.to_step(step),
+                Some(step) => self.go_to_step(step),
                 None => self.say(format!("no node of this pass runs at t={time}")),
             }
             return;
@@ -232,7 +232,7 @@ impl App {
         let reads = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|x| x.slot == slot);
         match trace.nodes.iter().position(reads) {
             Some(node) => {
-                self.to_node(node, backward);
+                self.go_to_node(node, backward);
                 let array = self.arrays().iter().position(|shown| shown.slot == slot);
                 self.array = array.unwrap_or(0);
             }
@@ -267,7 +267,7 @@ impl App {
         let found = order.into_iter().find(matches);
         match found {
             Some(step) => {
-                self.to_step(step);
+                self.go_to_step(step);
                 self.say(format!("found {sought:?}; / and enter finds the next"));
             }
             None => self.say(format!("no node has {sought:?} in its names")),
@@ -301,7 +301,7 @@ impl App {
         };
         for step in self.place.step + 1..self.trace().steps.len() {
             if let Some((name, norm)) = self.stops(step, stop) {
-                self.to_step(step);
+                self.go_to_step(step);
                 self.say(format!("stopped: d_{name} has norm {}", look::size(norm)));
                 return;
             }

@@ -197,7 +197,8 @@ fn differences(before: &Trace, after: &Trace) -> Vec<String> {
     for (node, one) in after.nodes.iter().enumerate() {
         for port in &one.outputs {
             let pair = before.values.get(port.slot).zip(after.values.get(port.slot));
-            let name = format!("{node} {} → {}", one.op, port.name);
+            let name = after.values.get(port.slot).map_or(&port.name, |value| &value.name);
+            let name = format!("{node} {} → {name}", one.op);
             values.extend(pair.and_then(|(a, b)| change_of(&name, a, b)));
         }
     }

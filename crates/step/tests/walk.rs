@@ -151,7 +151,7 @@ fn a_quiz_hides_judges_and_counts() {
     assert_eq!(app.quiz.as_ref().unwrap().score(), (1, 2));
     strike(&mut app, "z");
     assert!(
-        matches!(&app.screen, Screen::Told { lines, .. } if lines[0].starts_with("1 of 2 right"))
+        matches!(&app.screen, Screen::Told { lines, .. } if lines[0].starts_with("1 of 2 right; hints: 0"))
     );
 }
 

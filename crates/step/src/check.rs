@@ -32,8 +32,9 @@ pub fn mark(check: &Check) -> String {
 
 /// What a check of an array found, in lines.
 pub fn found(check: &Check, gradient: Option<f64>, element: usize) -> Vec<String> {
-    let mut lines = vec![format!("{}, against {}", mark(check), words(check.method))];
+    let mut lines = vec![mark(check)];
     if check.method != Method::None {
+        lines[0] += &format!(", against {}", words(check.method));
         lines.push(format!("{} of {} numbers compared", check.checked(), check.of));
     }
     if let (Some(gradient), Some(expected)) = (gradient, check.expected(element)) {
@@ -131,8 +132,9 @@ fn live(trace: &Trace, slot: usize, element: usize) -> Result<Vec<String>, Strin
         format!("quotient       {quotient:+.10e}   (f(x+h) − f(x−h)) / 2h, with h and h/2"),
     ];
     let gradient = trace.values.get(slot).and_then(|value| value.gradient.as_ref());
-    match gradient.and_then(|gradient| gradient.numbers()?.get(element).copied()) {
-        Some(gradient) => {
+    let claimed = gradient.and_then(|gradient| gradient.numbers()?.get(element).copied());
+    match (claimed, gradient) {
+        (Some(gradient), _) => {
             let off = (gradient - quotient).abs();
             let mark = if off <= 1e-6 * gradient.abs().max(1e-3) { "✓" } else { "✗" };
             lines.push(format!("by the formula {gradient:+.10e}"));
@@ -144,7 +146,10 @@ fn live(trace: &Trace, slot: usize, element: usize) -> Result<Vec<String>, Strin
                 );
             }
         }
-        None => lines
+        (None, Some(_)) => {
+            lines.push("by the formula: kept as a summary only; --numbers keeps more".into());
+        }
+        (None, None) => lines
             .push("no gradient flows here: it is a constant, or the loss does not see it".into()),
     }
     Ok(lines)

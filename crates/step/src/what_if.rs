@@ -43,7 +43,9 @@ impl App {
     pub(crate) fn change_question(&self) -> String {
         let Some(shown) = self.shown() else { return "NAME[i,j] = number: ".into() };
         let value = self.trace().values.get(shown.slot);
-        let now = value.and_then(|value| value.value.numbers()?.get(self.element).copied());
+        // Of a summary, too.
+        let whole = self.trace().tensor(shown.slot).ok();
+        let now = whole.and_then(|whole| whole.iter().nth(self.element).copied());
         let now = now.map_or(String::new(), |now| format!(" ({now})"));
         let place = value.map_or(String::new(), |value| place(&value.value.shape, self.element));
         format!("new {}{place}{now}, or NAME[i,j]=number: ", shown.name)

@@ -197,7 +197,7 @@ fn interact(app: &mut App) -> Result<(), Box<dyn Error>> {
     let mut terminal = ratatui::try_init()?;
     let size = terminal.size()?;
     app.resize(size.width, size.height);
-    terminal.draw(|frame| views::draw(app, frame))?;
+    terminal.draw(|frame| views::draw(app, frame.buffer_mut()))?;
     while !app.over && !signalled.load(Ordering::SeqCst) {
         // Short, so that a signal ends it at once.
         if !event::poll(Duration::from_millis(100))? {
@@ -211,7 +211,7 @@ fn interact(app: &mut App) -> Result<(), Box<dyn Error>> {
             Event::Resize(columns, rows) => app.resize(columns, rows),
             _ => continue,
         }
-        terminal.draw(|frame| views::draw(app, frame))?;
+        terminal.draw(|frame| views::draw(app, frame.buffer_mut()))?;
     }
     drop(restore);
     Ok(())

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Paragraph};
+use ratatui::widgets::{Block, Paragraph, Widget};
 use unspool_trace::{Node, Step, Trace};
 
 use crate::app::App;
@@ -21,7 +21,7 @@ enum Done {
 }
 
 /// Draws the grid of scopes and time steps, and beneath it the nodes around the current one.
-pub(crate) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
+pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
     let depth = app.place.path.len();
     let name = match depth {
         0 => " graph ".to_owned(),
@@ -30,7 +30,7 @@ pub(crate) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let name = look::cut(&app.look.text(&name), usize::from(area.width).saturating_sub(2));
     let block = Block::bordered().title(name).title_bottom(format!(" {} ", super::place(app)));
     let inside = block.inner(area);
-    frame.render_widget(block, area);
+    block.render(area, buffer);
     let grid = grid(app, usize::from(inside.width));
     let most = usize::from(inside.height) / 2;
     let rows = grid.len().min(most);
@@ -43,8 +43,8 @@ pub(crate) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     if skip > 0 {
         lines.drain(1..=skip);
     }
-    frame.render_widget(Paragraph::new(lines), above);
-    frame.render_widget(Paragraph::new(nodes(app, below)), below);
+    Paragraph::new(lines).render(above, buffer);
+    Paragraph::new(nodes(app, below)).render(below, buffer);
 }
 
 fn path(app: &App) -> String {

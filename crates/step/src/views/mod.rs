@@ -5,13 +5,10 @@ pub mod node;
 pub mod numbers;
 pub mod pages;
 
-use ratatui::Frame;
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Paragraph};
+use ratatui::widgets::{Block, Paragraph, Widget};
 use unspool_trace::Step;
 
 use crate::app::{App, Screen};
@@ -20,16 +17,16 @@ use crate::look;
 /// A smaller screen says that it is too small.
 pub const SMALLEST: (u16, u16) = (60, 16);
 
-/// Draws the state.
-pub fn draw(app: &App, frame: &mut Frame<'_>) {
-    let area = frame.area();
+/// Draws the state onto a whole screen.
+pub fn draw(app: &App, buffer: &mut Buffer) {
+    let area = buffer.area;
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let told = format!(
             "{}x{} is too small: make it {}x{} (q leaves)",
             area.width, area.height, SMALLEST.0, SMALLEST.1
         );
         let lines = look::wrap(&told, usize::from(area.width), 0);
-        frame.render_widget(Paragraph::new(lines.join("\n")), area);
+        Paragraph::new(lines.join("\n")).render(area, buffer);
         return;
     }
     let [head, body, foot, keys] = Layout::vertical([
@@ -39,18 +36,18 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Constraint::Length(1),
     ])
     .areas(area);
-    frame.render_widget(title(app, area.width), head);
+    title(app, area.width).render(head, buffer);
     match app.screen {
         Screen::Walk => {
             let [left, right] = columns(body);
-            graph::draw(app, frame, left);
-            node::draw(app, frame, right);
+            graph::draw(app, buffer, left);
+            node::draw(app, buffer, right);
         }
-        _ => pages::draw(app, frame, body),
+        _ => pages::draw(app, buffer, body),
     }
-    frame.render_widget(message(app), foot);
-    frame.render_widget(Line::styled(keys_of(app, area.width), app.look.faint()), keys);
-    app.look.finish(frame.buffer_mut());
+    message(app).render(foot, buffer);
+    Line::styled(keys_of(app, area.width), app.look.faint()).render(keys, buffer);
+    app.look.finish(buffer);
 }
 
 /// The graph on the left, the node on the right.
@@ -85,7 +82,7 @@ pub fn overflow(app: &App) -> usize {
 /// Scrolling lines in a frame; beneath it is said when there are more.
 pub(crate) fn draw_pane(
     app: &App,
-    frame: &mut Frame<'_>,
+    buffer: &mut Buffer,
     area: Rect,
     title: &str,
     lines: Vec<Line<'static>>,
@@ -100,9 +97,9 @@ pub(crate) fn draw_pane(
     }
     let shown: Vec<Line<'static>> = lines.into_iter().skip(scroll).take(rows).collect();
     let inside = block.inner(area);
-    frame.render_widget(block, area);
+    block.render(area, buffer);
     let padded = Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside };
-    frame.render_widget(Paragraph::new(shown), padded);
+    Paragraph::new(shown).render(padded, buffer);
 }
 
 fn title(app: &App, width: u16) -> Line<'static> {
@@ -183,9 +180,9 @@ pub(crate) fn place(app: &App) -> String {
 /// The screen, drawn into memory.
 pub fn buffer(app: &App) -> Buffer {
     let (columns, rows) = app.size;
-    let Ok(mut terminal) = Terminal::new(TestBackend::new(columns, rows));
-    let Ok(_) = terminal.draw(|frame| draw(app, frame));
-    terminal.backend().buffer().clone()
+    let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
+    draw(app, &mut buffer);
+    buffer
 }
 
 /// The screen as text: a line for each row, without blanks at their ends.

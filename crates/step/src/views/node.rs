@@ -1,6 +1,6 @@
 //! The current node: what it computes, its numbers, what comes in and what goes out.
 
-use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
@@ -24,7 +24,7 @@ pub(crate) struct Built {
 }
 
 /// Draws the pane.
-pub(crate) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
+pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
     let width = usize::from(area.width.saturating_sub(4));
     let title = match app.node() {
         Some((index, node)) => {
@@ -33,7 +33,7 @@ pub(crate) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         }
         None => "the update".into(),
     };
-    super::draw_pane(app, frame, area, &title, build(app, width).lines);
+    super::draw_pane(app, buffer, area, &title, build(app, width).lines);
 }
 
 /// The line where the source begins.

@@ -1,6 +1,6 @@
 //! What fills the whole screen: the lessons, the text, the parameters, the keys, what was found.
 
-use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
@@ -46,7 +46,7 @@ pub const KEYS: [(&str, &str); 29] = [
 ];
 
 /// Draws the page.
-pub(crate) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
+pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
     let title = match &app.screen {
         Screen::Lessons(_) => "Lessons",
         Screen::Help => "Keys",
@@ -56,7 +56,7 @@ pub(crate) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         Screen::Walk => "",
     };
     let width = usize::from(area.width.saturating_sub(4));
-    super::draw_pane(app, frame, area, title, lines(app, &app.screen, width));
+    super::draw_pane(app, buffer, area, title, lines(app, &app.screen, width));
 }
 
 /// All lines of a page.

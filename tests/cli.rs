@@ -209,6 +209,10 @@ fn gradients_are_checked_from_the_command_line() {
 fn a_training_step_is_walked_through_from_the_command_line() {
     check("trace --list", b"", 0, "", "through-time");
     check("trace neuron", b"", 0, "0 wrong", "y = tanh(x)");
+    check("step neuron --keys g", b"", 0, "", "Local rule");
+    check("step neuron --script -", b"n # on\nscreen n screen", 0, "", "forward 3/17");
+    check("step --expr w*x --let w=-2 --let x=3 --keys p", b"", 0, "", "+3.0000");
+    check("step --exercise list", b"", 0, "", "lstm-cell");
     check("trace lstm-cell --depth 0 --quiet", b"", 0, "", "opens into simpler nodes");
     check("trace --expr w*x+b --let w=-2 --let x=3 --let b=0.5", b"", 0, "0 wrong", "result -5.5");
     let rows = [
@@ -224,6 +228,16 @@ fn a_training_step_is_walked_through_from_the_command_line() {
         ("trace --expr 1+2", "has no variable"),
         ("trace neuron --json nope/a.json", "there is no folder nope"),
         ("trace neuron --html nope/a.html", "there is no folder nope"),
+        ("step neuron", "this is not a terminal: --script FILE or --keys"),
+        ("step perceptron --keys n", "no lesson \"perceptron\"; there are neuron, "),
+        ("step neuron --keys foo", "line 1, column 1: \"foo\" is no key"),
+        ("step neuron --script nope.keys", "nope.keys: "),
+        ("step --exercise nope", "no exercise \"nope\"; there are neuron, "),
+        ("step --exercise neuron", "add --out neuron"),
+        (
+            "step --exercise neuron --out n --unspool nope",
+            "nope: give the folder of Unspool's source",
+        ),
         ("trace --model nope --input 1", "nope: "),
         ("trace --model tiny --input 1 --rate nan", "--rate NaN: must be a finite number"),
         ("trace --model tiny --input 1 --input 2 --target 1", "1 --target for 2 --input"),

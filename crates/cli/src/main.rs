@@ -27,6 +27,7 @@ use crate::console::{Console, closed_pipe};
   unspool translate --model runs/demo            translate what you type
   unspool plot runs/demo --out curves.svg        draw how training went
   unspool trace neuron                           walk through backpropagation
+  unspool step                                   the same, full-screen, step by step
   unspool bench --quick                          how fast the kernels are here"
 )]
 struct Cli {
@@ -62,6 +63,7 @@ enum Command {
     Inspect(commands::inspect::Inspect),
     Trace(commands::trace::Walk),
     Draw(commands::draw::Draw),
+    Step(commands::step::StepThrough),
     Gradcheck(commands::gradcheck::Gradcheck),
     Kernels(commands::kernels::ListKernels),
     Bench(commands::bench::Bench),
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Command::Inspect(command) => command.run(&console, context),
         Command::Trace(command) => command.run(&console, context),
         Command::Draw(command) => command.run(&console, context),
+        Command::Step(command) => command.run(&console, context),
         Command::Gradcheck(command) => command.run(&console, context),
         Command::Kernels(command) => command.run(&context),
         Command::Bench(command) => command.run(&console, context),

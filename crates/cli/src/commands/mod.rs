@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod kernels;
 pub mod plot;
 pub mod search;
+pub mod step;
 pub mod subject;
 pub mod tasks;
 pub mod trace;

@@ -95,6 +95,11 @@ impl Subject {
         }
     }
 
+    /// Whether any is named.
+    pub fn is_given(&self) -> bool {
+        self.model.is_some() || self.expression.is_some() || self.lesson.is_some()
+    }
+
     /// How much of a model's arrays is kept; of a lesson's, all.
     pub fn limits(&self) -> Limits {
         match self.model {

@@ -1,0 +1,336 @@
+//! The current node: what it computes, its numbers, what comes in and what goes out.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+use unspool_trace::source::Excerpt;
+use unspool_trace::trace::Port;
+use unspool_trace::{Array, Explanation, Formula, Node, Origin, Trace};
+
+use super::numbers;
+use crate::app::App;
+use crate::check::mark;
+use crate::look::{self, number};
+use crate::quiz::tolerance;
+
+/// The lines of the pane, and where something stands.
+pub(crate) struct Built {
+    pub lines: Vec<Line<'static>>,
+    /// The first line of the source.
+    pub source: usize,
+    /// The first line of the array under the cursor.
+    pub cursor: usize,
+}
+
+/// Draws the pane.
+pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
+    let width = usize::from(area.width.saturating_sub(4));
+    let title = match app.node() {
+        Some((index, node)) => {
+            let time = node.time.map_or(String::new(), |time| format!(", t={time}"));
+            format!("{index} {}{time}", node.op)
+        }
+        None => "the update".into(),
+    };
+    super::draw_pane(app, buffer, area, &title, build(app, width).lines);
+}
+
+/// The line where the source begins.
+pub(crate) fn source_line(app: &App) -> usize {
+    build(app, super::pane(app).0).source.min(super::overflow(app))
+}
+
+/// A scroll that shows the array under the cursor.
+pub(crate) fn cursor_line(app: &App) -> usize {
+    let (width, rows) = super::pane(app);
+    let line = build(app, width).cursor;
+    let seen = (app.scroll..app.scroll + rows.saturating_sub(2)).contains(&line);
+    if seen { app.scroll } else { line.saturating_sub(1).min(super::overflow(app)) }
+}
+
+/// All lines for a pane of so many columns.
+pub(crate) fn build(app: &App, width: usize) -> Built {
+    let mut pane = Pane { app, width, lines: Vec::new(), source: 0, cursor: 0 };
+    match app.node() {
+        Some((_, node)) => pane.node(node),
+        None => pane.update(),
+    }
+    Built { lines: pane.lines, source: pane.source, cursor: pane.cursor }
+}
+
+struct Pane<'a> {
+    app: &'a App,
+    width: usize,
+    lines: Vec<Line<'static>>,
+    source: usize,
+    cursor: usize,
+}
+
+impl Pane<'_> {
+    fn line(&mut self, text: &str, style: Style, indent: usize) {
+        let text = self.app.look.text(text);
+        for line in look::wrap(&text, self.width, indent) {
+            self.lines.push(Line::styled(line, style));
+        }
+    }
+
+    fn heading(&mut self, text: &str) {
+        self.lines.push(Line::default());
+        self.line(text, self.app.look.heading(), 2);
+    }
+
+    fn formulas<'f>(&mut self, formulas: impl IntoIterator<Item = &'f Formula>) {
+        for formula in formulas {
+            self.line(&format!("  {formula}"), self.app.look.formula(), 6);
+        }
+    }
+
+    fn node(&mut self, node: &Node) {
+        let app = self.app;
+        let explanation = app.root().explanations.get(&node.op);
+        let title = explanation.map_or(&node.op, |one| &one.title);
+        self.line(title, app.look.heading(), 2);
+        if !node.scope.is_empty() {
+            self.line(&format!("in {}", node.scope), app.look.faint(), 2);
+        }
+        if node.settings.contains([' ', '(']) {
+            self.line(&format!("as {}", node.settings), app.look.faint(), 2);
+        }
+        if let Some(opened) = &node.opened {
+            let told = format!(
+                "i opens it: {} simpler nodes, the same to {:.0e}",
+                opened.trace.nodes.len(),
+                opened.distance()
+            );
+            self.line(&told, app.look.right(), 2);
+        }
+        if app.is_backward() {
+            self.incoming(node);
+            self.rule(explanation);
+            self.outgoing(node);
+            self.forward(node, explanation);
+        } else {
+            self.forward(node, explanation);
+            self.rule(explanation);
+        }
+        self.sources(explanation);
+        if let Some(remark) = explanation.map(|one| &one.remark).filter(|text| !text.is_empty()) {
+            self.heading("Remark");
+            self.line(remark, Style::new(), 0);
+        }
+    }
+
+    fn forward(&mut self, node: &Node, explanation: Option<&Explanation>) {
+        self.heading("Forward");
+        self.formulas(explanation.iter().flat_map(|one| &one.forward));
+        for (number, port) in node.inputs.iter().enumerate() {
+            self.port("", port, number);
+        }
+        for (number, port) in node.outputs.iter().enumerate() {
+            self.port("→ ", port, node.inputs.len() + number);
+        }
+    }
+
+    /// An input or output with its numbers.
+    fn port(&mut self, sign: &str, port: &Port, number: usize) {
+        let app = self.app;
+        let Some(value) = app.trace().values.get(port.slot) else { return };
+        let kind = match value.origin {
+            Origin::Parameter => " weight",
+            Origin::Constant => " constant",
+            Origin::Input if app.place.path.is_empty() => " input",
+            _ => "",
+        };
+        let name = if value.name == port.name { "" } else { &format!(" = {}", value.name) };
+        let shape = numbers::shape(&value.value.shape);
+        let here = app.array == number;
+        if here {
+            self.cursor = self.lines.len();
+        }
+        let style = if here { app.look.heading() } else { Style::new() };
+        self.line(&format!("{sign}{}{name} {shape}{kind}", port.name), style, 2);
+        let before = old(app, port.slot, |trace, slot| Some(&trace.values.get(slot)?.value));
+        self.array(&value.value, before, here.then_some(app.element));
+    }
+
+    fn array(&mut self, array: &Array, before: Option<&Array>, cursor: Option<usize>) {
+        self.lines.extend(numbers::lines(self.app.look, array, before, cursor, self.width));
+    }
+
+    fn incoming(&mut self, node: &Node) {
+        let app = self.app;
+        self.heading("Comes in");
+        let mut any = false;
+        for port in &node.outputs {
+            let Some(value) = app.trace().values.get(port.slot) else { continue };
+            if let Some(gradient) = &value.gradient {
+                any = true;
+                let shape = numbers::shape(&gradient.shape);
+                let check = value.check.as_ref().map(mark).unwrap_or_default();
+                self.line(&format!("d_{} {shape}  {check}", port.name), Style::new(), 2);
+                let before =
+                    old(app, port.slot, |trace, slot| trace.values.get(slot)?.gradient.as_ref());
+                self.array(gradient, before, None);
+            }
+        }
+        if !any {
+            self.line("  nothing", app.look.faint(), 2);
+        }
+    }
+
+    fn rule(&mut self, explanation: Option<&Explanation>) {
+        let title = if self.app.is_backward() { "Local rule" } else { "On the way back" };
+        self.heading(title);
+        let Some(explanation) = explanation else { return };
+        self.formulas(explanation.backward.iter().flat_map(|rule| &rule.formulas));
+        if !explanation.cut.is_empty() {
+            self.line(&explanation.cut, self.app.look.faint(), 2);
+        }
+    }
+
+    fn outgoing(&mut self, node: &Node) {
+        let app = self.app;
+        self.heading("Goes out");
+        if let Some(question) = app.question() {
+            match app.answer() {
+                None => {
+                    self.line(&format!("  {} = ?", question.name), app.look.wrong(), 4);
+                    self.line(&format!("  enter guesses; {}", tolerance()), app.look.faint(), 2);
+                    return;
+                }
+                Some((guess, right)) => {
+                    let (sign, style) = match right {
+                        true => ("✓", app.look.right()),
+                        false => ("✗", app.look.wrong()),
+                    };
+                    let told = format!("{sign} your guess of {}: {}", question.name, number(guess));
+                    self.line(&told, style, 2);
+                }
+            }
+        }
+        if node.contributions.is_empty() {
+            self.line("  nothing: no input wants a gradient", app.look.faint(), 2);
+        }
+        let index = app.node().map(|(index, _)| index);
+        for (number, part) in node.contributions.iter().enumerate() {
+            let Some(port) = node.inputs.get(part.input) else { continue };
+            let time = match part.time {
+                Some(time) if node.time.is_none() => format!(" at t={time}"),
+                _ => String::new(),
+            };
+            let style = match (part.check.passes(), part.check.wrong.is_empty()) {
+                (true, _) => app.look.right(),
+                (_, false) => app.look.wrong(),
+                _ => app.look.faint(),
+            };
+            let shape = numbers::shape(&part.value.shape);
+            let told = format!("→ d_{}{time} {shape}  {}", port.name, mark(&part.check));
+            self.line(&told, style, 2);
+            let before = index.and_then(|index| {
+                old(app, index, |trace, index| {
+                    Some(&trace.nodes.get(index)?.contributions.get(number)?.value)
+                })
+            });
+            self.array(&part.value, before, None);
+        }
+        let mut told = Vec::new();
+        for part in &node.contributions {
+            if let Some(port) =
+                node.inputs.get(part.input).filter(|port| !told.contains(&port.slot))
+            {
+                told.push(port.slot);
+                self.sum(port);
+            }
+        }
+    }
+
+    /// What the whole gradient of a shared value is the sum of.
+    fn sum(&mut self, port: &Port) {
+        let app = self.app;
+        let trace = app.trace();
+        let Some(value) = trace.values.get(port.slot).filter(|value| value.parts.len() > 1) else {
+            return;
+        };
+        self.heading(&format!("d_{} is the sum of {} parts", value.name, value.parts.len()));
+        self.lines.extend(sum(app, trace, port.slot, self.width));
+    }
+
+    fn sources(&mut self, explanation: Option<&Explanation>) {
+        let Some(explanation) = explanation else { return };
+        self.lines.push(Line::default());
+        self.source = self.lines.len();
+        let (first, second) = match self.app.is_backward() {
+            true => (&explanation.backward_source, &explanation.forward_source),
+            false => (&explanation.forward_source, &explanation.backward_source),
+        };
+        let mut told: Vec<&Excerpt> = Vec::new();
+        for excerpt in first.iter().chain(second) {
+            if !told.contains(&excerpt) {
+                told.push(excerpt);
+                self.excerpt(excerpt);
+            }
+        }
+    }
+
+    fn excerpt(&mut self, excerpt: &Excerpt) {
+        let look = self.app.look;
+        self.line(&format!("Source {}:{}", excerpt.path, excerpt.line), look.heading(), 2);
+        for (number, text) in (excerpt.line..).zip(excerpt.text.lines()) {
+            let comment = text.trim_start().starts_with("//");
+            let line = look::cut(&look.text(&format!("{number:>4} {text}")), self.width);
+            self.lines.push(Line::styled(line, if comment { look.faint() } else { Style::new() }));
+        }
+    }
+
+    fn update(&mut self) {
+        let app = self.app;
+        let trace = app.root();
+        self.line("The update of the weights", app.look.heading(), 2);
+        if let Some(update) = trace.update {
+            self.line(&format!("  w' = w − {}·d_w", update.rate), app.look.formula(), 4);
+            let before = trace.loss.map_or("?".into(), look::size);
+            let told = format!("loss {before} before, {} after", look::size(update.loss_after));
+            self.line(&told, Style::new(), 2);
+        }
+        for value in &trace.values {
+            if let Some(updated) = &value.updated {
+                let shape = numbers::shape(&updated.shape);
+                self.lines.push(Line::default());
+                self.line(&format!("{} {shape}", value.name), Style::new(), 2);
+                // Δ is what the update does.
+                self.array(updated, Some(&value.value), None);
+            }
+        }
+    }
+}
+
+/// The norms of the parts of a value's gradient, with bars: over time when they have time steps.
+pub(crate) fn sum(app: &App, trace: &Trace, slot: usize, width: usize) -> Vec<Line<'static>> {
+    let Some(value) = trace.values.get(slot) else { return Vec::new() };
+    let over_time = trace.norms_over_time(value);
+    let rows: Vec<(String, f64)> = match over_time.is_empty() {
+        false => over_time.into_iter().map(|(time, norm)| (format!("t={time}"), norm)).collect(),
+        true => {
+            (trace.parts(value)).map(|(node, part)| (node.op.clone(), part.value.norm())).collect()
+        }
+    };
+    let top = rows.iter().fold(0.0_f64, |top, (_, norm)| top.max(*norm));
+    let label = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(20);
+    let room = width.saturating_sub(label + 14).clamp(4, 40);
+    let line = |(name, norm): (String, f64)| {
+        let name = look::cut(&name, label);
+        let bar = numbers::bar(norm, top, room);
+        Line::styled(format!("  {name:label$} {bar} {:>8}", look::size(norm)), app.look.formula())
+    };
+    rows.into_iter().map(line).collect()
+}
+
+/// Something of the trace before the last change.
+fn old<'a, T: ?Sized>(
+    app: &'a App,
+    number: usize,
+    find: impl Fn(&'a Trace, usize) -> Option<&'a T>,
+) -> Option<&'a T> {
+    find(app.before()?, number)
+}

@@ -1,0 +1,186 @@
+//! What fills the whole screen: the lessons, the text, the parameters, the keys, what was found.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+use unspool_trace::Origin;
+use unspool_trace::lessons::LESSONS;
+
+use super::{node, numbers};
+use crate::app::{App, Screen};
+use crate::check::mark;
+use crate::look;
+
+/// The keys, as the help shows them.
+pub const KEYS: [(&str, &str); 29] = [
+    ("WALK", ""),
+    ("n, space, right", "the next step"),
+    ("b, left", "the step before"),
+    ("home, end", "the first step, the last"),
+    ("f, g", "the first step of the forward pass, of the backward pass"),
+    ("i, enter", "into a fused node (+): the simpler ops that it is made of"),
+    ("o, esc", "out of it"),
+    ("x", "the other computation of a lesson of two"),
+    (": ", "go to a node (12), a time step (t=3), or a value by its name"),
+    ("/", "search the names of ops, values and scopes; empty for the next"),
+    ("!", "stop where a gradient's norm is > 0.5, or < 1e-3; off for nowhere"),
+    ("r", "run on to there"),
+    ("LOOK", ""),
+    ("up, down, k, j", "scroll; pageup and pagedown by a page"),
+    ("s", "to the source"),
+    ("p", "inputs and weights: their gradients, and their sums over time"),
+    ("t", "the lesson's text"),
+    ("L", "the list of lessons"),
+    ("ASK", ""),
+    ("tab, backtab", "the next array of the node, the one before"),
+    ("], [ or l, h", "the next number of it, the one before"),
+    ("w", "what if it were another: type a number, or NAME[i,j]=number"),
+    ("u", "take the last change back"),
+    ("c", "check it: its gradient beside a difference quotient"),
+    ("QUIZ", ""),
+    ("z", "begin a quiz; end it and see the score"),
+    ("enter", "guess the gradient that is hidden (right within 1%, or 0.001)"),
+    ("y", "a hint: the rule"),
+    ("q, ctrl-c", "leave"),
+];
+
+/// Draws the page.
+pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
+    let title = match &app.screen {
+        Screen::Lessons(_) => "Lessons",
+        Screen::Help => "Keys",
+        Screen::Text => &app.lesson.title,
+        Screen::Parameters => "Inputs and weights",
+        Screen::Told { title, .. } => title,
+        Screen::Walk => "",
+    };
+    let width = usize::from(area.width.saturating_sub(4));
+    super::draw_pane(app, buffer, area, title, lines(app, &app.screen, width));
+}
+
+/// All lines of a page.
+pub(crate) fn lines(app: &App, screen: &Screen, width: usize) -> Vec<Line<'static>> {
+    let plain = |text: &str, indent| {
+        let text = app.look.text(text);
+        look::wrap(&text, width, indent).into_iter().map(Line::from).collect::<Vec<_>>()
+    };
+    match screen {
+        Screen::Walk => Vec::new(),
+        Screen::Lessons(chosen) => {
+            let row = |(number, listed): (usize, &unspool_trace::lessons::Listed)| {
+                let text = format!("{:>2}  {:20} {}", number + 1, listed.name, listed.title);
+                let text = look::cut(&text, width);
+                let style = if number == *chosen { app.look.here() } else { Style::new() };
+                Line::styled(format!("{text:width$}"), style)
+            };
+            LESSONS.iter().enumerate().map(row).collect()
+        }
+        Screen::Help => {
+            let row = |(keys, told): &(&str, &str)| match told.is_empty() {
+                true => vec![Line::styled(keys.to_string(), app.look.heading())],
+                false => {
+                    let told = look::wrap(told, width.saturating_sub(19), 0);
+                    let keys = std::iter::once(*keys).chain(std::iter::repeat(""));
+                    let row = |(keys, told)| Line::from(format!("  {keys:16} {told}"));
+                    keys.zip(told).map(row).collect()
+                }
+            };
+            KEYS.iter().flat_map(row).collect()
+        }
+        Screen::Text => {
+            let mut lines = Vec::new();
+            for paragraph in &app.lesson.text {
+                lines.extend(plain(paragraph, 0));
+                lines.push(Line::default());
+            }
+            if !app.lesson.look.is_empty() {
+                lines.push(Line::styled("Look at:", app.look.heading()));
+            }
+            for point in &app.lesson.look {
+                lines.extend(plain(&format!("- {point}"), 2));
+            }
+            lines.extend(series(app, width));
+            lines
+        }
+        Screen::Parameters => parameters(app, width),
+        Screen::Told { lines, .. } => {
+            let styled = |text: &String| {
+                let style = match text {
+                    text if text.contains('✗') => app.look.wrong(),
+                    text if text.contains('✓') => app.look.right(),
+                    _ => Style::new(),
+                };
+                let text = app.look.text(text);
+                // Columns stay columns: a line that is too long is cut, prose is wrapped.
+                match text.starts_with("  ") || text.contains("  ") {
+                    true => vec![Line::styled(look::cut(&text, width), style)],
+                    false => {
+                        let lines = look::wrap(&text, width, 2).into_iter();
+                        lines.map(|line| Line::styled(line, style)).collect()
+                    }
+                }
+            };
+            lines.iter().flat_map(styled).collect()
+        }
+    }
+}
+
+/// The lesson's own numbers over time, as bars.
+fn series(app: &App, width: usize) -> Vec<Line<'static>> {
+    let top = app.lesson.series.iter().flat_map(|series| &series.points);
+    let top = top.fold(0.0_f64, |top, (_, x)| top.max(x.abs()));
+    let mut lines = Vec::new();
+    for series in &app.lesson.series {
+        lines.push(Line::default());
+        lines.push(Line::styled(app.look.text(&series.name), app.look.heading()));
+        for (time, x) in &series.points {
+            let bar = numbers::bar(*x, top, width.saturating_sub(20).clamp(4, 40));
+            let text = format!("  t={time:<3} {bar} {:>8}", look::size(*x));
+            lines.push(Line::styled(text, app.look.formula()));
+        }
+    }
+    lines
+}
+
+fn parameters(app: &App, width: usize) -> Vec<Line<'static>> {
+    if app.quiz.is_some() {
+        return vec![Line::from("hidden in the quiz: z ends it")];
+    }
+    let trace = app.trace();
+    let mut lines = Vec::new();
+    let before = app.before();
+    for (slot, value) in trace.values.iter().enumerate() {
+        if matches!(value.origin, Origin::Output { .. }) {
+            continue;
+        }
+        let kind = match value.origin {
+            Origin::Parameter => "weight",
+            Origin::Constant => "constant",
+            _ => "input",
+        };
+        let shape = numbers::shape(&value.value.shape);
+        let name = app.look.text(&format!("{} {shape}  {kind}", value.name));
+        lines.push(Line::styled(look::cut(&name, width), app.look.heading()));
+        let old = before.and_then(|trace| trace.values.get(slot));
+        let whole = |array, old| numbers::lines(app.look, array, old, None, width);
+        lines.extend(whole(&value.value, old.map(|old| &old.value)));
+        if let Some(gradient) = &value.gradient {
+            let check = value.check.as_ref().map(mark).unwrap_or_default();
+            let style = match value.check.as_ref().is_some_and(|check| check.passes()) {
+                true => app.look.right(),
+                false => Style::new(),
+            };
+            let told = app.look.text(&format!("d_{}  {check}", value.name));
+            lines.push(Line::styled(look::cut(&told, width), style));
+            lines.extend(whole(gradient, old.and_then(|old| old.gradient.as_ref())));
+            if value.parts.len() > 1 {
+                let told = format!("  the sum of {} parts, by their norms:", value.parts.len());
+                lines.push(Line::styled(told, app.look.faint()));
+                lines.extend(node::sum(app, trace, slot, width));
+            }
+        }
+        lines.push(Line::default());
+    }
+    lines
+}

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event};
@@ -192,7 +193,13 @@ impl Drop for Restore {
 fn interact(app: &mut App) -> Result<(), Box<dyn Error>> {
     let signalled = Arc::new(AtomicBool::new(false));
     let flag = signalled.clone();
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))?;
+    ctrlc::set_handler(move || {
+        flag.store(true, Ordering::SeqCst);
+        // Where the terminal is gone, its reader waits for ever.
+        thread::sleep(Duration::from_millis(500));
+        ratatui::restore();
+        process::exit(1);
+    })?;
     let restore = Restore;
     let mut terminal = ratatui::try_init()?;
     let size = terminal.size()?;

@@ -14,8 +14,8 @@ use unspool_seq2seq::batch::{Batch, Example};
 use unspool_seq2seq::{LossOptions, Seq2Seq, TeacherForcing};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, ParamId, Tape, Tensor};
-use unspool_train::gradients::clip_by_global_norm;
+use unspool_tensor::{Context, Tape, Tensor};
+use unspool_train::gradients::{self, Gradients, clip_by_global_norm};
 use unspool_train::optimiser::{Optimiser, OptimiserConfig};
 
 /// Arrays of one step are kept for the next.
@@ -31,21 +31,19 @@ const BATCH: usize = 64;
 /// The share of true tokens that the decoder reads: all, or half, when it must predict on the way.
 const FORCING: [f64; 2] = [1.0, 0.5];
 
-type Gradients = Vec<(ParamId, Tensor<f32>)>;
-
 /// The loss of a shard, whose first example is the batch's `first`-th, and its gradients.
 fn loss_and_gradients(
     model: &Seq2Seq<f32>,
     shard: &[Example],
     first: usize,
     options: LossOptions,
-) -> (f64, Gradients) {
+) -> (f64, Gradients<f32>) {
     let batch = Batch::new(&shard.iter().collect::<Vec<_>>()).unwrap();
     // One context, whose memory the next run has.
     static CONTEXT: LazyLock<Context> = LazyLock::new(Context::sequential);
     let tape = Tape::new(CONTEXT.clone().with_key(Key::new(3)).for_shard(first));
     let loss = model.training_loss(&tape, &batch, options).unwrap().loss;
-    let gradients = tape.backward_once(loss).unwrap().into_params();
+    let gradients = tape.backward_once(loss).unwrap().into_gradients();
     (loss.value().iter().map(|&x| f64::from(x)).sum(), gradients)
 }
 
@@ -56,11 +54,11 @@ fn options(examples: &[Example], forcing: f64) -> LossOptions {
 }
 
 /// Fresh weights know nothing: the loss is near that of a uniform guess.
-fn check(model: &Seq2Seq<f32>, loss: f64, gradients: &Gradients) {
+fn check(model: &Seq2Seq<f32>, loss: f64, gradients: &Gradients<f32>) {
     let guess = (workload::VOCABULARY as f64).ln();
     assert!((loss - guess).abs() < 0.5, "a loss of {loss}, not about {guess}");
     assert_eq!(gradients.len(), model.params().len());
-    assert!(gradients.iter().all(|(_, gradient)| gradient.iter().all(|g| g.is_finite())));
+    assert!(gradients.iter().all(|(_, gradient)| gradient.dense().iter().all(|g| g.is_finite())));
 }
 
 /// The batch cut into so many shards, each on a thread of its own, as the trainer does; and their
@@ -85,7 +83,7 @@ fn time(bencher: Bencher<'_, '_>, shards: usize, forcing: f64) {
             for other in others {
                 let other = other.join().unwrap();
                 sum.0 += other.0;
-                sum.1.iter_mut().zip(&other.1).for_each(|(sum, more)| sum.1 += &more.1);
+                gradients::add(&mut sum.1, other.1);
             }
             sum
         });

@@ -227,6 +227,7 @@ fn a_training_step_is_walked_through_from_the_command_line() {
         ("trace --expr log(x) --let x=-1", "is NaN for these values"),
         ("trace --expr 1+2", "has no variable"),
         ("trace neuron --json nope/a.json", "there is no folder nope"),
+        ("trace neuron --html nope/a.html", "there is no folder nope"),
         ("step neuron", "this is not a terminal: --script FILE or --keys"),
         ("step perceptron --keys n", "no lesson \"perceptron\"; there are neuron, "),
         ("step neuron --keys foo", "line 1, column 1: \"foo\" is no key"),
@@ -246,6 +247,9 @@ fn a_training_step_is_walked_through_from_the_command_line() {
         assert_eq!(ended.code, Some(1), "{args}: {}", ended.err);
         assert!(ended.err.contains(err), "{args}: {}", ended.err);
     }
+    check("trace neuron --html walk.html", b"", 0, "walk.html: open it in a browser", "");
+    let html = fs::read_to_string(files().join("walk.html")).unwrap();
+    assert!(html.starts_with("<!doctype html>") && html.contains("One neuron"));
     let lesson = run(&mut unspool(files(), "trace softmax --json -"), b"");
     let json: serde_json::Value = serde_json::from_str(&lesson.out).unwrap();
     assert_eq!(json["traces"][0]["nodes"][0]["op"], "cross_entropy", "{json:#}");

@@ -187,7 +187,7 @@ fn failures(row: &Row, golden: &BTreeMap<String, ArrayD<f64>>) -> Vec<String> {
     }
     comparison.compare("logits", &logits);
     comparison.compare("loss", &loss.loss.value().to_owned());
-    let mut grads = tape.backward(loss.loss).unwrap().into_params();
+    let grads = tape.backward(loss.loss).unwrap().into_params();
     drop(tape);
 
     let all = grads.iter().map(|(_, grad)| largest(&grad.to_owned())).fold(0.0, f64::max);
@@ -202,6 +202,7 @@ fn failures(row: &Row, golden: &BTreeMap<String, ArrayD<f64>>) -> Vec<String> {
 
     // As the trainer does it.
     let mut optimiser = Optimiser::new(OptimiserConfig::default(), model.params());
+    let mut grads: Vec<_> = grads.into_iter().map(|(id, d)| (id, d.into())).collect();
     let norm = clip_by_global_norm(&Context::sequential(), &mut grads, Some(row.max_norm));
     comparison.compare("norm", &arr0(norm).into_dyn());
     let rate = row.learning_rate;

@@ -491,6 +491,7 @@ fn learn(model: &mut Seq2Seq<f32>, examples: &[Example], updates: usize) -> (f64
         let Step { loss, grads, .. } = step(model, context, &batch, options);
         losses.push(loss);
         if update < updates {
+            let grads: Vec<_> = grads.into_iter().map(|(id, d)| (id, d.into())).collect();
             optimiser.update(&Context::sequential(), model.params_mut(), &grads, 0.02);
         }
     }

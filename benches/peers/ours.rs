@@ -138,7 +138,7 @@ fn update(context: Context) -> Workload {
             let batch = Batch::new(&rows).expect("a batch");
             let tape = Tape::new(context.clone().with_key(key).for_shard(first));
             let loss = model.training_loss(&tape, &batch, options).expect("a loss").loss;
-            tape.backward_once(loss).expect("gradients").into_params()
+            tape.backward_once(loss).expect("gradients").into_gradients()
         };
         let mut sum = context.install(|| {
             let (mut sum, more) = rayon::join(|| shard(&model, 0), || shard(&model, BATCH / 2));

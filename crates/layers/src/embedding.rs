@@ -65,9 +65,7 @@ impl<T: Real> Op<T> for EmbeddingOp {
         // y[i] = table[index[i]]  ⇒  d_table[index[i]] += d_y[i], but for the padding
         let d_y = standard(&d_outputs.dense(0));
         let d_y = d_y.as_slice().unwrap_or_default();
-        sink.add_in_place(0, |d_table| {
-            rows::scatter_add(d_table, self.indices.iter().copied(), self.padding, d_y);
-        })
+        sink.add_rows(0, self.indices.iter().copied(), self.padding, d_y)
     }
 
     fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use ndarray::{ArcArray2, Array1, Array2, ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, s};
 
-use crate::kernels::{matmul, reduce};
+use crate::gradient::{Gradient, RowAddition, RowGradient};
+use crate::kernels::{matmul, reduce, rows};
 use crate::{Context, Error, ParamId, Real, Result, Tensor, Var};
 
 /// The gradients of an op's outputs, in the order of the outputs.
@@ -58,17 +59,46 @@ pub(crate) struct Slots<T: Real> {
     /// The products `aᵀ·b` that each still lacks. Those of a weight which many time steps share are
     /// put off, so that they become one large product.
     late: Vec<Vec<[ArcArray2<T>; 2]>>,
+    /// What was added to single rows of each, of those whose gradients may stay rows.
+    rows: Vec<Option<Vec<RowAddition<T>>>>,
 }
 
 impl<T: Real> Slots<T> {
     /// No gradients yet.
     pub fn new(slots: usize) -> Self {
-        Slots { grads: vec![None; slots], late: vec![Vec::new(); slots] }
+        Slots { grads: vec![None; slots], late: vec![Vec::new(); slots], rows: vec![None; slots] }
+    }
+
+    /// Lets the gradient of a slot that no node has made stay rows, if nothing else is added.
+    pub fn allow_rows(&mut self, slot: usize) {
+        self.rows[slot] = Some(Vec::new());
     }
 
     /// Whether nothing was added to the gradient.
     pub fn is_empty(&self, slot: usize) -> bool {
         self.grads[slot].is_none() && self.late[slot].is_empty()
+    }
+
+    /// The gradients, when nothing more is added. Rows stay rows while they are less than half of
+    /// the array.
+    pub fn finish(self, shape: impl Fn(usize) -> Vec<usize>) -> Vec<Option<Gradient<T>>> {
+        let gradient = |(slot, (grad, rows)): (usize, (Option<Tensor<T>>, Option<Vec<_>>))| {
+            let Some(rows) = rows.filter(|rows| !rows.is_empty()) else {
+                return grad.map(Gradient::Dense);
+            };
+            let rows = RowGradient::sum(&shape(slot), &rows);
+            match grad {
+                Some(mut dense) => {
+                    rows.add_to(&mut dense);
+                    Some(Gradient::Dense(dense))
+                }
+                None if 2 * rows.rows().len() < rows.shape().first().copied().unwrap_or(0) => {
+                    Some(Gradient::Rows(rows))
+                }
+                None => Some(Gradient::Dense(Gradient::Rows(rows).into_dense())),
+            }
+        };
+        self.grads.into_iter().zip(self.rows).enumerate().map(gradient).collect()
     }
 
     /// Adds the products that were put off, of so many factors together that the gradient is not
@@ -226,6 +256,43 @@ impl<'a, T: Real> GradSink<'a, T> {
         Ok(())
     }
 
+    /// Adds each row of `ds [indices, ..]` to the row of the gradient of `input`, of shape `[V, ..]`,
+    /// with its number; no other row is touched, and `skip` is not either. In a training step such a
+    /// gradient stays [rows](Gradient::Rows), if nothing else is added to it and few are touched.
+    ///
+    /// # Errors
+    /// An index is not below V, or `ds` has more or fewer numbers than that many rows.
+    pub fn add_rows(
+        &mut self,
+        input: usize,
+        indices: impl ExactSizeIterator<Item = usize> + Clone,
+        skip: Option<usize>,
+        ds: &[T],
+    ) -> Result<()> {
+        let Some(slot) = self.slot(input)? else { return Ok(()) };
+        let shape = &self.shapes[input];
+        let count = shape.first().copied().unwrap_or(0);
+        if let Some(index) = indices.clone().find(|&index| index >= count) {
+            let problem = format!("index {index} is not in a table of {count} rows");
+            return Err(Error::invalid(self.op, problem));
+        }
+        let width: usize = shape.iter().skip(1).product();
+        if ds.len() != indices.len() * width {
+            let found = [indices.len(), ds.len() / indices.len().max(1)];
+            return Err(Error::shapes(self.op, shape, &found, "as rows of that gradient"));
+        }
+        if self.record.is_none()
+            && let Some(additions) = &mut self.found.rows[slot]
+        {
+            let kept =
+                indices.zip(ds.chunks_exact(width.max(1))).filter(|&(at, _)| Some(at) != skip);
+            let (indices, numbers): (Vec<_>, Vec<_>) = kept.unzip();
+            additions.push(RowAddition { rows: indices, numbers: numbers.concat() });
+            return Ok(());
+        }
+        self.add_in_place(input, |d| rows::scatter_add(d, indices, skip, ds))
+    }
+
     /// Adds the matrix product `a·b` to the gradient of `input`, whose shape is `[M, N]`, with no
     /// temporary. Shapes: `a [M, K]`, `b [K, N]`.
     ///
@@ -348,7 +415,7 @@ impl<'a, T: Real> GradSink<'a, T> {
 /// Gradients of values in between are kept only when recording.
 #[derive(Clone, Debug)]
 pub struct Grads<T: Real> {
-    pub(crate) by_slot: Vec<Option<Tensor<T>>>,
+    pub(crate) by_slot: Vec<Option<Gradient<T>>>,
     pub(crate) params: Vec<(ParamId, usize)>,
     pub(crate) contributions: Vec<Vec<Contribution<T>>>,
 }
@@ -357,20 +424,26 @@ impl<T: Real> Grads<T> {
     /// The gradient of a variable of the tape that these are of; `None` when the result does not
     /// depend on it. (Another tape's variable goes by its number there: it means nothing here.)
     pub fn wrt(&self, var: Var<'_, T>) -> Option<&Tensor<T>> {
-        self.by_slot.get(var.slot()).and_then(Option::as_ref)
+        self.by_slot.get(var.slot())?.as_ref().map(Gradient::dense)
     }
 
     /// The gradient of a parameter; `None` when the result does not depend on it.
     pub fn param(&self, id: ParamId) -> Option<&Tensor<T>> {
         let slot = self.params.iter().find(|(param, _)| *param == id)?.1;
-        self.by_slot[slot].as_ref()
+        self.by_slot[slot].as_ref().map(Gradient::dense)
     }
 
-    /// The gradients of all parameters that the result depends on, in the order of their numbers.
-    pub fn into_params(mut self) -> Vec<(ParamId, Tensor<T>)> {
+    /// The gradients of all parameters that the result depends on, in the order of their numbers, as
+    /// they are: what an optimiser takes.
+    pub fn into_gradients(mut self) -> Vec<(ParamId, Gradient<T>)> {
         self.params.sort_unstable();
         let slots = std::mem::take(&mut self.params);
         slots.into_iter().filter_map(|(id, slot)| Some((id, self.by_slot[slot].take()?))).collect()
+    }
+
+    /// The same as whole arrays.
+    pub fn into_params(self) -> Vec<(ParamId, Tensor<T>)> {
+        self.into_gradients().into_iter().map(|(id, d)| (id, d.into_dense())).collect()
     }
 
     /// What each node and time step added to the gradient of a variable; empty unless recorded.

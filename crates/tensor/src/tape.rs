@@ -328,6 +328,9 @@ impl<T: Real> Tape<T> {
         let recording = matches!(mode, BackwardMode::Recording | BackwardMode::Showing);
         let (slots, nodes) = (self.inner.borrow().values.len(), self.len());
         let mut found = Slots::new(slots);
+        if mode == BackwardMode::Freeing {
+            self.params().iter().for_each(|&(_, slot)| found.allow_rows(slot));
+        }
         let mut record: Vec<Vec<Contribution<T>>> =
             if recording { vec![Vec::new(); slots] } else { Vec::new() };
         for (var, d) in outputs {
@@ -415,8 +418,9 @@ impl<T: Real> Tape<T> {
         }
         // Nodes that nothing depends on were passed by, first readers among them.
         (0..slots).for_each(|slot| found.complete(&self.context, slot));
-        let params = self.inner.borrow().params.iter().map(|(&id, &slot)| (id, slot)).collect();
-        Ok(Grads { by_slot: found.grads, params, contributions: record })
+        let params = self.params();
+        let by_slot = found.finish(|slot| self.inner.borrow().values[slot].shape().to_vec());
+        Ok(Grads { by_slot, params, contributions: record })
     }
 
     /// Shows something to the observer. It is taken out meanwhile, so that it may use the tape:

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use ndarray::{ArrayD, IxDyn, arr0, arr1, arr2};
 use unspool_tensor::observe::{Node, NonFinite, Observer};
 use unspool_tensor::{
-    BackwardMode, Context, Contribution, Dual, Error, OutputGrads, ParamStore, Result, Tape,
-    Tensor, Var,
+    BackwardMode, Context, Contribution, Dual, Error, Gradient, OutputGrads, ParamStore, Result,
+    Tape, Tensor, Var,
 };
 
 type Function = for<'t> fn(Var<'t, f64>) -> Result<Var<'t, f64>>;
@@ -36,6 +36,56 @@ fn repeated_inputs_and_shared_variables_add_up() {
     ];
     for (name, f, expected) in rows {
         assert_eq!(gradient(f, &[1.0, -3.0, 0.5]), expected, "{name}");
+    }
+}
+
+/// A table of which few rows are looked up has a gradient of these rows, with the bits of the whole
+/// one; with another use beside, or most rows, it is whole.
+#[test]
+fn the_gradient_of_a_table_is_the_rows_that_are_used() {
+    let numbers = |row: usize, column: usize| (row as f64 - 2.7) / (column as f64 + 3.0);
+    // indices of two lookups, whether the table is used otherwise, the rows that are left
+    type Row<'a> = (&'a [usize], &'a [usize], bool, Option<&'a [usize]>);
+    let rows: [Row<'_>; 6] = [
+        (&[4, 1, 4], &[4, 0], false, Some(&[0, 1, 4])),
+        (&[8], &[8, 8, 8], false, Some(&[8])),
+        (&[], &[2], false, Some(&[2])),
+        (&[4, 1, 4], &[4, 0], true, None),
+        (&[0, 1, 2], &[3, 4, 5], false, None),
+        (&[], &[], false, Some(&[])),
+    ];
+    for (first, second, otherwise, left) in rows {
+        let mut store = ParamStore::<f64>::new();
+        let table = ArrayD::from_shape_fn(IxDyn(&[9, 2]), |at| numbers(at[0], at[1]));
+        let id = store.add("table", table).unwrap();
+        let run = |once: bool| {
+            let tape = Tape::new(Context::sequential());
+            let table = tape.param(&store, id);
+            let [a, b] = [first, second].map(|at| table.gather_rows(at, &[at.len()]).unwrap());
+            let [a, b] = [(a * a).unwrap(), b.tanh().unwrap()].map(|x| x.sum_all().unwrap());
+            let mut loss = (a + b).unwrap();
+            if otherwise {
+                // Zeros, so that no order of adding rounds.
+                loss = (loss + (table * 0.0).unwrap().sum_all().unwrap()).unwrap();
+            }
+            let grads = if once { tape.backward_once(loss) } else { tape.backward(loss) }.unwrap();
+            assert_eq!(grads.param(id), grads.wrt(table));
+            let mut all = grads.into_gradients();
+            all.pop().unwrap().1
+        };
+        let (found, whole) = (run(true), run(false));
+        assert_eq!(found.dense(), whole.dense(), "{first:?} {second:?}");
+        assert!(matches!(whole, Gradient::Dense(_)));
+        let found = match &found {
+            Gradient::Rows(found) => {
+                assert_eq!((found.shape(), found.width()), (&[9, 2][..], 2));
+                assert_eq!(found.numbers().len(), 2 * found.rows().len());
+                Some(found.rows())
+            }
+            Gradient::Dense(_) => None,
+        };
+        assert_eq!(found, left, "{first:?} {second:?}");
+        assert_eq!(run(true).into_dense(), whole.into_dense());
     }
 }
 

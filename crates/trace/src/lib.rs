@@ -8,6 +8,7 @@
 //!   text or as MathML, and the lines of source that compute it.
 //! - [`lessons`] are small computations with a text each; [`expression`] reads one of your own.
 //! - [`model`] traces a trained model on a sentence.
+//! - [`graph`] lays out what a trace computes, for pictures and for Graphviz.
 //!
 //! A trace is serialised by serde; `docs/trace.md` in the repository describes the JSON.
 
@@ -18,6 +19,7 @@ pub mod check;
 pub mod error;
 pub mod explain;
 pub mod expression;
+pub mod graph;
 pub mod lessons;
 mod live;
 pub mod model;

@@ -4,10 +4,10 @@
 
 use rayon::prelude::*;
 use unspool_tensor::kernels::reduce;
-use unspool_tensor::{Context, ParamId, Real, Tensor, vectorised};
+use unspool_tensor::{Context, Gradient, ParamId, Real, Tensor, vectorised};
 
 /// The gradient of each parameter that has one, in the order of the parameters.
-pub type Gradients<T> = Vec<(ParamId, Tensor<T>)>;
+pub type Gradients<T> = Vec<(ParamId, Gradient<T>)>;
 
 /// So many numbers of a gradient are worked on by one thread at a time.
 const CHUNK: usize = 1 << 14;
@@ -23,13 +23,25 @@ pub fn add<T: Real>(sum: &mut Gradients<T>, more: Gradients<T>) {
                 continue;
             }
         };
-        match (total.as_slice_mut(), more.as_slice()) {
-            (Some(total), Some(more)) => {
-                let chunks = total.par_chunks_mut(CHUNK).zip(more.par_chunks(CHUNK));
-                chunks.for_each(|(total, more)| reduce::add(total, more));
+        match (&mut *total, more) {
+            (Gradient::Dense(total), Gradient::Dense(more)) => add_dense(total, &more),
+            (Gradient::Dense(total), Gradient::Rows(more)) => more.add_to(total),
+            (Gradient::Rows(rows), Gradient::Dense(mut more)) => {
+                rows.add_to(&mut more);
+                *total = Gradient::Dense(more);
             }
-            _ => *total += &more,
+            (Gradient::Rows(rows), Gradient::Rows(more)) => *rows = rows.plus(&more),
         }
+    }
+}
+
+fn add_dense<T: Real>(total: &mut Tensor<T>, more: &Tensor<T>) {
+    match (total.as_slice_mut(), more.as_slice()) {
+        (Some(total), Some(more)) => {
+            let chunks = total.par_chunks_mut(CHUNK).zip(more.par_chunks(CHUNK));
+            chunks.for_each(|(total, more)| reduce::add(total, more));
+        }
+        _ => *total += more,
     }
 }
 
@@ -38,20 +50,30 @@ pub fn add<T: Real>(sum: &mut Gradients<T>, more: Gradients<T>) {
 /// 1e-6.
 pub fn clip_by_global_norm<T: Real>(
     context: &Context,
-    gradients: &mut [(ParamId, Tensor<T>)],
+    gradients: &mut [(ParamId, Gradient<T>)],
     max_norm: Option<f64>,
 ) -> f64 {
-    for (_, gradient) in gradients.iter_mut().filter(|(_, g)| !g.is_standard_layout()) {
-        *gradient = gradient.as_standard_layout().into_owned().into_shared();
+    for (_, gradient) in gradients.iter_mut() {
+        if let Gradient::Dense(dense) = gradient
+            && !dense.is_standard_layout()
+        {
+            *dense = dense.as_standard_layout().into_owned().into_shared();
+        }
     }
-    let slices = gradients.iter().filter_map(|(_, gradient)| gradient.as_slice());
+    let slices = gradients.iter().filter_map(|(_, gradient)| match gradient {
+        Gradient::Dense(dense) => dense.as_slice(),
+        Gradient::Rows(rows) => Some(rows.numbers()),
+    });
     let chunks: Vec<&[T]> = slices.flat_map(|gradient| gradient.chunks(CHUNK)).collect();
     let squares: Vec<f64> =
         context.install(|| chunks.into_par_iter().map(|chunk| square_norm(chunk)).collect());
     let norm = squares.iter().sum::<f64>().sqrt();
     if let Some(max_norm) = max_norm.filter(|&max_norm| norm > max_norm) {
         let scale = T::from_f64(max_norm / (norm + 1e-6));
-        let slices = gradients.iter_mut().filter_map(|(_, gradient)| gradient.as_slice_mut());
+        let slices = gradients.iter_mut().filter_map(|(_, gradient)| match gradient {
+            Gradient::Dense(dense) => dense.as_slice_mut(),
+            Gradient::Rows(rows) => Some(rows.numbers_mut()),
+        });
         let chunks: Vec<&mut [T]> =
             slices.flat_map(|gradient| gradient.chunks_mut(CHUNK)).collect();
         context.install(|| {

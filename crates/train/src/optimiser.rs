@@ -5,7 +5,7 @@
 use ndarray::Array1;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use unspool_tensor::{Context, ParamId, ParamStore, Real, Tensor, vectorised};
+use unspool_tensor::{Context, Gradient, ParamId, ParamStore, Real, RowGradient, vectorised};
 
 use crate::config::must_be;
 
@@ -114,10 +114,10 @@ pub struct Optimiser<T: Real> {
     updates: u64,
 }
 
-/// One parameter that an update changes: its value, its gradient, its running averages.
-struct Part<'a, T> {
+/// What an update changes of a parameter: its value by its gradient, and its running averages.
+struct Part<'a, T, G = &'a [T]> {
     weights: &'a mut [T],
-    gradient: &'a [T],
+    gradient: G,
     averages: Vec<&'a mut [T]>,
 }
 
@@ -155,52 +155,71 @@ impl<T: Real> Optimiser<T> {
 
     /// Changes the parameters that have a gradient by one update with this learning rate.
     ///
-    /// Every number is updated on its own, so threads do not change the result.
+    /// Every number is updated on its own, so threads do not change the result. A gradient of rows
+    /// gives the bits of the dense one: the other rows' averages decay, and move their weights.
     pub fn update(
         &mut self,
         context: &Context,
         params: &mut ParamStore<T>,
-        gradients: &[(ParamId, Tensor<T>)],
+        gradients: &[(ParamId, Gradient<T>)],
         rate: f64,
     ) {
         self.updates += 1;
         let rule = Rule::new(self.config, self.updates, rate);
+        let zeros = vec![T::zero(); CHUNK];
         context.install(|| {
             for (id, gradient) in gradients {
-                let gradient = gradient.as_standard_layout();
                 let value = params.get_mut(*id);
                 if !value.is_standard_layout() {
                     *value = value.as_standard_layout().into_owned().into_shared();
                 }
                 let averages = self.averages.iter_mut().map(|of| of[id.index()].as_slice_mut());
                 let averages: Option<Vec<_>> = averages.collect();
-                if let (Some(weights), Some(gradient), Some(averages)) =
-                    (value.as_slice_mut(), gradient.as_slice(), averages)
-                {
-                    parts(Part { weights, gradient, averages })
-                        .into_par_iter()
-                        .for_each(|part| apply(&rule, part));
-                }
+                let (Some(weights), Some(averages)) = (value.as_slice_mut(), averages) else {
+                    continue;
+                };
+                let standard;
+                let gradient: Vec<&[T]> = match gradient {
+                    Gradient::Dense(dense) => {
+                        standard = dense.as_standard_layout();
+                        standard.as_slice().unwrap_or_default().chunks(CHUNK).collect()
+                    }
+                    Gradient::Rows(rows) => with_zeros(rows, &zeros),
+                };
+                let parts = parts(Part { weights, gradient: (), averages }, gradient);
+                parts.into_par_iter().for_each(|part| apply(&rule, part));
             }
         });
         params.pack_changed(context);
     }
 }
 
-/// Cuts a parameter into chunks.
-fn parts<T>(whole: Part<'_, T>) -> Vec<Part<'_, T>> {
-    let mut averages: Vec<_> =
-        whole.averages.into_iter().map(|average| average.chunks_mut(CHUNK)).collect();
-    whole
-        .weights
-        .chunks_mut(CHUNK)
-        .zip(whole.gradient.chunks(CHUNK))
-        .map(|(weights, gradient)| Part {
-            weights,
-            gradient,
-            averages: averages.iter_mut().filter_map(Iterator::next).collect(),
-        })
-        .collect()
+/// The gradient in pieces from its first number to its last: rows that are there, and zeros.
+fn with_zeros<'a, T: Real>(gradient: &'a RowGradient<T>, zeros: &'a [T]) -> Vec<&'a [T]> {
+    let (mut pieces, mut next, width) = (Vec::new(), 0, gradient.width());
+    let skip = |pieces: &mut Vec<&'a [T]>, rows: usize| {
+        let count = rows * width;
+        pieces.extend((0..count / zeros.len()).map(|_| zeros));
+        pieces.push(&zeros[..count % zeros.len()]);
+    };
+    for (&row, numbers) in gradient.rows().iter().zip(gradient.numbers().chunks(width.max(1))) {
+        skip(&mut pieces, row - next);
+        pieces.push(numbers);
+        next = row + 1;
+    }
+    skip(&mut pieces, gradient.shape()[0] - next);
+    pieces
+}
+
+/// Cuts a parameter into parts, one for each piece of its gradient.
+fn parts<'a, T>(whole: Part<'a, T, ()>, gradient: Vec<&'a [T]>) -> Vec<Part<'a, T>> {
+    let Part { mut weights, mut averages, .. } = whole;
+    let mut part = |gradient: &'a [T]| {
+        let mut cut = |rest: &mut &'a mut [T]| rest.split_off_mut(..gradient.len());
+        let averages = averages.iter_mut().map(&mut cut).collect::<Option<_>>()?;
+        Some(Part { weights: cut(&mut weights)?, gradient, averages })
+    };
+    gradient.into_iter().map_while(&mut part).collect()
 }
 
 /// An update's numbers, in the precision of the parameters.

@@ -389,7 +389,7 @@ impl Trainer {
             let loss = self.model.training_loss(&tape, &batch, options)?.loss;
             let grads = tape.backward_once(loss).map_err(ModelError::from)?;
             let loss = loss.value().iter().map(|&x| f64::from(x)).sum();
-            Ok(Shard { loss, gradients: grads.into_params() })
+            Ok(Shard { loss, gradients: grads.into_gradients() })
         };
         let parallel = self.context.threads() > 1;
         Ok(self.context.install(|| sum_as_tree(&shards, &one, parallel))?)

@@ -5,8 +5,8 @@ use ndarray::{ArrayD, Axis, IxDyn};
 use serde::Deserialize;
 use unspool_tensor::gradcheck::distance;
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, ParamId, ParamStore, Real, Tensor};
-use unspool_train::gradients::clip_by_global_norm;
+use unspool_tensor::{BackwardMode, Context, Gradient, ParamId, ParamStore, Real, Tape, Tensor};
+use unspool_train::gradients::{self, clip_by_global_norm};
 use unspool_train::optimiser::{Optimiser, OptimiserConfig};
 
 #[derive(Deserialize)]
@@ -54,9 +54,12 @@ impl Golden {
         params: &ParamStore<f64>,
         update: usize,
         layout: fn(Tensor<f64>) -> Tensor<f64>,
-    ) -> Vec<(ParamId, Tensor<f64>)> {
+    ) -> Vec<(ParamId, Gradient<f64>)> {
         let arrays = self.shapes.iter().zip(&self.gradients[update]);
-        params.ids().zip(arrays.map(|(shape, values)| layout(array(shape, values)))).collect()
+        params
+            .ids()
+            .zip(arrays.map(|(shape, values)| layout(array(shape, values)).into()))
+            .collect()
     }
 }
 
@@ -169,7 +172,7 @@ fn neither_threads_nor_chunks_change_a_bit() {
         for update in 0..3 {
             let gradient = |size| repeated(Key::new(2).with(update), size);
             let gradients: Vec<_> =
-                params.ids().zip(sizes.iter().map(|&size| gradient(size))).collect();
+                params.ids().zip(sizes.iter().map(|&size| gradient(size).into())).collect();
             optimiser.update(&context, &mut params, &gradients, 0.1);
         }
         params
@@ -197,7 +200,7 @@ fn neither_threads_nor_chunks_change_a_bit() {
 fn the_norm_neither_overflows_nor_fails_on_nothing() {
     let mut params = ParamStore::<f32>::new();
     let id = params.add("p", array(&[2], &[0.0, 0.0]).mapv(|x| x as f32).into_shared()).unwrap();
-    let large = |x: f32| ArrayD::from_elem(IxDyn(&[2]), x).into_shared();
+    let large = |x: f32| ArrayD::from_elem(IxDyn(&[2]), x).into_shared().into();
     // a gradient's elements, the largest norm, the norm, the elements after
     let rows = [
         (3e20, Some(1.0), 3e20 * f64::sqrt(2.0), f32::sqrt(0.5)),
@@ -206,14 +209,112 @@ fn the_norm_neither_overflows_nor_fails_on_nothing() {
         (0.0, Some(1.0), 0.0, 0.0),
     ];
     for (x, max_norm, norm, after) in rows {
-        let mut gradients = vec![(id, large(x))];
+        let mut gradients: Vec<(_, Gradient<f32>)> = vec![(id, large(x))];
         let found = clip_by_global_norm(&Context::sequential(), &mut gradients, max_norm);
         approx::assert_relative_eq!(found, norm, max_relative = 1e-6);
-        for &y in &gradients[0].1 {
+        for &y in gradients[0].1.dense() {
             approx::assert_relative_eq!(y.to_f64(), after.to_f64(), max_relative = 1e-6);
         }
     }
     assert_eq!(clip_by_global_norm::<f32>(&Context::sequential(), &mut [], Some(1.0)), 0.0);
     let mut gradients = vec![(id, large(f32::NAN))];
     assert!(clip_by_global_norm(&Context::sequential(), &mut gradients, Some(1.0)).is_nan());
+}
+
+/// The gradients of a table's rows, as a training step finds them: those that are there, and the
+/// same as a whole array.
+fn looked_up(
+    params: &ParamStore<f32>,
+    id: ParamId,
+    indices: &[usize],
+    key: Key,
+) -> [Gradient<f32>; 2] {
+    let run = |mode: BackwardMode| {
+        let tape = Tape::new(Context::sequential());
+        let rows = tape.param(params, id).gather_rows(indices, &[indices.len()]).unwrap();
+        let shape = rows.shape();
+        let mut counter = 0;
+        let d = ArrayD::from_shape_simple_fn(IxDyn(&shape), || {
+            counter += 1;
+            (2.0 * key.uniform(counter) - 1.0) as f32
+        });
+        let grads = tape.vector_jacobian(&[(rows, d)], mode).unwrap().into_gradients();
+        grads.into_iter().next().unwrap().1
+    };
+    [run(BackwardMode::Freeing), run(BackwardMode::Adding)]
+}
+
+/// Rows instead of whole arrays, from the sum of two shards over clipping to the update: the same
+/// bits, whatever the rows, but for the norm's rounding.
+#[test]
+fn rows_of_a_table_are_updated_as_the_whole_table() {
+    // So wide that the rows that are not there are more than one thread takes at a time.
+    let shape = [40, 1500];
+    let table = |key: Key| -> Tensor<f32> {
+        let number = |row: usize, column: usize| key.uniform((row * 1500 + column) as u64) as f32;
+        ArrayD::from_shape_fn(IxDyn(&shape), |at| number(at[0], at[1]) - 0.5).into_shared()
+    };
+    let updates: [[&[usize]; 2]; 4] = [
+        [&[3, 39, 3, 0], &[3, 17]],
+        [&[5], &[]],
+        [&[38, 38, 39], &[0, 1, 2]],
+        // The first is more than half, so it is a whole array.
+        [&(0..30).collect::<Vec<_>>(), &[4, 4, 31]],
+    ];
+    for config in [
+        OptimiserConfig::Sgd { momentum: 0.0 },
+        OptimiserConfig::Sgd { momentum: 0.9 },
+        OptimiserConfig::default(),
+        OptimiserConfig::AdamW { beta1: 0.9, beta2: 0.98, epsilon: 1e-9, weight_decay: 0.1 },
+    ] {
+        for threads in [1, 4] {
+            let context = Context::with_threads(threads).unwrap();
+            let mut all = [(); 2].map(|()| {
+                let mut params = ParamStore::<f32>::new();
+                let id = params.add("table", table(Key::new(7))).unwrap();
+                (Optimiser::new(config, &params), params, id)
+            });
+            for (number, shards) in updates.iter().enumerate() {
+                let mut norms = Vec::new();
+                for (sparse, (optimiser, params, id)) in all.iter_mut().enumerate() {
+                    let mut shards = shards.iter().enumerate().map(|(shard, indices)| {
+                        let key = Key::new(number as u64).with(shard as u64);
+                        let [rows, dense] = looked_up(params, *id, indices, key);
+                        assert_eq!(rows.dense(), dense.dense());
+                        let few = indices.len() < 20;
+                        assert_eq!(matches!(rows, Gradient::Rows(_)), few, "{indices:?}");
+                        vec![(*id, if sparse == 0 { rows } else { dense })]
+                    });
+                    let mut sum = shards.next().unwrap();
+                    for more in shards {
+                        // Whichever is whole, the sum is the same.
+                        let mut other = more.clone();
+                        gradients::add(&mut other, sum.clone());
+                        gradients::add(&mut sum, more);
+                        assert_eq!(other[0].1.dense(), sum[0].1.dense());
+                    }
+                    norms.push(clip_by_global_norm(&context, &mut sum, Some(1e9)));
+                    optimiser.update(&context, params, &sum, 0.1);
+                }
+                approx::assert_relative_eq!(norms[0], norms[1], max_relative = 1e-12);
+                let [(.., rows, id), (.., dense, _)] = &all;
+                let (rows, dense) = (rows.get(*id), dense.get(all[1].2));
+                assert_eq!(rows, dense, "{config:?}, update {number}, {threads} threads");
+            }
+        }
+    }
+    // Clipping scales rows as it does arrays.
+    let mut params = ParamStore::<f32>::new();
+    let id = params.add("table", table(Key::new(7))).unwrap();
+    let [mut rows, mut dense] = looked_up(&params, id, &[8, 2, 8], Key::new(3)).map(|d| [(id, d)]);
+    for gradients in [&mut rows, &mut dense] {
+        clip_by_global_norm(&Context::sequential(), gradients, Some(0.5));
+    }
+    let [a, b] = [&rows, &dense].map(|d| d[0].1.dense().mapv(f64::from));
+    assert!(distance(&a, &b) < 1e-7);
+    approx::assert_relative_eq!(
+        clip_by_global_norm(&Context::sequential(), &mut rows, None),
+        0.5,
+        max_relative = 1e-5
+    );
 }

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod completions;
 pub mod demo;
+pub mod draw;
 pub mod eval;
 pub mod gradcheck;
 pub mod inspect;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use unspool_page::{BYTES, lesson_of, page};
 use unspool_tensor::Context;
 use unspool_trace::lessons::{LESSONS, Lesson};
 use unspool_trace::{Limits, Trace};
@@ -25,8 +26,10 @@ Examples:
   unspool trace neuron                             one of them
   unspool trace --expr \"tanh(w*x + b)\" --let w=0.8 --let x=0.5 --let b=0
   unspool trace lstm-cell --depth 0                fused ops closed
+  unspool trace through-time --html lesson.html    a page to step through
   unspool trace through-time --json lesson.json    all numbers, in JSON
   unspool trace --model runs/demo --input \"the black cat sleeps\"
+  unspool trace --model runs/demo --input \"the black cat sleeps\" --html walk.html
   unspool trace --model runs/demo --input \"the black cat sleeps\" --depth 1 --json -
 
 Exits with 1 when a gradient is wrong.")]
@@ -43,12 +46,16 @@ pub struct Walk {
     /// Write JSON to a file, or with - to standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page to step through in a browser: one file that needs nothing else
+    #[arg(long, value_name = "FILE", conflicts_with = "list")]
+    html: Option<PathBuf>,
 }
 
 impl Walk {
     /// Runs the subcommand.
     pub fn run(self, console: &Console, context: Context) -> Outcome {
-        if let Some(path) = self.json.as_deref().filter(|path| *path != Path::new("-")) {
+        let json = self.json.as_deref().filter(|path| *path != Path::new("-"));
+        for path in json.into_iter().chain(self.html.as_deref()) {
             paths::check_writable(path)?;
         }
         if self.list {
@@ -56,12 +63,22 @@ impl Walk {
         }
         let recorded = self.subject.record(console, &context)?;
         let limits = self.subject.limits();
+        if let Some(path) = &self.html {
+            let page = match &recorded {
+                Recorded::Model(trace) => page(&lesson_of(trace, &limits, BYTES)?)?,
+                Recorded::Lesson(lesson) => page(lesson)?,
+            };
+            fs::write(path, page).map_err(|error| naming(path.display(), error))?;
+            console.say(format!("{}: open it in a browser", path.display()));
+        }
+        let text = self.html.is_none();
         match &recorded {
             Recorded::Model(trace) => {
                 let shown = trace.limited(&Limits { depth: self.depth.unwrap_or(0), ..limits });
                 match &self.json {
                     Some(path) => write_json(path, &shown)?,
-                    None => print_whole(&shown.to_string())?,
+                    None if text => print_whole(&shown.to_string())?,
+                    None => {}
                 }
             }
             Recorded::Lesson(lesson) => {
@@ -71,6 +88,7 @@ impl Walk {
                 let shown = Lesson { traces, ..lesson.clone() };
                 match &self.json {
                     Some(path) => write_json(path, &shown)?,
+                    None if !text => {}
                     None => {
                         print_whole(&shown.to_string())?;
                         for trace in &shown.traces {

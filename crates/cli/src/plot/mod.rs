@@ -12,6 +12,7 @@
 //! | `history.rs` | the curves of training runs |
 //! | `performance.rs` | how fast kernels are, over size and over intensity |
 //! | `steps.rs` | differences over the step size |
+//! | `graph.rs` | the graph of a computation |
 //! | `axis.rs` | ranges, ticks and their labels |
 //! | `picture.rs` | the SVG writer, the rasteriser, saving to a file |
 //! | `text.rs` | the built-in font: widths, shortening, wrapping |
@@ -19,6 +20,7 @@
 
 mod axis;
 mod curves;
+mod graph;
 mod heatmap;
 mod history;
 mod performance;
@@ -28,6 +30,7 @@ mod text;
 mod theme;
 
 pub use curves::{Curves, Panel, Scale, Series};
+pub use graph::computation;
 pub use heatmap::Heatmap;
 pub use history::{RunHistory, training_curves};
 pub use performance::{rates_over_size, roofline};

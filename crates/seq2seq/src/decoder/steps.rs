@@ -15,7 +15,6 @@ use unspool_layers::recurrent::{CellKind, CellRows, Packing};
 use unspool_tensor::kernels::dropout::drop_units;
 use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::{add, sum_rows};
-use unspool_tensor::kernels::rows::scatter_add;
 use unspool_tensor::kernels::weights::{Side, product_with_weight};
 use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor, vectorised};
@@ -964,9 +963,7 @@ impl<T: Real> Steps<'_, T> {
             let d_embedded: Vec<T> = d_embedded.iter().copied().collect();
             let tokens = tokens[step.rows.clone()].iter().map(|&token| token as usize);
             sums.sink.at_time(step.time);
-            sums.sink.add_in_place(input, |d_table| {
-                scatter_add(d_table, tokens, Some(PAD as usize), &d_embedded);
-            })?;
+            sums.sink.add_rows(input, tokens, Some(PAD as usize), &d_embedded)?;
         }
         Ok(())
     }

@@ -55,9 +55,7 @@ impl<T: Real> Op<T> for GatherRows {
         // y[i] = table[indices[i]]  ⇒  d_table[indices[i]] += d_y[i]; no other row is touched
         let d_y = standard(&d_outputs.dense(0));
         let numbers = d_y.as_slice().unwrap_or_default();
-        sink.add_in_place(0, |d_table| {
-            rows::scatter_add(d_table, self.indices.iter().copied(), None, numbers);
-        })
+        sink.add_rows(0, self.indices.iter().copied(), None, numbers)
     }
 }
 

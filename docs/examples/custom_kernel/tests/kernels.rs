@@ -162,7 +162,7 @@ fn losses(kernels: Kernels) -> Vec<f64> {
         .map(|update| {
             let tape = Tape::new(context.clone().with_key(Key::new(3).with(update)));
             let loss = model.training_loss(&tape, &batch, options).unwrap().loss;
-            let gradients = tape.backward(loss).unwrap().into_params();
+            let gradients = tape.backward(loss).unwrap().into_gradients();
             let value = loss.value().iter().map(|&x| f64::from(x)).sum();
             drop(tape);
             optimiser.update(&context, model.params_mut(), &gradients, 1e-2);

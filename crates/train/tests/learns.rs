@@ -1,5 +1,5 @@
 //! The slow tier: real trainings that must reach real quality. Run in release:
-//! `cargo test --release --test learns -- --nocapture --test-threads 1`.
+//! `cargo test --release -p unspool-train --test learns -- --nocapture --test-threads 1`.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -67,7 +67,7 @@ fn anti_diagonal(model: &Seq2Seq<f32>, pairs: &[Pair]) -> f64 {
     f64::from(mirrored as u32) / f64::from(all)
 }
 
-const REVERSE: &str = include_str!("../examples/reverse.toml");
+const REVERSE: &str = include_str!("../../../examples/reverse.toml");
 
 #[test]
 fn reverse_is_learned_by_every_attention_and_cell() {
@@ -122,7 +122,7 @@ fn without_attention_long_sequences_are_lost() {
 #[test]
 fn phrases_are_learned() {
     let folder = tempfile::tempdir().unwrap();
-    let text = include_str!("../examples/phrases.toml");
+    let text = include_str!("../../../examples/phrases.toml");
     let (model, config) = train(text, &[], folder.path());
     let found = score(&model, &task_splits(&config).unwrap().test);
     eprintln!("{}", found.bleu);

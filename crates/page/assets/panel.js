@@ -1,0 +1,136 @@
+// What is looked at: a node in one of its passes, a value, the update, or the overview.
+
+const heading = (title, ...below) => [h("h2", {}, title), h("p", { class: "where" }, below)];
+
+function letters(symbols) {
+  return symbols?.length ? h("dl", { class: "letters" }, symbols.map(({ name, meaning }) => [h("dt", {}, name), h("dd", {}, meaning)])) : null;
+}
+
+function sourceView(excerpts, open) {
+  return (excerpts ?? []).map(({ path, line, text }) =>
+    h("details", { class: "source", open }, h("summary", {}, `${path}:${line}`),
+      h("pre", { tabindex: "0" }, h("code", {}, text.split("\n").map((content, k) => h("span", { class: "code" }, h("span", { class: "line-number", "aria-hidden": "true" }, String(line + k)), `${content}\n`))))));
+}
+
+/** A value by its name, to go there. */
+function valueLink(trace, slot, go) {
+  return h("button", { type: "button", class: "linked", onclick: () => go.value(slot) }, nameOf(trace, slot));
+}
+
+const named = (port, name) => (port === name ? name : `${port} = ${name}`);
+
+function nodePanel(trace, node, index, backward, go) {
+  const explanation = explained(node.op);
+  const where = [`node ${index}`, node.scope && ` · ${node.scope}`, node.layer !== null && ` · layer ${node.layer}`, node.time !== null && ` · time step ${node.time}`];
+  const open = node.opened
+    ? h("p", { class: "into" }, h("button", { type: "button", class: "primary", onclick: () => go.open(index) }, `Into its ${plural(node.opened.trace.nodes.length, "simpler op")}`),
+      h("span", { class: "quiet" }, ` whose numbers are at most ${short(Math.max(0, ...[...node.opened.outputs, ...node.opened.gradients].map((one) => Number(one.distance))), 2)} from these`))
+    : node.can_open && h("p", { class: "quiet" }, "This fused node is closed in this page.");
+  const settings = node.settings && node.settings !== explanation?.title && h("p", { class: "settings" }, h("code", {}, node.settings));
+  return [
+    heading(titleOf(node), where),
+    explanation?.remark && h("p", { class: "remark-text" }, explanation.remark),
+    open,
+    backward ? backwardPart(trace, node, explanation, go) : forwardPart(trace, node, explanation, go),
+    letters([...(explanation?.inputs ?? []), ...(explanation?.outputs ?? []), ...(explanation?.symbols ?? [])]),
+    explanation?.saved && h("p", { class: "quiet" }, `Kept for the backward pass: ${explanation.saved}`),
+    sourceView(backward ? explanation?.backward_source : explanation?.forward_source, true),
+    settings,
+  ];
+}
+
+function forwardPart(trace, node, explanation, go) {
+  return h("section", { class: "pass" }, h("h3", {}, "Forward"),
+    h("div", { class: "formulas", role: "group", "aria-label": "formulas", tabindex: "0" }, (explanation?.forward ?? []).map(formula)),
+    h("h4", {}, "in"),
+    h("div", { class: "arrays" }, node.inputs.map(({ name, slot }) => [arrayView(named(name, nameOf(trace, slot)), trace.values[slot].value), h("p", { class: "go" }, valueLink(trace, slot, go))])),
+    h("h4", {}, "out"),
+    h("div", { class: "arrays" }, node.outputs.map(({ name, slot }) => [arrayView(named(name, nameOf(trace, slot)), trace.values[slot].value), h("p", { class: "go" }, valueLink(trace, slot, go))])));
+}
+
+function backwardPart(trace, node, explanation, go) {
+  const coming = node.outputs.filter(({ slot }) => trace.values[slot].gradient);
+  return h("section", { class: "pass" }, h("h3", {}, "Backward"),
+    h("h4", {}, "the gradient that comes in"),
+    h("div", { class: "arrays" }, coming.map(({ name, slot }) => {
+      const value = trace.values[slot];
+      const parts = value.parts.length + (value.seed ? 1 : 0);
+      return [arrayView(`d_${name}`, value.gradient, { gradient: true, check: value.check }), h("p", { class: "go quiet" }, parts > 1 ? [`the sum of ${parts} parts: `, valueLink(trace, slot, go)] : valueLink(trace, slot, go))];
+    })),
+    h("h4", {}, "the local rule"),
+    h("div", { class: "formulas", role: "group", "aria-label": "formulas", tabindex: "0" }, (explanation?.backward ?? []).map((rule) => rule.formulas.map(formula))),
+    explanation?.cut && h("p", { class: "remark-text" }, explanation.cut),
+    h("h4", {}, "the gradients that go out"),
+    node.contributions.length === 0 && h("p", { class: "quiet" }, "none is wanted"),
+    h("div", { class: "arrays" }, node.contributions.map((part) => {
+      const { name, slot } = node.inputs[part.input];
+      const time = part.time !== null && part.time !== node.time ? `, time step ${part.time}` : "";
+      return [arrayView(`d_${name}${time}`, part.value, { gradient: true, check: part.check }), h("p", { class: "go quiet" }, "goes to ", valueLink(trace, slot, go))];
+    })));
+}
+
+/** A value: its numbers, its gradient, and what that is the sum of. */
+function valuePanel(trace, slot, go) {
+  const value = trace.values[slot];
+  const output = value.origin.output;
+  const origin = output ? ["made by ", nodeLink(trace, output.node, false, go)] : value.origin;
+  const parts = value.parts.map((part) => ({ ...part, of: trace.nodes[part.node].contributions[part.contribution] }));
+  const sum = parts.length + (value.seed ? 1 : 0);
+  const byTime = new Map();
+  for (const part of parts) if (part.of.time !== null) byTime.set(part.of.time, Math.hypot(byTime.get(part.of.time) ?? 0, normOf(part.of.value)));
+  const times = [...byTime].sort(([a], [b]) => a - b);
+  return [
+    heading(nameOf(trace, slot), origin, value.readers.length > 0 && [" · read by ", value.readers.slice(0, 8).map((reader, k) => [k > 0 && ", ", nodeLink(trace, reader, true, go)]), value.readers.length > 8 && ` and ${value.readers.length - 8} more`]),
+    h("div", { class: "arrays" },
+      arrayView(nameOf(trace, slot), value.value),
+      value.gradient && arrayView(`d_${nameOf(trace, slot)}`, value.gradient, { gradient: true, check: value.check }),
+      value.updated && arrayView("after the update", value.updated, { before: numbersOf(value.value) })),
+    !value.gradient && h("p", { class: "quiet" }, "No gradient reaches it."),
+    times.length > 1 && h("section", {}, h("h3", {}, "Over time"), h("p", { class: "quiet" }, "The norm of what each time step adds: the gradient is their sum."),
+      barList(times.map(([time, size]) => ({ label: `time step ${time}`, size })))),
+    sum > 0 && h("section", {}, h("h3", {}, sum > 1 ? `The gradient is the sum of ${sum} parts` : "Where the gradient comes from"),
+      h("ol", { class: "parts" },
+        value.seed && h("li", {}, h("p", {}, "from outside: here the backward pass begins"), arrayView("seed", value.seed, { gradient: true })),
+        parts.map((part, k) => h("li", {}, h("p", {}, "from ", nodeLink(trace, part.node, true, go), part.of.time !== null && `, time step ${part.of.time}`),
+          arrayView("adds", part.of.value, { gradient: true, check: part.of.check }), runningSum(value, parts, k))))),
+  ];
+}
+
+/** The sum up to a part, where all numbers are there. */
+function runningSum(value, parts, last) {
+  const seed = value.seed?.numbers;
+  const all = parts.slice(0, last + 1).map((part) => part.of.value.numbers);
+  if (all.some((numbers) => !numbers) || parts.length + (seed ? 1 : 0) < 2) return null;
+  const sum = all[0].map((_, k) => (seed ? Number(seed[k]) : 0) + all.reduce((total, numbers) => total + Number(numbers[k]), 0));
+  return arrayView("the sum so far", { shape: value.value.shape, numbers: sum }, { gradient: true });
+}
+
+function nodeLink(trace, index, backward, go) {
+  const node = trace.nodes[index];
+  return h("button", { type: "button", class: "linked", onclick: () => go.node(index, backward) }, `${node.op}${node.time === null ? "" : ` at ${node.time}`}`);
+}
+
+function updatePanel(trace, go) {
+  const { rate, loss_after } = trace.update;
+  const parameters = trace.values.map((value, slot) => ({ value, slot })).filter(({ value }) => value.updated);
+  return [
+    heading("The update", `gradient descent, w′ = w − ${rate}·d_w`),
+    h("p", { class: "loss" }, h("span", { class: "quiet" }, "loss "), exact(trace.loss), h("span", { class: "quiet" }, " → "), exact(loss_after), h("span", { class: "quiet" }, ` (${trace.loss > loss_after ? "down" : "up"} by ${short(Math.abs(trace.loss - loss_after))})`)),
+    parameters.map(({ value, slot }) => h("section", {}, h("h3", {}, valueLink(trace, slot, go)),
+      h("div", { class: "arrays" }, arrayView("before", value.value), arrayView("gradient", value.gradient, { gradient: true, check: value.check }), arrayView("after", value.updated, { before: numbersOf(value.value) })))),
+  ];
+}
+
+function overviewPanel(trace, go) {
+  const named = trace.values.map((value, slot) => ({ value, slot })).filter(({ value }) => value.origin === "parameter" || (value.origin === "input" && value.gradient));
+  const norms = named.filter(({ value }) => value.gradient).map(({ value, slot }) => ({ label: nameOf(trace, slot), size: normOf(value.gradient), go: () => go.value(slot), note: ` ${verdict(value.check).mark}` }));
+  return [
+    heading(place.path.length ? titleOf(inside(place.path.slice(0, -1)).nodes[place.path.at(-1)]) : lesson.title, trace.title),
+    trace.loss !== null && trace.loss !== undefined && h("p", { class: "loss" }, h("span", { class: "quiet" }, "loss "), exact(trace.loss)),
+    place.path.length === 0 && lesson.text.map((paragraph) => h("p", { class: "prose" }, paragraph)),
+    place.path.length === 0 && lesson.look.length > 0 && [h("h3", {}, "Look at"), h("ul", { class: "prose" }, lesson.look.map((point) => h("li", {}, point)))],
+    place.path.length === 0 && lesson.series.length > 0 && h("section", {}, h("h3", {}, "Norms over time"), lineChart(lesson.series, "by time step, on a logarithmic scale")),
+    attentionView(trace),
+    norms.length > 0 && h("section", {}, h("h3", {}, "Gradients"), h("p", { class: "quiet" }, "The norm of each whole gradient, of parameters and inputs."), barList(norms)),
+  ];
+}

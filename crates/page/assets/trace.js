@@ -1,0 +1,105 @@
+// The data, and where one is in it.
+
+const lesson = JSON.parse(byId("data").textContent);
+
+/** Where one is: a computation, the fused nodes that are open, and a step, a value or the overview. */
+const place = { trace: 0, path: [], step: 0, look: "overview", slot: 0 };
+
+const root = () => lesson.traces[place.trace];
+
+/** The trace inside of these fused nodes; null when there is none. */
+function inside(path, from = root()) {
+  let trace = from;
+  for (const index of path) {
+    trace = trace?.nodes[index]?.opened?.trace ?? null;
+  }
+  return trace;
+}
+
+const here = () => inside(place.path);
+const explained = (op) => root().explanations?.[op] ?? null;
+const titleOf = (node) => explained(node.op)?.title ?? node.op;
+
+const isForward = (step) => step !== "update" && step.forward !== undefined;
+const nodeOf = (step) => (step === "update" ? null : (step.forward ?? step.backward));
+const firstBackward = (trace) => trace.steps.findIndex((step) => step !== "update" && step.backward !== undefined);
+
+/** What a value is called: its own name, or the op's name for it. */
+function nameOf(trace, slot) {
+  const value = trace.values[slot];
+  if (value.name) return value.name;
+  const output = value.origin.output;
+  if (output) {
+    const node = trace.nodes[output.node];
+    return `${node.outputs[output.output]?.name ?? "y"} of ${node.op} ${output.node}`;
+  }
+  return `value ${slot}`;
+}
+
+const numbersOf = (array) => array.numbers ?? null;
+
+function normOf(array) {
+  if (!array) return 0;
+  if (array.summary) return Number(array.summary.norm);
+  return Math.hypot(...array.numbers.map(Number).filter(Number.isFinite));
+}
+
+const shapeOf = (array) => (array.shape.length === 0 ? "a number" : `[${array.shape.join(", ")}]`);
+
+/** What a check found: a mark, a word for its state, a sentence. */
+function verdict(check) {
+  if (!check || check.method === "none") return { mark: "–", state: "unchecked", text: `not checked: ${check?.remark || "nothing to compare with"}` };
+  const against = {
+    differences: "finite differences of this node",
+    whole: "finite differences of the whole computation",
+    twin: "the simpler ops inside",
+    sum: "the sum of its parts, which are checked themselves",
+  }[check.method];
+  const count = (check.at?.length ? check.at.length : check.of) - (check.untold?.length ?? 0);
+  const remark = check.remark ? `; ${check.remark}` : "";
+  if (check.wrong?.length) return { mark: "✗", state: "wrong", text: `${plural(check.wrong.length, "number")} wrong against ${against}${remark}` };
+  if (count === 0) return { mark: "–", state: "unchecked", text: `cannot be told: ${check.untold?.[0]?.reason ?? ""}${remark}` };
+  return { mark: "✓", state: "right", text: `${count === check.of ? "all" : `${count} of ${check.of}`} compared with ${against}, off by ${short(check.error, 2)} of the largest${remark}` };
+}
+
+/** What was found at one place: null where nothing was compared. */
+function found(check, at) {
+  if (!check || check.method === "none") return null;
+  const untold = check.untold?.find((one) => one.at === at);
+  if (untold) return { mark: "–", state: "unchecked", text: `cannot be told: ${untold.reason}` };
+  const number = check.at?.length ? check.at.indexOf(at) : at;
+  if (number < 0) return null;
+  const value = check.found?.[number];
+  const wrong = check.wrong?.includes(at);
+  const text = value === undefined ? "compared" : `${wrong ? "should be" : "found"} ${exact(value)}`;
+  return { mark: wrong ? "✗" : "✓", state: wrong ? "wrong" : "right", text };
+}
+
+/** The place as a link: `#t0/o12/n3/f`. */
+function link(to = place) {
+  const open = to.path.map((index) => `o${index}/`).join("");
+  const start = `#t${to.trace}/${open}`;
+  if (to.look === "value") return `${start}v${to.slot}`;
+  if (to.look === "overview") return `${start}overview`;
+  const step = inside(to.path, lesson.traces[to.trace])?.steps[to.step];
+  if (step === undefined) return `${start}overview`;
+  return step === "update" ? `${start}update` : `${start}n${nodeOf(step)}/${isForward(step) ? "forward" : "backward"}`;
+}
+
+/** The place of a link; null when there is no such place. */
+function placeOf(hash) {
+  const parts = hash.replace(/^#/, "").split("/");
+  const number = (text, letter) => (new RegExp(`^${letter}\\d+$`).test(text ?? "") ? Number(text.slice(1)) : null);
+  const to = { trace: number(parts.shift(), "t"), path: [], step: 0, look: "step", slot: 0 };
+  if (to.trace === null || !lesson.traces[to.trace]) return null;
+  while (number(parts[0], "o") !== null) to.path.push(number(parts.shift(), "o"));
+  const trace = inside(to.path, lesson.traces[to.trace]);
+  if (!trace) return null;
+  const [what, pass] = parts;
+  if (what === "overview") return { ...to, look: "overview" };
+  const slot = number(what, "v");
+  if (slot !== null) return trace.values[slot] ? { ...to, look: "value", slot } : null;
+  const node = number(what, "n");
+  to.step = trace.steps.findIndex((step) => (what === "update" ? step === "update" : node !== null && step !== "update" && (pass === "backward" ? step.backward : step.forward) === node));
+  return to.step < 0 ? null : to;
+}

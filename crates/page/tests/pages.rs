@@ -1,0 +1,164 @@
+//! The pages of all lessons and of models: whole, small, the same each time, and safe whatever the
+//! names in them. They are left in `target/tmp/pages`, where `tests/page` opens them in a browser.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use unspool_page::{BYTES, lesson_of, page};
+use unspool_seq2seq::batch::{Batch, Example, Source};
+use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
+use unspool_seq2seq::{ModelConfig, Seq2Seq, SourceSide};
+use unspool_tensor::random::Key;
+use unspool_tensor::{Context, Tape};
+use unspool_trace::lessons::{LESSONS, Lesson};
+use unspool_trace::model::trace_model;
+use unspool_trace::{Explanation, Limits, Recorder, Settings, Trace};
+
+/// What nobody should run.
+const EVIL: &str = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\" onload='x";
+
+fn kept(name: &str, lesson: &Lesson) -> String {
+    let html = page(lesson).unwrap();
+    let folder: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(format!("{name}.html")), &html).unwrap();
+    html
+}
+
+/// The lesson that a page holds.
+fn read(html: &str) -> Lesson {
+    let (_, data) = html.split_once(r#"<script type="application/json" id="data">"#).unwrap();
+    serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[track_caller]
+fn hold(html: &str, lesson: &Lesson) {
+    // All of it is there, to the last bit.
+    assert_eq!(serde_json::to_string(&read(html)).unwrap(), serde_json::to_string(lesson).unwrap());
+    assert_eq!(page(lesson).unwrap(), html);
+    // Three scripts end: the data, the program, and none that came with the data.
+    assert_eq!(html.matches("<script").count(), 2);
+    assert_eq!(html.matches("</script>").count(), 2);
+    assert!(!html.contains("{{"), "a mark is left");
+    // Nothing is fetched: the namespaces of SVG and MathML are names.
+    let outside = html.replace("http://www.w3.org/2000/svg", "");
+    let outside = outside.replace("http://www.w3.org/1998/Math/MathML", "");
+    for scheme in ["http:", "https:", "url(", "@import", "src=\""] {
+        assert!(!outside.contains(scheme), "{scheme}");
+    }
+}
+
+#[test]
+fn every_lesson_is_a_page() {
+    for listed in LESSONS {
+        let lesson = listed.lesson().unwrap();
+        let html = kept(listed.name, &lesson);
+        hold(&html, &lesson);
+        assert!(html.contains(&format!("<title>{} · Unspool</title>", listed.title)));
+        assert!(html.len() < 2_000_000, "{}: {} bytes", listed.name, html.len());
+    }
+}
+
+/// A step of a bidirectional LSTM with additive attention on one pair of sentences.
+fn step(sizes: [usize; 3], length: usize, odd_word: &str) -> Trace {
+    let [hidden, layers, words] = sizes;
+    let tokens = SPECIALS.iter().map(|&special| special.to_owned());
+    let tokens = tokens.chain((1..words).map(|number| format!("w{number}")));
+    let tokens = tokens.chain([odd_word.to_owned()]).collect();
+    let vocabulary = Vocabulary::from_tokens(Segmentation::Word, tokens).unwrap();
+    let config = ModelConfig {
+        embedding: hidden / 2,
+        hidden,
+        encoder_layers: layers,
+        decoder_layers: layers,
+        attention_size: hidden,
+        ..ModelConfig::default()
+    };
+    let side = SourceSide::Tokens(vocabulary.clone());
+    let context = Context::sequential().with_key(Key::new(3));
+    let model =
+        Seq2Seq::<f32>::new(config, side, vocabulary, context.clone(), Key::new(2)).unwrap();
+    let word = |at: usize| (SPECIALS.len() + at * 7 % words) as Token;
+    let example = Example {
+        source: Source::Tokens((0..length).map(word).collect()),
+        target: (0..length - 1).map(|at| word(at + 3)).collect(),
+    };
+    let batch = Batch::new(&[&example]).unwrap();
+    trace_model(
+        &model,
+        &batch,
+        format!("a model on {odd_word}"),
+        0.1,
+        Settings::of_model(),
+        context,
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_model_opens_as_far_as_there_is_room() {
+    let trace = step([24, 2, 60], 8, EVIL);
+    let limits = Limits { digits: Some(7), ..Limits::default() };
+    let opened = |lesson: &Lesson| {
+        lesson.traces[0].nodes.iter().filter(|node| node.opened.is_some()).count()
+    };
+    let closed = lesson_of(&trace, &limits, 0).unwrap();
+    assert_eq!(opened(&closed), 0);
+    assert!(closed.text.iter().any(|text| text.contains("stay closed")));
+    // With room for all of it, all is open, and each is equal to its fused node.
+    let all = lesson_of(&trace, &limits, usize::MAX).unwrap();
+    let every = |trace: &Trace| {
+        let mut count = 0;
+        trace.walk(&mut |_, _, node| {
+            count += usize::from(node.opened.is_some());
+            assert!(node.opened.as_ref().is_none_or(|opened| opened.distance() < 1e-10));
+        });
+        count
+    };
+    assert_eq!(every(&all.traces[0]), every(&trace));
+    assert_eq!(all.text.len(), 1);
+    let size = |lesson: &Lesson| serde_json::to_string(&lesson.traces[0]).unwrap().len();
+    for share in [0.1, 0.5, 0.9] {
+        let bytes = size(&closed) + ((size(&all) - size(&closed)) as f64 * share) as usize;
+        let some = lesson_of(&trace, &limits, bytes).unwrap();
+        let count = every(&some.traces[0]);
+        assert!(count > 0 && count < every(&trace), "{count} at {share}");
+        assert!(size(&some) <= bytes && size(&some) as f64 > 0.7 * bytes as f64, "{share}");
+        assert!(opened(&some) > 0 && some.text.len() == 2);
+    }
+    let kept_open = lesson_of(&trace, &limits, BYTES).unwrap();
+    hold(&kept("model", &kept_open), &kept_open);
+}
+
+#[test]
+fn names_are_text() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let recorder = Recorder::new(&tape, EVIL);
+    recorder.explain(Explanation::new("mul", EVIL).input(EVIL, EVIL).output("z", EVIL));
+    let x = recorder.parameter(EVIL, tape.input(ndarray::arr1(&[0.5, f64::INFINITY])));
+    let _scope = tape.scope(EVIL);
+    let y = recorder.name(EVIL, (x * x).unwrap());
+    let trace = recorder.finish(y.sum_all().unwrap()).unwrap();
+    let lesson = Lesson {
+        name: EVIL.into(),
+        title: EVIL.into(),
+        look: vec![EVIL.into()],
+        text: vec![EVIL.into()],
+        traces: vec![trace],
+        series: Vec::new(),
+    };
+    let html = kept("names", &lesson);
+    hold(&html, &lesson);
+    assert!(!html.contains("<img"));
+}
+
+/// A model as people train them: what its page holds stays within its bytes.
+#[test]
+fn a_large_model_makes_a_page_below_five_megabytes() {
+    let trace = step([256, 2, 8000], 25, "last");
+    let limits = Limits { digits: Some(7), ..Limits::default() };
+    let lesson = lesson_of(&trace, &limits, BYTES).unwrap();
+    let html = kept("model-large", &lesson);
+    assert!(html.len() < 5_000_000, "{} bytes", html.len());
+    assert!(lesson.traces[0].nodes.iter().any(|node| node.opened.is_some()));
+}

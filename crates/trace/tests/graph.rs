@@ -1,0 +1,83 @@
+//! Graphs of all lessons: everything once, nothing over another, and safe in Graphviz.
+
+use std::collections::BTreeSet;
+
+use ndarray::arr1;
+use unspool_tensor::{Context, Tape};
+use unspool_trace::Recorder;
+use unspool_trace::Trace;
+use unspool_trace::graph::{Graph, Kind};
+use unspool_trace::lessons::{LESSONS, lesson};
+use unspool_trace::trace::Origin;
+
+#[track_caller]
+fn hold(trace: &Trace) {
+    let graph = Graph::of(trace);
+    let leaves = trace.values.iter().filter(|value| {
+        !matches!(value.origin, Origin::Output { .. }) && !value.readers.is_empty()
+    });
+    assert_eq!(graph.boxes.len(), trace.nodes.len() + leaves.count());
+    // Every input of every node is an edge, once.
+    let inputs: usize = trace.nodes.iter().map(|node| node.inputs.len()).sum();
+    assert_eq!(graph.edges.len(), inputs);
+    let ends: BTreeSet<_> = graph.edges.iter().map(|edge| (edge.to, edge.input[0])).collect();
+    assert_eq!(ends.len(), inputs);
+    // No two boxes stand in one place, and all places are there.
+    let places: BTreeSet<_> =
+        graph.boxes.iter().map(|one| (one.column, one.row, one.level)).collect();
+    assert_eq!(places.len(), graph.boxes.len());
+    for one in &graph.boxes {
+        assert!(one.column < graph.columns && one.level < graph.rows[one.row].levels, "{one:?}");
+    }
+    // What makes a value stands left of what reads it; steps follow each other.
+    for edge in &graph.edges {
+        let (from, to) = (&graph.boxes[edge.from], &graph.boxes[edge.to]);
+        let leaf = edge.from >= trace.nodes.len();
+        let backwards = trace.nodes[edge.to].time < trace.nodes.get(edge.from).and_then(|n| n.time);
+        assert!(from.column < to.column || leaf || backwards, "{from:?} {to:?}");
+    }
+    for (before, after) in graph.steps.iter().zip(graph.steps.iter().skip(1)) {
+        assert!(before.column + before.columns <= after.column);
+    }
+    for gradients in [false, true] {
+        let dot = graph.dot(gradients);
+        assert_eq!(dot, Graph::of(trace).dot(gradients));
+        assert_eq!(dot.matches("d_").count() > 0, gradients, "{dot}");
+    }
+}
+
+#[test]
+fn every_lesson_has_a_graph() {
+    for listed in LESSONS {
+        for trace in &listed.lesson().unwrap().traces {
+            hold(trace);
+            trace.nodes.iter().filter_map(|node| node.opened.as_ref()).for_each(|opened| {
+                hold(&opened.trace);
+            });
+        }
+    }
+}
+
+#[test]
+fn time_steps_are_columns_and_scopes_are_rows() {
+    let trace = &lesson("through-time").unwrap().traces[0];
+    let graph = Graph::of(trace);
+    let steps: Vec<_> = graph.steps.iter().map(|step| (step.time, step.column)).collect();
+    assert_eq!(steps, [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]);
+    let rows: Vec<_> = graph.rows.iter().map(|row| (row.name.as_str(), row.levels)).collect();
+    assert_eq!(rows, [("", 6), ("", 1), ("loss", 1)]);
+    assert_eq!(graph.boxes[0].kind, Kind::Fused);
+    assert_eq!(graph.boxes[8].kind, Kind::Last);
+    assert_eq!(graph.columns, 9);
+}
+
+#[test]
+fn names_are_quoted() {
+    let tape = Tape::<f64>::new(Context::sequential());
+    let recorder = Recorder::new(&tape, "a \"title\"\\\n\u{1b}");
+    let x = recorder.name("\"]; evil [label=\"", tape.input(arr1(&[0.5, 2.0])));
+    let y = (x * x).unwrap().sum_all().unwrap();
+    let dot = Graph::of(&recorder.finish(y).unwrap()).dot(true);
+    assert!(dot.contains(r#"label="a \"title\"\\\n�"; labelloc"#), "{dot}");
+    assert!(dot.contains(r#"[label="\"]; evil [label=\"\n[2]\n‖d_\"]; evil"#), "{dot}");
+}

@@ -123,6 +123,33 @@ impl Array {
         }
     }
 
+    /// The same, with these rows of it exactly when it is a summary: those on the path that is shown,
+    /// such as the words of a sentence in a table of words.
+    pub fn with_rows<D: Dimension>(
+        mut self,
+        x: &ArrayBase<impl Data<Elem = f64>, D>,
+        rows: &[usize],
+        limits: &Limits,
+    ) -> Self {
+        let columns = self.shape.last().copied().unwrap_or(1);
+        if let Content::Summary(summary) = &mut self.content
+            && columns <= limits.row_length
+        {
+            let numbers: Vec<f64> = x.iter().copied().collect();
+            let exact = rows.iter().filter_map(|&row| {
+                let mut numbers = numbers.get(row * columns..(row + 1) * columns)?.to_vec();
+                if let Some(digits) = limits.digits {
+                    numbers.iter_mut().for_each(|x| *x = rounded(*x, digits));
+                }
+                Some(Row { row, numbers })
+            });
+            summary.rows.extend(exact);
+            summary.rows.sort_by_key(|row| row.row);
+            summary.rows.dedup_by_key(|row| row.row);
+        }
+        self
+    }
+
     /// How many numbers there are.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -327,5 +354,11 @@ mod tests {
         approx::assert_relative_eq!(mean, summary.mean, max_relative = 0.01);
         assert_eq!((summary.rows[0].row, summary.rows[0].numbers[11]), (47, -9.0));
         assert!(serde_json::to_string(&kept).unwrap().len() < 2000);
+        // Those that are asked for are there too, each once; others are not in the array.
+        let limits = Limits { digits: Some(7), ..Limits::default() };
+        let kept = kept.with_rows(&array, &[3, 47, 199, 3, 200], &limits);
+        let Content::Summary(summary) = &kept.content else { panic!("{kept:?}") };
+        let rows: Vec<_> = summary.rows.iter().map(|row| (row.row, row.numbers[0])).collect();
+        assert_eq!(rows, [(3, 0.0), (47, 2.0), (199, 1.0)]);
     }
 }

@@ -1,12 +1,18 @@
 //! A training step of a model on a batch, as a trace.
 
-use unspool_seq2seq::batch::Batch;
+use std::collections::BTreeSet;
+
+use unspool_seq2seq::batch::{Batch, SourceValues};
+use unspool_seq2seq::vocabulary::Token;
 use unspool_seq2seq::{LossOptions, Seq2Seq, TeacherForcing};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::{Context, Real, Tape};
 
 use crate::recorder::{Recorder, Settings};
 use crate::{Result, Trace};
+
+/// The rows of so many words are kept exactly.
+const WORDS: usize = 32;
 
 /// Traces the loss of a model on a batch, forward and backward, and an update by plain gradient
 /// descent. The decoder reads the true tokens; dropout drops as the context's key says.
@@ -39,6 +45,24 @@ pub fn trace_model<T: Real>(
     let loss = precise.training_loss(&tape, batch, options)?.loss;
     recorder.name("loss", loss);
     recorder.parameters_of(precise.params());
+    // The rows of the words that are read and written.
+    let source = match &batch.source.values {
+        SourceValues::Tokens(tokens) => tokens.iter().copied().collect(),
+        SourceValues::Vectors(_) => BTreeSet::new(),
+    };
+    let target: BTreeSet<Token> =
+        batch.target_input.iter().chain(&batch.target_output).copied().collect();
+    for (id, slot) in tape.params() {
+        let words = match precise.params().name(id) {
+            "encoder.embedding.weight" => &source,
+            "decoder.embedding.weight" | "decoder.output.weight" => &target,
+            _ => continue,
+        };
+        if let Some(var) = tape.var(slot) {
+            let words: Vec<_> = words.iter().take(WORDS).map(|&token| token as usize).collect();
+            recorder.rows(var, &words);
+        }
+    }
     recorder.update(rate);
     recorder.finish(loss)
 }

@@ -84,6 +84,8 @@ pub struct Recorder<'t> {
     rate: Cell<Option<f64>>,
     names: RefCell<BTreeMap<usize, String>>,
     parameters: RefCell<BTreeMap<usize, String>>,
+    /// The rows of large values, by slot, that are kept exactly.
+    rows: RefCell<BTreeMap<usize, Vec<usize>>>,
     explanations: RefCell<BTreeMap<String, Explanation>>,
     backward: Rc<RefCell<Backward>>,
     /// What is kept of values that are known from the node that is opened, by slot.
@@ -155,6 +157,7 @@ impl<'t> Recorder<'t> {
             rate: Cell::new(None),
             names: RefCell::default(),
             parameters: RefCell::default(),
+            rows: RefCell::default(),
             explanations: RefCell::default(),
             backward,
             known: BTreeMap::new(),
@@ -177,6 +180,12 @@ impl<'t> Recorder<'t> {
     pub fn parameter(&self, name: impl Into<String>, var: Var<'t, f64>) -> Var<'t, f64> {
         self.parameters.borrow_mut().insert(var.slot(), name.into());
         var
+    }
+
+    /// Keeps these rows of a value, its gradient and its update exactly, if it is so large that the
+    /// rest becomes a summary: those that the computation looks at. A row is all axes but the last.
+    pub fn rows(&self, var: Var<'t, f64>, rows: &[usize]) {
+        self.rows.borrow_mut().entry(var.slot()).or_default().extend(rows);
     }
 
     /// Names all parameters of a store that are bound to the tape by now.
@@ -290,7 +299,12 @@ impl<'t> Recorder<'t> {
 
     /// The values of the tape; what nodes make is not known yet.
     fn values(&self, seeds: &[(Var<'t, f64>, ArrayD<f64>)], grads: &Grads<f64>) -> Vec<Value> {
-        let kept = |tensor: &Tensor<f64>| Array::within(tensor, &self.settings.limits);
+        let rows = self.rows.borrow();
+        let limits = &self.settings.limits;
+        let kept = |slot: usize, x: &Tensor<f64>| match rows.get(&slot) {
+            Some(rows) => Array::within(x, limits).with_rows(x, rows, limits),
+            None => Array::within(x, limits),
+        };
         let (names, parameters) = (self.names.borrow(), self.parameters.borrow());
         let vars = (0..).map_while(|slot| self.tape.var(slot));
         let value = |var: Var<'t, f64>| {
@@ -306,10 +320,10 @@ impl<'t> Recorder<'t> {
             Value {
                 name,
                 origin,
-                value: self.known.get(&slot).cloned().unwrap_or_else(|| kept(&var.value())),
+                value: self.known.get(&slot).cloned().unwrap_or_else(|| kept(slot, &var.value())),
                 readers: Vec::new(),
-                seed: seed.map(|(_, d)| kept(&d.clone().into_shared())),
-                gradient: grads.wrt(var).map(kept),
+                seed: seed.map(|(_, d)| kept(slot, &d.clone().into_shared())),
+                gradient: grads.wrt(var).map(|d| kept(slot, d)),
                 parts: Vec::new(),
                 check: None,
                 updated: None,
@@ -467,7 +481,12 @@ impl<'t> Recorder<'t> {
             if let Some(d) = grads.wrt(var) {
                 value.zip_mut_with(d, |x, &d| *x -= rate * d);
             }
-            trace.values[slot].updated = Some(Array::within(&value, &self.settings.limits));
+            let limits = &self.settings.limits;
+            let mut updated = Array::within(&value, limits);
+            if let Some(rows) = self.rows.borrow().get(&slot) {
+                updated = updated.with_rows(&value, rows, limits);
+            }
+            trace.values[slot].updated = Some(updated);
             changed.push((slot, value));
         }
         let after = trace.what_if(&changed)?;

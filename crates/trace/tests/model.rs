@@ -5,6 +5,7 @@ use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
 use unspool_seq2seq::{ModelConfig, Seq2Seq, SourceSide};
 use unspool_tensor::Context;
 use unspool_tensor::random::Key;
+use unspool_trace::array::Content;
 use unspool_trace::model::trace_model;
 use unspool_trace::trace::Method;
 use unspool_trace::{Limits, Settings, Trace};
@@ -55,6 +56,15 @@ fn a_model_is_checked_in_samples_and_written_in_little_space() {
     assert!(apart < 1e-10, "{apart}");
     let update = trace.update.unwrap();
     assert!(update.loss_after < trace.loss.unwrap());
+    // The words that are read and written are there exactly, forward, backward and updated.
+    let table = trace.find("encoder.embedding.weight").unwrap();
+    for array in [&table.value, table.gradient.as_ref().unwrap(), table.updated.as_ref().unwrap()] {
+        let Content::Summary(summary) = &array.content else { panic!("{array:?}") };
+        let rows: Vec<usize> = summary.rows.iter().map(|row| row.row).collect();
+        let read = (0..8).map(|at| SPECIALS.len() + at * 7 % 50);
+        assert!(read.into_iter().all(|row| rows.contains(&row)), "{rows:?}");
+        assert!(rows.len() <= 12 && summary.rows.iter().all(|row| row.numbers.len() == 16));
+    }
     let closed = Limits { depth: 0, digits: Some(7), ..Limits::default() };
     let size = serde_json::to_string(&trace.limited(&closed)).unwrap().len();
     assert!(size < 2_000_000, "{size} bytes");

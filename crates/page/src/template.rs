@@ -59,10 +59,11 @@ mod tests {
         let evil = "{{style}} </script><img src=x onerror=alert(1)>&amp;\u{2028}\"{{data}}";
         let json = serde_json::to_string(evil).unwrap();
         let page = filled(evil, &json);
-        assert!(!page.contains("<img") && !page.contains('\u{2028}'));
+        assert!(!page.contains("<img"));
         assert_eq!(page.matches("</script>").count(), 2);
         let at = page.find("type=\"application/json\"").unwrap();
         let data = page[at..].split_once('>').unwrap().1.split_once("</script>").unwrap().0;
+        assert!(!data.contains(['<', '&', '\u{2028}']));
         assert_eq!(serde_json::from_str::<String>(data).unwrap(), evil);
     }
 

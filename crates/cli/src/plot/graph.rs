@@ -24,6 +24,10 @@ const LEVEL_GAP: f64 = 12.0;
 const ROW_GAP: f64 = 26.0;
 /// The widest box.
 const WIDEST: f64 = 190.0;
+/// The height that the letter of a port takes.
+const PORT_HEIGHT: f64 = 11.5;
+/// Boxes with more inputs do not show their letters.
+const MOST_PORTS: usize = 8;
 /// So many pieces make a curve.
 const PIECES: usize = 24;
 
@@ -45,7 +49,11 @@ impl Layout {
         };
         let text_width = graph.boxes.iter().map(widest).fold(40.0, f64::max);
         let lines = if gradients { 3 } else { 2 };
-        let height = 12.0 + LABEL_SIZE * 1.3 + (lines - 1) as f64 * SMALL_SIZE * 1.35;
+        let of_text = 12.0 + LABEL_SIZE * 1.3 + (lines - 1) as f64 * SMALL_SIZE * 1.35;
+        // So tall that the letters of all inputs have room, unless they are very many.
+        let inputs = graph.edges.iter().map(|edge| edge.input[1].min(MOST_PORTS));
+        let of_ports = (inputs.max().unwrap_or(0) + 1) as f64 * PORT_HEIGHT;
+        let height = of_text.max(of_ports);
         let names = graph.rows.iter().map(|row| text::width(&row.name, SMALL_SIZE));
         let left = MARGIN + names.fold(0.0, f64::max).min(WIDEST) + 2.0 * PADDING;
         let mut next = top + if graph.steps.is_empty() { 0.0 } else { 22.0 };
@@ -157,6 +165,9 @@ fn draw_edge(
         }
         (Some(_), Some(_)) => picture.line(&tip(start.0 - 1.0, y1, 1.0), arrow),
         _ => picture.line(&tip(x2 - 1.0, y2, 1.0), arrow),
+    }
+    if edge.input[1] > MOST_PORTS {
+        return;
     }
     let small = TextStyle::new(SMALL_SIZE - 2.0, theme::MUTED_INK).anchor(Anchor::End);
     let port = text::shorten(&text::clean(&edge.port), SMALL_SIZE - 2.0, COLUMN_GAP - 16.0);

@@ -38,6 +38,7 @@ struct Layout {
     left: f64,
     tops: Vec<f64>,
     lines: usize,
+    text_height: f64,
 }
 
 impl Layout {
@@ -49,11 +50,11 @@ impl Layout {
         };
         let text_width = graph.boxes.iter().map(widest).fold(40.0, f64::max);
         let lines = if gradients { 3 } else { 2 };
-        let of_text = 12.0 + LABEL_SIZE * 1.3 + (lines - 1) as f64 * SMALL_SIZE * 1.35;
+        let text_height = 12.0 + LABEL_SIZE * 1.3 + (lines - 1) as f64 * SMALL_SIZE * 1.35;
         // So tall that the letters of all inputs have room, unless they are very many.
         let inputs = graph.edges.iter().map(|edge| edge.input[1].min(MOST_PORTS));
         let of_ports = (inputs.max().unwrap_or(0) + 1) as f64 * PORT_HEIGHT;
-        let height = of_text.max(of_ports);
+        let height = text_height.max(of_ports);
         let names = graph.rows.iter().map(|row| text::width(&row.name, SMALL_SIZE));
         let left = MARGIN + names.fold(0.0, f64::max).min(WIDEST) + 2.0 * PADDING;
         let mut next = top + if graph.steps.is_empty() { 0.0 } else { 22.0 };
@@ -65,7 +66,14 @@ impl Layout {
             top
         });
         let tops = tops.collect();
-        Layout { width: text_width.min(WIDEST) + 2.0 * PADDING, height, left, tops, lines }
+        Layout {
+            width: text_width.min(WIDEST) + 2.0 * PADDING,
+            height,
+            left,
+            tops,
+            lines,
+            text_height,
+        }
     }
 
     fn column(&self, column: usize) -> f64 {
@@ -166,12 +174,12 @@ fn draw_edge(
         (Some(_), Some(_)) => picture.line(&tip(start.0 - 1.0, y1, 1.0), arrow),
         _ => picture.line(&tip(x2 - 1.0, y2, 1.0), arrow),
     }
-    if edge.input[1] > MOST_PORTS {
-        return;
-    }
     let small = TextStyle::new(SMALL_SIZE - 2.0, theme::MUTED_INK).anchor(Anchor::End);
-    let port = text::shorten(&text::clean(&edge.port), SMALL_SIZE - 2.0, COLUMN_GAP - 16.0);
-    picture.text(x2 - 8.0, y2 - 6.0, &port, small);
+    let port = text::clean(&edge.port);
+    // A letter has room between two columns, a longer name has not.
+    if edge.input[1] <= MOST_PORTS && text::width(&port, small.size) <= COLUMN_GAP - 24.0 {
+        picture.text(x2 - 8.0, y2 - 6.0, &port, small);
+    }
 }
 
 /// A Bézier curve as a line of short pieces.
@@ -209,7 +217,7 @@ fn draw_box(picture: &mut Picture, layout: &Layout, one: &Box, gradients: bool) 
     }
     let limit = width - 2.0 * PADDING + 6.0;
     let middle = x + width / 2.0;
-    let mut line = y + 6.0 + LABEL_SIZE * 0.65;
+    let mut line = y + (height - layout.text_height) / 2.0 + 6.0 + LABEL_SIZE * 0.65;
     let mut write = |content: &str, size: f64, colour: Rgb, next: f64| {
         let shown = text::shorten(&text::clean(content), size, limit);
         picture.text(middle, line, &shown, TextStyle::new(size, colour).anchor(Anchor::Middle));

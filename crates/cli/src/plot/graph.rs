@@ -23,7 +23,7 @@ const LEVEL_GAP: f64 = 12.0;
 /// Between two rows: room for their names.
 const ROW_GAP: f64 = 26.0;
 /// The widest box.
-const WIDEST: f64 = 190.0;
+const WIDEST: f64 = 230.0;
 /// The height that the letter of a port takes.
 const PORT_HEIGHT: f64 = 11.5;
 /// Boxes with more inputs do not show their letters.

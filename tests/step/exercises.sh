@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes every exercise, and builds it as it is given, solved, and solved wrongly: the judge must tell
-# them apart. The argument is the program: target/debug/unspool without one.
+# them apart. The arguments are the program, target/debug/unspool without one, and the exercises, all
+# without any.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -14,7 +15,7 @@ export CARGO_TARGET_DIR=$folder/target
 # Runs an exercise; it must end so, and say so.
 judge() {
   local name=$1 code=$2 told=$3 found=0
-  cargo run --quiet --offline --manifest-path "$folder/$name/Cargo.toml" >"$folder/said" 2>&1 || found=$?
+  cargo run --quiet --manifest-path "$folder/$name/Cargo.toml" >"$folder/said" 2>&1 || found=$?
   if [ $found != "$code" ] || ! grep -q "^$told" "$folder/said"; then
     echo "$name: exit $found, not $code with $told" >&2; cat "$folder/said" >&2; exit 1
   fi
@@ -23,8 +24,12 @@ judge() {
 # Puts lines where the comment says.
 fill() { sed -e "/    \/\/ Write it here\./{r $1" -e 'd}' "$folder/given.rs" >"$2"; }
 
+wanted=" ${*:2} "
 while read -r name _; do
+  if [[ $wanted =~ [^\ ] && $wanted != *" $name "* ]]; then continue; fi
   "$program" --quiet step --exercise "$name" --out "$folder/$name" --unspool .
+  # The versions that the project is tested with.
+  cp Cargo.lock "$folder/$name/"
   file=$folder/$name/src/exercise.rs
   cp "$file" "$folder/given.rs"
   judge "$name" 1 'NOT YET'

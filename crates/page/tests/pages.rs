@@ -127,7 +127,7 @@ fn a_model_opens_as_far_as_there_is_room() {
         assert!(size(&some) <= bytes && size(&some) as f64 > 0.7 * bytes as f64, "{share}");
         assert!(opened(&some) > 0 && some.text.len() == 2);
     }
-    let kept_open = lesson_of(&trace, &limits, BYTES).unwrap();
+    let kept_open = lesson_of(&trace, &limits, 1_000_000).unwrap();
     hold(&kept("model", &kept_open), &kept_open);
 }
 

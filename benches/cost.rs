@@ -99,11 +99,12 @@ fn measure(what: &str, batch: usize, sizes: Sizes) {
         };
         let mut sum = context.install(|| {
             let (mut sum, more) = rayon::join(|| shard(&model, 0), || shard(&model, half));
-            gradients::add(&mut sum, more);
+            gradients::add(&context, &mut sum, more);
             sum
         });
         clip_by_global_norm(&context, &mut sum, Some(1.0));
         optimiser.update(&context, model.params_mut(), &sum, 1e-3);
+        gradients::recycle(&context, sum);
     };
     (0..WARMUPS).for_each(&mut update);
     PEAK.store(HELD.load(Ordering::Relaxed), Ordering::Relaxed);

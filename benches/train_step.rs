@@ -83,7 +83,7 @@ fn time(bencher: Bencher<'_, '_>, shards: usize, forcing: f64) {
             for other in others {
                 let other = other.join().unwrap();
                 sum.0 += other.0;
-                gradients::add(&mut sum.1, other.1);
+                gradients::add(&context, &mut sum.1, other.1);
             }
             sum
         });

@@ -142,11 +142,12 @@ fn update(context: Context) -> Workload {
         };
         let mut sum = context.install(|| {
             let (mut sum, more) = rayon::join(|| shard(&model, 0), || shard(&model, BATCH / 2));
-            gradients::add(&mut sum, more);
+            gradients::add(&context, &mut sum, more);
             sum
         });
         clip_by_global_norm(&context, &mut sum, Some(1.0));
         optimiser.update(&context, model.params_mut(), &sum, 1e-3);
+        gradients::recycle(&context, sum);
     })
 }
 

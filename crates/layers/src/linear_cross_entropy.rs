@@ -21,7 +21,7 @@ use unspool_tensor::kernels::weights::{Side, product_with_weight};
 use unspool_tensor::kernels::{reduce, rows};
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::ops::cross_entropy::{CrossEntropyOptions, Divisor, Smoothing};
-use unspool_tensor::shape::standard;
+use unspool_tensor::shape::{reshaped, standard};
 use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 use crate::linear;
@@ -200,15 +200,27 @@ impl<T: Real> Op<T> for LinearCrossEntropy {
         let gradients = if gradients.is_some() { gradients } else { gradients_of(&kept)? };
         let Some(Gradients { x, weight, bias }) = gradients else { return Ok(()) };
         if sink.wants(X) {
-            // Of the rows that do not count: zero.
-            let mut d_x = ArrayD::zeros(layer.x.raw_dim());
-            let numbers = d_x.as_slice_mut().unwrap_or_default();
-            let size = x.ncols();
-            for (&row, d) in kept.iter().zip(x.outer_iter()) {
-                let to = &mut numbers[row * size..][..size];
-                to.iter_mut().zip(d).for_each(|(to, &d)| *to = d * d_loss);
+            let d_kept = scaled(x, d_loss);
+            if kept.len() == self.targets.len() {
+                let d_x = d_kept.into_shared();
+                sink.add(X, reshaped(NAME, &d_x, layer.x.shape())?)?;
+            } else {
+                // Of the rows that do not count: zero.
+                let mut d_x: ArrayD<T> = context.array(layer.x.raw_dim());
+                let size = weight.ncols();
+                let mut rows = d_x.as_slice_mut().unwrap_or_default().chunks_exact_mut(size.max(1));
+                let mut next = 0;
+                for (&row, d) in kept.iter().zip(d_kept.outer_iter()) {
+                    rows.by_ref().take(row - next).for_each(|row| row.fill(T::zero()));
+                    rows.next().into_iter().for_each(|row| {
+                        row.iter_mut().zip(&d).for_each(|(to, &d)| *to = d);
+                    });
+                    next = row + 1;
+                }
+                rows.for_each(|row| row.fill(T::zero()));
+                sink.add(X, d_x)?;
+                context.recycle(d_kept.into_shared());
             }
-            sink.add(X, d_x)?;
         }
         match layer.x.shape() {
             &[time_steps, batch, _] if sink.is_recording() => {

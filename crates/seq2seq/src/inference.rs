@@ -120,7 +120,7 @@ impl<T: Real> InferenceState<T> {
         }
         let (rows, capacity) = (self.sources.len(), self.capacity);
         for states in self.arrays.carried(&self.decoder.plan) {
-            let (mut before, after) = states.view_mut().split_at(Axis(0), capacity);
+            let (mut before, after) = states.split_at(Axis(0), capacity);
             before.slice_mut(s![..rows, ..]).assign(&after.slice(s![..rows, ..]));
         }
     }
@@ -131,7 +131,7 @@ impl<T: Real> InferenceState<T> {
         let steps = self.decoder.steps()?;
         let mut arrays = steps.arrays(rows, rows);
         let plan = &self.decoder.plan;
-        for (new, old) in arrays.carried(plan).zip(self.arrays.carried(plan)) {
+        for (mut new, old) in arrays.carried(plan).zip(self.arrays.carried(plan)) {
             let kept = s![..self.capacity, ..];
             new.slice_mut(kept).assign(&old.slice(kept));
         }
@@ -169,7 +169,7 @@ impl<T: Real> StepModel for Seq2Seq<T> {
         steps.forward(arrays, tokens, &step);
         steps.read(arrays, std::slice::from_ref(&step));
         let mut logits = logits.slice_mut(s![..rows, ..]);
-        steps.logits(arrays.read().slice(s![..rows, ..]), logits.view_mut());
+        steps.logits(arrays.read(&decoder.plan, &step), logits.view_mut());
         let pointwise = decoder.context.kernels().pointwise();
         for row in logits.outer_iter() {
             let row = row.to_slice().unwrap_or_default();
@@ -201,7 +201,7 @@ impl<T: Real> StepModel for Seq2Seq<T> {
         }
         let (stepped, capacity) = (state.stepped, state.capacity);
         for states in state.arrays.carried(&state.decoder.plan) {
-            let (mut before, mut after) = states.view_mut().split_at(Axis(0), capacity);
+            let (mut before, mut after) = states.split_at(Axis(0), capacity);
             let (from, to) =
                 if stepped { (&mut after, &mut before) } else { (&mut before, &mut after) };
             for (mut to, &origin) in to.outer_iter_mut().zip(origins) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use crate::kernels::weights::Packs;
+use crate::kernels::weights::{Packs, Side};
 use crate::{Context, Error, Real, Result, Tensor};
 
 /// A parameter's number in its [`ParamStore`], and which store that is. Layers hold these, never
@@ -138,17 +138,18 @@ impl<T: Real> ParamStore<T> {
         &mut param.value
     }
 
-    /// Packs those weights again that were packed before their values changed, with all threads: what
-    /// an optimiser does after its update. Products would do it one by one.
+    /// Packs those weights again for the forward pass that were packed before their values changed,
+    /// with all threads: what an optimiser does after its update. Products would do it one by one. What
+    /// was packed for the backward pass gives its memory to the forward pass.
     pub fn pack_changed(&self, context: &Context) {
-        let stale: Vec<_> = (self.params.iter())
-            .flat_map(|param| param.packs.stale_sides().map(move |side| (param, side)))
-            .collect();
+        self.params.iter().for_each(|param| param.packs.recycle_stale(context, Side::Plain));
+        let is_stale = |param: &&Param<T>| param.packs.is_stale(Side::Transposed);
+        let stale: Vec<_> = self.params.iter().filter(is_stale).collect();
         let one = context.on_one_thread();
         context.install(|| {
-            stale.into_par_iter().for_each(|(Param { value, packs, .. }, side)| {
+            stale.into_par_iter().for_each(|Param { value, packs, .. }| {
                 if let Ok(matrix) = value.view().into_dimensionality() {
-                    packs.packed(&one, side, matrix);
+                    packs.packed(&one, Side::Transposed, matrix);
                 }
             });
         });

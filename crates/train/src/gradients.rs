@@ -12,9 +12,18 @@ pub type Gradients<T> = Vec<(ParamId, Gradient<T>)>;
 /// So many numbers of a gradient are worked on by one thread at a time.
 const CHUNK: usize = 1 << 14;
 
+/// Gives the memory of gradients that are not needed any more to the arrays to come.
+pub fn recycle<T: Real>(context: &Context, gradients: Gradients<T>) {
+    for (_, gradient) in gradients {
+        if let Gradient::Dense(dense) = gradient {
+            context.recycle(dense);
+        }
+    }
+}
+
 /// Adds the gradients of one shard to those of others. The threads of the pool that it is called in
 /// share the work; see [`Context::install`].
-pub fn add<T: Real>(sum: &mut Gradients<T>, more: Gradients<T>) {
+pub fn add<T: Real>(context: &Context, sum: &mut Gradients<T>, more: Gradients<T>) {
     for (id, more) in more {
         let total = match sum.binary_search_by_key(&id, |(id, _)| *id) {
             Ok(at) => &mut sum[at].1,
@@ -24,7 +33,10 @@ pub fn add<T: Real>(sum: &mut Gradients<T>, more: Gradients<T>) {
             }
         };
         match (&mut *total, more) {
-            (Gradient::Dense(total), Gradient::Dense(more)) => add_dense(total, &more),
+            (Gradient::Dense(total), Gradient::Dense(more)) => {
+                add_dense(total, &more);
+                context.recycle(more);
+            }
             (Gradient::Dense(total), Gradient::Rows(more)) => more.add_to(total),
             (Gradient::Rows(rows), Gradient::Dense(mut more)) => {
                 rows.add_to(&mut more);

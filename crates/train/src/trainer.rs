@@ -353,6 +353,7 @@ impl Trainer {
             return Err(TrainError::Diverged { what: "gradient".into(), update });
         }
         self.optimiser.update(&self.context, self.model.params_mut(), &gradients, rate);
+        gradients::recycle(&self.context, gradients);
         self.state.update = update;
         Ok(Update {
             update,
@@ -392,7 +393,7 @@ impl Trainer {
             Ok(Shard { loss, gradients: grads.into_gradients() })
         };
         let parallel = self.context.threads() > 1;
-        Ok(self.context.install(|| sum_as_tree(&shards, &one, parallel))?)
+        Ok(self.context.install(|| sum_as_tree(&self.context, &shards, &one, parallel))?)
     }
 
     fn validate(&mut self, progress: &mut impl FnMut(Event<'_>)) -> Result<(), TrainError> {
@@ -489,6 +490,7 @@ struct Shard {
 /// Computes shards and adds them up: neighbours, then neighbouring sums, and so on. No number of
 /// threads changes that order, and only a few gradients are there at once.
 fn sum_as_tree<S: Sync>(
+    context: &Context,
     shards: &[S],
     compute: &(impl Fn(&S) -> Result<Shard, ModelError> + Sync),
     parallel: bool,
@@ -499,20 +501,20 @@ fn sum_as_tree<S: Sync>(
         _ => {
             // The left part is the largest power of two below the whole.
             let (left, right) = shards.split_at(shards.len().next_power_of_two() / 2);
-            let left = || sum_as_tree(left, compute, parallel);
-            let right = || sum_as_tree(right, compute, parallel);
+            let left = || sum_as_tree(context, left, compute, parallel);
+            let right = || sum_as_tree(context, right, compute, parallel);
             let (left, right) = if parallel { rayon::join(left, right) } else { (left(), right()) };
             let mut sum = left?;
-            sum.add(right?);
+            sum.add(right?, context);
             Ok(sum)
         }
     }
 }
 
 impl Shard {
-    fn add(&mut self, other: Shard) {
+    fn add(&mut self, other: Shard, context: &Context) {
         self.loss += other.loss;
-        gradients::add(&mut self.gradients, other.gradients);
+        gradients::add(context, &mut self.gradients, other.gradients);
     }
 }
 

@@ -289,8 +289,8 @@ fn rows_of_a_table_are_updated_as_the_whole_table() {
                     for more in shards {
                         // Whichever is whole, the sum is the same.
                         let mut other = more.clone();
-                        gradients::add(&mut other, sum.clone());
-                        gradients::add(&mut sum, more);
+                        gradients::add(&context, &mut other, sum.clone());
+                        gradients::add(&context, &mut sum, more);
                         assert_eq!(other[0].1.dense(), sum[0].1.dense());
                     }
                     norms.push(clip_by_global_norm(&context, &mut sum, Some(1e9)));

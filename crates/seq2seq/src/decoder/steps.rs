@@ -8,7 +8,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, IxDyn, s};
+use ndarray::{
+    ArcArray2, Array1, Array2, ArrayBase, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Data,
+    DataMut, Ix2, IxDyn, s,
+};
 use unspool_layers::attention::{Look, LookGrads, Score, StepParts};
 use unspool_layers::recurrent::rows::{StepBackward, StepForward, Widths};
 use unspool_layers::recurrent::{CellKind, CellRows, Packing};
@@ -17,7 +20,7 @@ use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::{add, sum_rows};
 use unspool_tensor::kernels::weights::{Side, product_with_weight};
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor, vectorised};
+use unspool_tensor::{Context, GradSink, Real, Result, Tensor, vectorised};
 
 use crate::config::{Query, Readout};
 use crate::vocabulary::{PAD, Token};
@@ -187,12 +190,44 @@ impl Plan {
         self.masks.as_ref().is_some_and(|masks| masks.layers.iter().any(|&(rate, _)| rate > 0.0))
     }
 
-    /// Drops units among some columns of a step's rows, or of their gradients.
+    /// Whether the output layer reads the decoder's output itself.
+    fn reads_output(&self) -> bool {
+        let drops = self.masks.as_ref().is_some_and(|masks| masks.readout.0 > 0.0);
+        self.readout == Readout::State && !drops
+    }
+
+    /// The contexts of some rows: the last columns of what the first cell reads, or an array of their
+    /// own.
+    fn contexts<'a, T>(
+        &self,
+        x: &'a Array2<T>,
+        own: &'a Array2<T>,
+        rows: Range<usize>,
+    ) -> ArrayView2<'a, T> {
+        match self.query {
+            Query::Previous => x.slice(s![rows, self.embedding..]),
+            Query::New | Query::Between => own.slice(s![rows, ..]),
+        }
+    }
+
+    /// As [`contexts`](Plan::contexts), to write to.
+    fn contexts_mut<'a, T>(
+        &self,
+        x: &'a mut Array2<T>,
+        own: &'a mut Array2<T>,
+        rows: Range<usize>,
+    ) -> ArrayViewMut2<'a, T> {
+        match self.query {
+            Query::Previous => x.slice_mut(s![rows, self.embedding..]),
+            Query::New | Query::Between => own.slice_mut(s![rows, ..]),
+        }
+    }
+
+    /// Drops units of a step's rows, or of their gradients.
     fn drop<T: Real>(
         &self,
         site: impl Fn(&Masks) -> Mask,
-        array: &mut Array2<T>,
-        columns: Range<usize>,
+        mut units: ArrayViewMut2<'_, T>,
         step: &Step<'_>,
     ) {
         let Some(masks) = &self.masks else { return };
@@ -200,8 +235,8 @@ impl Plan {
         if rate == 0.0 {
             return;
         }
-        for (row, &sequence) in step.rows.clone().zip(step.sequences) {
-            let units = &mut rows_mut(array, row..row + 1)[columns.clone()];
+        for (mut units, &sequence) in units.outer_iter_mut().zip(step.sequences) {
+            let units = units.as_slice_mut().unwrap_or_default();
             drop_units(units, rate, key, step.time, masks.first_example + sequence);
         }
     }
@@ -225,8 +260,8 @@ pub(crate) struct Step<'a> {
 /// What a cell computes: states after each step, and what its backward pass needs.
 #[derive(Clone, Debug, Default)]
 struct CellArrays<T> {
-    /// `[B + P, H]`.
-    h: Array2<T>,
+    /// `[B + P, H]`; those that the output layer reads are shared with it.
+    h: ArcArray2<T>,
     /// `[B + P, H]`, or no columns.
     c: Array2<T>,
     /// `[P, G·H]`.
@@ -250,18 +285,18 @@ pub(crate) struct Arrays<T: Real> {
     weights: Array2<T>,
     /// What all heads saw, `[P, D]`, when the context is made of it.
     looked: Array2<T>,
-    /// `[P, M]`.
+    /// `[P, M]`, when the first cell does not read it.
     context: Array2<T>,
     /// Context and state with what is dropped, of which the attentional vector is made,
     /// `[P, M + H]`.
     combined: Array2<T>,
     /// The attentional vectors, `[B + P, H]`; before the first step they are zero.
-    fed: Array2<T>,
+    fed: ArcArray2<T>,
     /// State, context and embedding, `[P, F]`.
     features: Array2<T>,
     /// The readout layer's activations, `[P, R]`.
     activated: Array2<T>,
-    /// What the output layer reads, `[P, R]`.
+    /// What the output layer reads, `[P, R]`, unless it is the decoder's output itself.
     read: Array2<T>,
     hidden_gates: Vec<T>,
     scratch: Vec<T>,
@@ -269,22 +304,34 @@ pub(crate) struct Arrays<T: Real> {
 }
 
 impl<T: Real> Arrays<T> {
-    /// What the output layer reads, `[P, R]`.
-    pub fn read(&self) -> ArrayView2<'_, T> {
-        self.read.view()
+    /// The decoder's output, `[B + P, H]`.
+    fn output(&self, plan: &Plan) -> &ArcArray2<T> {
+        if plan.query == Query::New { &self.fed } else { &self.cells[plan.top()].h }
     }
 
-    /// What the output layer reads, taken out.
-    pub fn take_read(&mut self) -> Array2<T> {
-        std::mem::take(&mut self.read)
+    /// What the output layer reads of a step, `[N, R]`.
+    pub fn read(&self, plan: &Plan, step: &Step<'_>) -> ArrayView2<'_, T> {
+        match plan.reads_output() {
+            true => self.output(plan).slice(s![step.after..step.after + step.rows.len(), ..]),
+            false => self.read.slice(s![step.rows.clone(), ..]),
+        }
+    }
+
+    /// What it reads of all steps, `[P, R]`, after a batch of so many first states.
+    pub fn take_read(&mut self, plan: &Plan, batch: usize) -> ArcArray2<T> {
+        match plan.reads_output() {
+            true => self.output(plan).clone().slice_move(s![batch.., ..]),
+            false => std::mem::take(&mut self.read).into_shared(),
+        }
     }
 
     /// The states that a step goes on from, with those after it: `[B + P, H]` each.
-    pub fn carried(&mut self, plan: &Plan) -> impl Iterator<Item = &mut Array2<T>> {
+    pub fn carried(&mut self, plan: &Plan) -> impl Iterator<Item = ArrayViewMut2<'_, T>> {
         let (last, top) = (plan.layers - 1, plan.top());
         let cells = self.cells.iter_mut().enumerate();
         let carried = cells.filter(move |&(cell, _)| cell < last || cell == top);
-        carried.flat_map(|(_, cell)| [&mut cell.h, &mut cell.c]).chain([&mut self.fed])
+        let states = carried.flat_map(|(_, cell)| [cell.h.view_mut(), cell.c.view_mut()]);
+        states.chain([self.fed.view_mut()])
     }
 
     /// The weights of attention of a row, head by head: `[heads·S]`.
@@ -297,11 +344,12 @@ impl<T: Real> Drop for Arrays<T> {
     fn drop(&mut self) {
         let Arrays { x, dropped, cells, query, weights, looked, context, buffers, .. } = self;
         let Arrays { combined, fed, features, activated, read, .. } = self;
-        let all = [x, query, weights, looked, context, combined, fed, features, activated, read];
-        let cells =
-            cells.iter_mut().flat_map(|CellArrays { h, c, gates, extras }| [h, c, gates, extras]);
-        for array in all.into_iter().chain(dropped).chain(cells) {
-            buffers.recycle(std::mem::take(array).into_dyn().into_shared());
+        let all = [x, query, weights, looked, context, combined, features, activated, read];
+        all.into_iter().chain(dropped).for_each(|array| release(buffers, array));
+        buffers.recycle(std::mem::take(fed).into_dyn());
+        for CellArrays { h, c, gates, extras } in cells {
+            buffers.recycle(std::mem::take(h).into_dyn());
+            [c, gates, extras].into_iter().for_each(|array| release(buffers, array));
         }
     }
 }
@@ -352,12 +400,13 @@ impl<'a, T: Real> Steps<'a, T> {
         let read = self.parts.output.shape()[1];
         let mut fed: Array2<T> = array(batch + rows, when(query == Query::New, hidden));
         fed.slice_mut(s![..batch, ..]).fill(T::zero());
+        let read_apart = when(!self.plan.reads_output(), read);
         Arrays {
             x: array(rows, self.plan.input()),
             dropped: (0..dropped).map(|_| array(rows, hidden)).collect(),
             cells: (self.cells.iter())
                 .map(|_| CellArrays {
-                    h: array(batch + rows, hidden),
+                    h: array(batch + rows, hidden).into_shared(),
                     c: array(batch + rows, c),
                     gates: array(rows, gates),
                     extras: array(rows, extras),
@@ -366,12 +415,12 @@ impl<'a, T: Real> Steps<'a, T> {
             query: array(rows, width_of(projection, 0)),
             weights: array(rows, score.map_or(0, Score::heads) * source),
             looked: array(rows, width_of(out, 1)),
-            context: array(rows, memory),
+            context: array(rows, when(query != Query::Previous, memory)),
             combined: array(rows, when(query == Query::New, memory + hidden)),
-            fed,
+            fed: fed.into_shared(),
             features: array(rows, when(readout != Readout::State, self.plan.features())),
             activated: array(rows, when(readout == Readout::Tanh, read)),
-            read: array(rows, read),
+            read: array(rows, read_apart),
             hidden_gates: vec![T::zero(); batch * hidden_gates],
             scratch: Vec::new(),
             buffers: self.context.clone(),
@@ -383,7 +432,8 @@ impl<'a, T: Real> Steps<'a, T> {
         for layer in 0..self.plan.layers {
             let last = layer + 1 == self.plan.layers;
             let cell = &mut arrays.cells[if last { self.plan.top() } else { layer }];
-            for (states, first) in [(&mut cell.h, h.get(layer)), (&mut cell.c, c.get(layer))] {
+            let states = [(cell.h.view_mut(), h.get(layer)), (cell.c.view_mut(), c.get(layer))];
+            for (mut states, first) in states {
                 let Some(first) = first else { continue };
                 states.slice_mut(s![..first.nrows(), ..]).assign(first);
             }
@@ -393,29 +443,24 @@ impl<'a, T: Real> Steps<'a, T> {
     /// One step forward, from the previous tokens `[N]`, all below V, to the state after it.
     pub fn forward(&self, arrays: &mut Arrays<T>, tokens: &[Token], step: &Step<'_>) {
         let Plan { embedding, query, layers, .. } = *self.plan;
-        let (n, top) = (step.rows.len(), self.plan.top());
+        let (n, top, now) = (step.rows.len(), self.plan.top(), step.rows.clone());
         // x = [dropout(E[token]); ..]
         let table = self.parts.embedding.as_slice().unwrap_or_default();
         for (row, &token) in step.rows.clone().zip(tokens) {
             let x = &mut rows_mut(&mut arrays.x, row..row + 1)[..embedding];
             x.copy_from_slice(&table[token as usize * embedding..][..embedding]);
         }
-        self.plan.drop(|masks| masks.embedding, &mut arrays.x, 0..embedding, step);
+        let embedded = arrays.x.slice_mut(s![now.clone(), ..embedding]);
+        self.plan.drop(|masks| masks.embedding, embedded, step);
         match query {
-            Query::Previous => {
-                // x = [..; attention(h)]
-                self.attend(arrays, step, top, step.before);
-                let Arrays { x, context, .. } = arrays;
-                let context = context.slice(s![step.rows.clone(), ..]);
-                x.slice_mut(s![step.rows.clone(), embedding..]).assign(&context);
-            }
+            // x = [..; attention(h)]
+            Query::Previous => self.attend(arrays, step, top, step.before),
             Query::New => {
                 // x = [..; dropout(fed)]
                 let Arrays { x, fed, .. } = arrays;
-                let columns = embedding..embedding + fed.ncols();
-                let fed = fed.slice(s![step.before..step.before + n, ..]);
-                x.slice_mut(s![step.rows.clone(), columns.clone()]).assign(&fed);
-                self.plan.drop(|masks| masks.fed, x, columns, step);
+                let mut beside = x.slice_mut(s![now.clone(), embedding..]);
+                beside.assign(&fed.slice(s![step.before..step.before + n, ..]));
+                self.plan.drop(|masks| masks.fed, beside, step);
             }
             Query::Between => {}
         }
@@ -425,8 +470,9 @@ impl<'a, T: Real> Steps<'a, T> {
             if let (Some(dropped), true) = (arrays.dropped.get_mut(layer), layer + 1 < layers) {
                 // x of the layer above = dropout(h')
                 let h = rows(&arrays.cells[layer].h, step.after..step.after + n);
-                rows_mut(dropped, step.rows.clone()).copy_from_slice(h);
-                self.plan.drop(|masks| masks.layers[layer], dropped, 0..self.plan.hidden, step);
+                rows_mut(dropped, now.clone()).copy_from_slice(h);
+                let dropped = dropped.slice_mut(s![now.clone(), ..]);
+                self.plan.drop(|masks| masks.layers[layer], dropped, step);
             }
         }
         match query {
@@ -435,16 +481,14 @@ impl<'a, T: Real> Steps<'a, T> {
                 // fed' = tanh(W·dropout([attention(h'); h']) + b)
                 self.attend(arrays, step, top, step.after);
                 let Arrays { context, combined, fed, cells, .. } = arrays;
-                let (now, memory) = (step.rows.clone(), self.plan.memory);
-                let after = step.after..step.after + n;
-                let context = context.slice(s![now.clone(), ..]);
-                combined.slice_mut(s![now.clone(), ..memory]).assign(&context);
+                let (memory, after) = (self.plan.memory, step.after..step.after + n);
+                let mut combined = combined.slice_mut(s![now.clone(), ..]);
+                combined.slice_mut(s![.., ..memory]).assign(&context.slice(s![now, ..]));
                 let h = cells[top].h.slice(s![after.clone(), ..]);
-                combined.slice_mut(s![now.clone(), memory..]).assign(&h);
-                let columns = 0..combined.ncols();
-                self.plan.drop(|masks| masks.attentional, combined, columns, step);
+                combined.slice_mut(s![.., memory..]).assign(&h);
+                self.plan.drop(|masks| masks.attentional, combined.view_mut(), step);
                 if let Some(weight) = &self.parts.combine {
-                    let combined = combined.slice(s![now, ..]);
+                    let combined = combined.view();
                     let (bias, to) = (&self.parts.combine_bias, s![after.clone(), ..]);
                     self.linear(combined, weight, bias.as_ref(), fed.slice_mut(to));
                     (self.pointwise().tanh)(rows_mut(fed, after));
@@ -461,20 +505,22 @@ impl<'a, T: Real> Steps<'a, T> {
     /// What the output layer reads of these steps, all of whose rows stand one behind the other.
     pub fn read(&self, arrays: &mut Arrays<T>, steps: &[Step<'_>]) {
         let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
+        if self.plan.reads_output() {
+            return;
+        }
         let Plan { hidden, memory, readout, .. } = *self.plan;
         let now = first.rows.start..last.rows.end;
         let after = first.after..first.after + now.len();
-        let Arrays { x, cells, context, fed, features, activated, read, .. } = arrays;
-        let output =
-            if self.plan.query == Query::New { fed } else { &mut cells[self.plan.top()].h };
+        let output = arrays.output(self.plan).clone();
         let output = output.slice(s![after, ..]);
+        let Arrays { x, context, features, activated, read, .. } = arrays;
         if readout == Readout::State {
             read.slice_mut(s![now.clone(), ..]).assign(&output);
         } else {
             // features = [state; context; embedding]
             let mut features = features.slice_mut(s![now.clone(), ..]);
             features.slice_mut(s![.., ..hidden]).assign(&output);
-            let context = context.slice(s![now.clone(), ..]);
+            let context = self.plan.contexts(x, context, now.clone());
             features.slice_mut(s![.., hidden..hidden + memory]).assign(&context);
             let embedded = x.slice(s![now.clone(), ..self.plan.embedding]);
             features.slice_mut(s![.., hidden + memory..]).assign(&embedded);
@@ -490,8 +536,8 @@ impl<'a, T: Real> Steps<'a, T> {
             }
         }
         for step in steps {
-            let columns = 0..read.ncols();
-            self.plan.drop(|masks| masks.readout, read, columns, step);
+            let read = read.slice_mut(s![step.rows.clone(), ..]);
+            self.plan.drop(|masks| masks.readout, read, step);
         }
     }
 
@@ -508,27 +554,30 @@ impl<'a, T: Real> Steps<'a, T> {
     /// Attention of a step, asked by the hidden states of a cell from row `first` on.
     fn attend(&self, arrays: &mut Arrays<T>, step: &Step<'_>, cell: usize, first: usize) {
         let (Some(look), Some((_, parts))) = (&self.look, &self.parts.attention) else { return };
-        let Arrays { cells, query, weights, looked, context, scratch, .. } = arrays;
+        let Arrays { x, cells, query, weights, looked, context, scratch, .. } = arrays;
         let asking = cells[cell].h.slice(s![first..first + step.rows.len(), ..]);
         if let Some(weight) = &parts.query {
             // q = W·h + b
             let query = query.slice_mut(s![step.rows.clone(), ..]);
             self.linear(asking, weight, parts.query_bias.as_ref(), query);
         }
-        let target = if parts.out.is_some() { &mut *looked } else { &mut *context };
-        for (k, row) in step.rows.clone().enumerate() {
+        let mut context = self.plan.contexts_mut(x, context, step.rows.clone());
+        let mut target = match parts.out {
+            Some(_) => looked.slice_mut(s![step.rows.clone(), ..]),
+            None => context.view_mut(),
+        };
+        for (k, (row, mut target)) in step.rows.clone().zip(target.outer_iter_mut()).enumerate() {
             let q = match parts.query {
                 Some(_) => rows(query, row..row + 1),
                 None => rows(&cells[cell].h, first + k..first + k + 1),
             };
             let weights = rows_mut(weights, row..row + 1);
-            let target = rows_mut(target, row..row + 1);
+            let target = target.as_slice_mut().unwrap_or_default();
             look.forward(step.sequences[k], q, weights, target, scratch);
         }
         if let Some(weight) = &parts.out {
             // context = W·looked + b
             let looked = looked.slice(s![step.rows.clone(), ..]);
-            let context = context.slice_mut(s![step.rows.clone(), ..]);
             self.linear(looked, weight, parts.out_bias.as_ref(), context);
         }
     }
@@ -613,8 +662,10 @@ impl<'a, T: Real> Steps<'a, T> {
 
 /// The gradients that a backward pass through the steps carries and collects.
 struct Gradients<T> {
-    /// Of what the first cell reads, `[P, E + ..]`.
+    /// Of what the first cell reads at the step at hand, `[B, E + ..]`, and of the embeddings among
+    /// it, `[P, E]`.
     x: Array2<T>,
+    embedded: Array2<T>,
     /// Of the hidden state's part of each cell's gates, `[P, G·H]`, where that is kept apart. Those of
     /// the gates come to stand where the gates did.
     hidden_gates: Vec<Array2<T>>,
@@ -626,35 +677,41 @@ struct Gradients<T> {
     /// Of the attentional vectors' sums, `[P, H]`, and of the vector that is read next, `[B, H]`.
     combined: Array2<T>,
     fed: Array2<T>,
-    /// Of the projected queries, `[P, A]`; of what all heads saw, `[P, D]`; of the contexts, `[P, M]`.
-    query: Array2<T>,
+    /// Of what all heads saw, `[P, D]`; of the contexts, `[P, M]`, when they are more than what the
+    /// first cell reads. Those of the projected queries come to stand where the queries did.
     looked: Array2<T>,
     context: Array2<T>,
-    keys: Vec<T>,
-    values: Vec<T>,
+    keys: ArrayD<T>,
+    values: ArrayD<T>,
     /// A part of that of `v` for each sequence, `[B, A]`.
     v: Vec<T>,
+    /// Of what a cell that is not the first reads at the step at hand, `[B, H]`.
+    below: Array2<T>,
 }
 
 impl<T: Real> Steps<'_, T> {
     /// Backpropagation through all steps: adds the gradients of all parts, whose numbers among the
     /// op's inputs are `at`, given that of what the output layer reads, `[P, R]`. `tokens [P]` are
-    /// those that were read. Afterwards, the gradients of the gates stand in the arrays.
+    /// those that were read. Afterwards, the gradients of the queries stand in the arrays.
     pub fn backward(
         &self,
         arrays: &mut Arrays<T>,
         packing: &Packing,
         steps: &[Step<'_>],
         tokens: &[Token],
-        mut d_read: Array2<T>,
+        d_read: CowArray<'_, T, Ix2>,
         sink: &mut GradSink<'_, T>,
         at: &Parts<usize>,
     ) -> Result<()> {
-        let d_features = self.read_backward(arrays, steps, &mut d_read);
-        let d_features = d_features.as_ref().unwrap_or(&d_read);
+        let (d_read, d_features) = self.read_backward(arrays, steps, d_read);
+        let d_features = d_features.as_ref().map_or(d_read.view(), |d| d.view());
         let mut d = self.no_gradients(packing);
         for step in steps.iter().rev() {
-            self.step_backward(arrays, d_features.view(), &mut d, step);
+            self.step_backward(arrays, d_features, &mut d, step);
+        }
+        for CellArrays { c, extras, .. } in &mut arrays.cells {
+            // Their last readers have run.
+            [c, extras].into_iter().for_each(|array| release(self.context, array));
         }
         self.memory_backward(&mut d, packing, sink, at)?;
         for (inputs, d_states) in [(&at.h, &mut d.h), (&at.c, &mut d.c)] {
@@ -666,35 +723,37 @@ impl<T: Real> Steps<'_, T> {
         // Of each weight, one product over all steps.
         let mut sums = Sums { context: self.context, steps, sink };
         let after = s![packing.batch().., ..];
-        let before = |cell: usize| before_steps(&arrays.cells[cell].h, packing);
         let (last, top) = (self.plan.layers - 1, self.plan.top());
         // gates = x·W_ihᵀ + b_ih, hidden_gates = h·W_hhᵀ + b_hh
         for (number, &[weight_ih, weight_hh, bias_ih, bias_hh]) in at.cells.iter().enumerate() {
-            let d_gates = arrays.cells[number].gates.view();
+            let mut d_gates = std::mem::take(&mut arrays.cells[number].gates);
             let d_hidden_gates = match self.cells[number].widths().hidden_gates {
-                0 => d_gates,
+                0 => d_gates.view(),
                 _ => d.hidden_gates[number].view(),
             };
             let h = match number {
                 _ if number > last => arrays.cells[last].h.slice(after).into(),
-                _ if number == last => before(top),
-                _ => before(number),
+                _ if number == last => before_steps(&arrays.cells[top].h, packing),
+                _ => before_steps(&arrays.cells[number].h, packing),
             };
             let whole = Step { rows: 0..packing.len(), after: packing.batch(), ..Step::default() };
-            sums.product(weight_ih, d_gates, self.cell_input(arrays, &whole, number))?;
+            sums.product(weight_ih, d_gates.view(), self.cell_input(arrays, &whole, number))?;
             sums.product(weight_hh, d_hidden_gates, h.view())?;
-            sums.rows(&[bias_ih], d_gates)?;
+            sums.rows(&[bias_ih], d_gates.view())?;
             sums.rows(&[bias_hh], d_hidden_gates)?;
+            // The next weights' gradients have the memory.
+            release(self.context, &mut d.hidden_gates[number]);
+            release(self.context, &mut d_gates);
         }
         if let Some((_, parts)) = &at.attention {
             // q = W·h + b
             if let Some(weight) = parts.query {
                 let asking = match self.plan.query {
-                    Query::Previous => before(top),
+                    Query::Previous => before_steps(&arrays.cells[top].h, packing),
                     Query::New | Query::Between => arrays.cells[last].h.slice(after).into(),
                 };
-                sums.product(weight, d.query.view(), asking.view())?;
-                sums.rows(parts.query_bias.as_slice(), d.query.view())?;
+                sums.product(weight, arrays.query.view(), asking.view())?;
+                sums.rows(parts.query_bias.as_slice(), arrays.query.view())?;
             }
             // context = W·looked + b
             if let Some(weight) = parts.out {
@@ -712,31 +771,40 @@ impl<T: Real> Steps<'_, T> {
             sums.product(weight, d_read.view(), arrays.features.view())?;
             sums.rows(&[bias], d_read.view())?;
         }
-        self.embedding_backward(&mut d, d_features.view(), tokens, &mut sums, at.embedding)
+        self.embedding_backward(&mut d, d_features, tokens, &mut sums, at.embedding)?;
+        let Gradients { x, embedded, combined, looked, context, .. } = &mut d;
+        for array in [x, embedded, combined, looked, context] {
+            release(self.context, array);
+        }
+        Ok(())
     }
 
-    /// read = dropout(features)  ⇒  `d_read` becomes the gradient of the features; or, with a readout
-    /// layer, that of its sums, and the gradient of the features is the result.
-    fn read_backward(
+    /// read = dropout(features)  ⇒  the gradient of the features; or, with a readout layer, that of its
+    /// sums, and the gradient of the features beside it.
+    fn read_backward<'d>(
         &self,
         arrays: &Arrays<T>,
         steps: &[Step<'_>],
-        d_read: &mut Array2<T>,
-    ) -> Option<Array2<T>> {
-        let columns = d_read.ncols();
+        d_read: CowArray<'d, T, Ix2>,
+    ) -> (CowArray<'d, T, Ix2>, Option<Array2<T>>) {
+        if self.plan.reads_output() {
+            return (d_read, None);
+        }
+        let mut d_read = d_read.into_owned();
         for step in steps {
-            self.plan.drop(|masks| masks.readout, d_read, 0..columns, step);
+            let d_read = d_read.slice_mut(s![step.rows.clone(), ..]);
+            self.plan.drop(|masks| masks.readout, d_read, step);
         }
         let (Readout::Tanh, Some([weight, _])) = (self.plan.readout, &self.parts.readout) else {
-            return None;
+            return (d_read.into(), None);
         };
         // read = tanh(W·features + b)  ⇒  d_sum = d_read·(1 - read²), d_features = d_sum·W
         let all = d_read.nrows();
-        through_tanh(rows_mut(d_read, 0..all), rows(&arrays.activated, 0..all));
+        through_tanh(rows_mut(&mut d_read, 0..all), rows(&arrays.activated, 0..all));
         let mut d_features: Array2<T> = self.context.array((all, self.plan.features()));
         let (side, to) = (Side::Plain, d_features.view_mut());
         product_with_weight(self.context, d_read.view(), weight, side, false, to);
-        Some(d_features)
+        (d_read.into(), Some(d_features))
     }
 
     /// The gradients of keys, values and v, which all steps have added to.
@@ -747,14 +815,9 @@ impl<T: Real> Steps<'_, T> {
         sink: &mut GradSink<'_, T>,
         at: &Parts<usize>,
     ) -> Result<()> {
-        let (Some((inputs, parts)), Some((memory, _))) = (&at.attention, &self.parts.attention)
-        else {
-            return Ok(());
-        };
-        for ((&input, like), d) in inputs.iter().zip(memory).zip([&mut d.keys, &mut d.values]) {
-            let d = ArrayD::from_shape_vec(IxDyn(like.shape()), std::mem::take(d));
-            let wrong = |_| Error::shape("decoder", like.shape(), "is not the memory's");
-            sink.add(input, d.map_err(wrong)?)?;
+        let Some((inputs, parts)) = &at.attention else { return Ok(()) };
+        for (&input, d) in inputs.iter().zip([&mut d.keys, &mut d.values]) {
+            sink.add(input, std::mem::take(d))?;
         }
         let Some(v) = parts.v else { return Ok(()) };
         let mut d_v = vec![T::zero(); d.v.len() / packing.batch().max(1)];
@@ -780,10 +843,13 @@ impl<T: Real> Steps<'_, T> {
         let d_output = d_features.slice(s![.., ..hidden]);
         let output = if query == Query::New { &mut d.fed } else { &mut d.h[last] };
         add_rows(output.slice_mut(s![..n, ..]), d_output);
+        let d_seen = (d_features.ncols() > hidden)
+            .then(|| d_features.slice_move(s![.., hidden..hidden + memory]));
+        // Of a context that the first cell reads, what came through it is there first.
         let mut d_context = d.context.slice_mut(s![now.clone(), ..]);
-        match d_features.ncols() > hidden {
-            true => d_context.assign(&d_features.slice(s![.., hidden..hidden + memory])),
-            false => d_context.fill(T::zero()),
+        match d_seen.filter(|_| query != Query::Previous) {
+            Some(d_seen) => d_context.assign(&d_seen),
+            None => d_context.fill(T::zero()),
         }
         match query {
             Query::Previous => {}
@@ -793,16 +859,13 @@ impl<T: Real> Steps<'_, T> {
                 let d_sum = rows_mut(&mut d.combined, now.clone());
                 through_tanh(d_sum, rows(&arrays.fed, after.clone()));
                 if let Some(weight) = &self.parts.combine {
-                    let (both, end) = (memory + hidden, step.rows.end);
-                    let mut d_both: Array2<T> = self.context.array((end, both));
-                    let d_sum = d.combined.slice(s![now.clone(), ..]);
-                    let to = d_both.slice_mut(s![now.clone(), ..]);
+                    let mut d_both: Array2<T> = self.context.array((n, memory + hidden));
+                    let (d_sum, to) = (d.combined.slice(s![now.clone(), ..]), d_both.view_mut());
                     product_with_weight(self.context, d_sum, weight, Side::Plain, false, to);
-                    self.plan.drop(|masks| masks.attentional, &mut d_both, 0..both, step);
-                    let (d_attended, d_h) = (s![now.clone(), ..memory], s![now.clone(), memory..]);
-                    add_rows(d_context, d_both.slice(d_attended));
-                    add_rows(d.h[last].slice_mut(s![..n, ..]), d_both.slice(d_h));
-                    self.context.recycle(d_both.into_dyn().into_shared());
+                    self.plan.drop(|masks| masks.attentional, d_both.view_mut(), step);
+                    add_rows(d_context, d_both.slice(s![.., ..memory]));
+                    add_rows(d.h[last].slice_mut(s![..n, ..]), d_both.slice(s![.., memory..]));
+                    release(self.context, &mut d_both);
                 }
                 self.attend_backward(arrays, d, step, top, step.after);
             }
@@ -812,7 +875,7 @@ impl<T: Real> Steps<'_, T> {
                 let mut d_x: Array2<T> = self.context.array((n, memory));
                 self.input_backward(arrays, step, top, d_x.view_mut());
                 add_rows(d.context.slice_mut(s![now.clone(), ..]), d_x.view());
-                self.context.recycle(d_x.into_dyn().into_shared());
+                release(self.context, &mut d_x);
                 self.attend_backward(arrays, d, step, last, step.after);
             }
         }
@@ -820,28 +883,30 @@ impl<T: Real> Steps<'_, T> {
             let from = if layer == last { top } else { layer };
             self.cell_backward(arrays, d, step, layer, (from, step.before), layer);
             if layer == 0 {
-                self.input_backward(arrays, step, 0, d.x.slice_mut(s![now.clone(), ..]));
+                self.input_backward(arrays, step, 0, d.x.slice_mut(s![..n, ..]));
                 continue;
             }
             // x = dropout(h') of the layer below
-            let mut d_x: Array2<T> = self.context.array((step.rows.end, hidden));
-            self.input_backward(arrays, step, layer, d_x.slice_mut(s![now.clone(), ..]));
-            self.plan.drop(|masks| masks.layers[layer - 1], &mut d_x, 0..hidden, step);
-            add_rows(d.h[layer - 1].slice_mut(s![..n, ..]), d_x.slice(s![now.clone(), ..]));
-            self.context.recycle(d_x.into_dyn().into_shared());
+            let mut d_x = d.below.slice_mut(s![..n, ..]);
+            self.input_backward(arrays, step, layer, d_x.view_mut());
+            self.plan.drop(|masks| masks.layers[layer - 1], d_x.view_mut(), step);
+            add_rows(d.h[layer - 1].slice_mut(s![..n, ..]), d_x.view());
         }
-        // x = [..; context] or [..; dropout(fed)]
-        let columns = embedding..d.x.ncols();
-        if query == Query::New {
-            self.plan.drop(|masks| masks.fed, &mut d.x, columns.clone(), step);
-        }
-        let d_beside = d.x.slice(s![now.clone(), columns]);
+        // x = [E[token]; context] or [E[token]; dropout(fed)]
+        d.embedded.slice_mut(s![now.clone(), ..]).assign(&d.x.slice(s![..n, ..embedding]));
+        let mut d_beside = d.x.slice_mut(s![..n, embedding..]);
         match query {
             Query::Previous => {
-                add_rows(d.context.slice_mut(s![now, ..]), d_beside);
+                d_seen.into_iter().for_each(|d_seen| add_rows(d_beside.view_mut(), d_seen));
+                if d.context.ncols() > 0 {
+                    d.context.slice_mut(s![now, ..]).assign(&d_beside);
+                }
                 self.attend_backward(arrays, d, step, top, step.before);
             }
-            Query::New => d.fed.slice_mut(s![..n, ..]).assign(&d_beside),
+            Query::New => {
+                self.plan.drop(|masks| masks.fed, d_beside.view_mut(), step);
+                d.fed.slice_mut(s![..n, ..]).assign(&d_beside);
+            }
             Query::Between => {}
         }
     }
@@ -892,7 +957,7 @@ impl<T: Real> Steps<'_, T> {
     /// Attention of a step backward, which the hidden states of a cell from row `first` on asked.
     fn attend_backward(
         &self,
-        arrays: &Arrays<T>,
+        arrays: &mut Arrays<T>,
         d: &mut Gradients<T>,
         step: &Step<'_>,
         cell: usize,
@@ -903,41 +968,59 @@ impl<T: Real> Steps<'_, T> {
             return;
         };
         let now = s![step.rows.clone(), ..];
+        let d_context = match d.context.ncols() {
+            0 => d.x.slice(s![..step.rows.len(), self.plan.embedding..]),
+            _ => d.context.slice(now),
+        };
         if let Some(weight) = &parts.out {
             // context = W·looked + b  ⇒  d_looked = d_context·W
-            let (d_context, to) = (d.context.slice(now), d.looked.slice_mut(now));
+            let to = d.looked.slice_mut(now);
             product_with_weight(self.context, d_context, weight, Side::Plain, false, to);
         }
-        let d_looked = if parts.out.is_some() { &d.looked } else { &d.context };
+        let d_looked = match parts.out {
+            Some(_) => d.looked.slice(now),
+            None => d_context,
+        };
         let [d_keys, d_values] = [keys, values].map(|x| x.len() / x.shape()[0].max(1));
         let d_top = &mut d.h[self.plan.layers - 1];
-        let mut scratch = Vec::new();
+        let [d_all_keys, d_all_values] =
+            [&mut d.keys, &mut d.values].map(|d| d.as_slice_mut().unwrap_or_default());
+        let (mut asked, mut scratch) = (Vec::new(), Vec::new());
         for (k, row) in step.rows.clone().enumerate() {
             let b = step.sequences[k];
             let asking = rows(&arrays.cells[cell].h, first + k..first + k + 1);
             let (q, d_q) = match parts.query {
                 Some(_) => {
-                    let d_q = rows_mut(&mut d.query, row..row + 1);
+                    let d_q = rows_mut(&mut arrays.query, row..row + 1);
+                    asked.clear();
+                    asked.extend_from_slice(d_q);
                     d_q.fill(T::zero());
-                    (rows(&arrays.query, row..row + 1), d_q)
+                    (&asked[..], d_q)
                 }
                 None => (asking, rows_mut(d_top, k..k + 1)),
             };
             let v = if d.v.is_empty() { 0 } else { q.len() };
             let d = LookGrads {
                 query: d_q,
-                keys: &mut d.keys[b * d_keys..][..d_keys],
-                values: &mut d.values[b * d_values..][..d_values],
+                keys: &mut d_all_keys[b * d_keys..][..d_keys],
+                values: &mut d_all_values[b * d_values..][..d_values],
                 v: &mut d.v[b * v..][..v],
             };
             let weights = rows(&arrays.weights, row..row + 1);
-            let d_context = rows(d_looked, row..row + 1);
-            look.backward(b, q, weights, d_context, d, &mut scratch);
+            let d_looked = d_looked.row(k).to_slice().unwrap_or_default();
+            look.backward(b, q, weights, d_looked, d, &mut scratch);
         }
         if let Some(weight) = &parts.query {
             // q = W·h + b  ⇒  d_h += d_q·W
             let to = d_top.slice_mut(s![..step.rows.len(), ..]);
-            product_with_weight(self.context, d.query.slice(now), weight, Side::Plain, true, to);
+            product_with_weight(
+                self.context,
+                arrays.query.slice(now),
+                weight,
+                Side::Plain,
+                true,
+                to,
+            );
         }
     }
 
@@ -950,16 +1033,14 @@ impl<T: Real> Steps<'_, T> {
         sums: &mut Sums<'_, '_, '_, T>,
         input: usize,
     ) -> Result<()> {
-        let Plan { embedding, hidden, memory, .. } = *self.plan;
+        let Plan { hidden, memory, .. } = *self.plan;
         if d_features.ncols() > hidden {
             let d_embedded = d_features.slice(s![.., hidden + memory..]);
-            add_rows(d.x.slice_mut(s![.., ..embedding]), d_embedded);
+            add_rows(d.embedded.view_mut(), d_embedded);
         }
         for step in sums.steps {
-            self.plan.drop(|masks| masks.embedding, &mut d.x, 0..embedding, step);
-        }
-        for step in sums.steps {
-            let d_embedded = d.x.slice(s![step.rows.clone(), ..embedding]);
+            let mut d_embedded = d.embedded.slice_mut(s![step.rows.clone(), ..]);
+            self.plan.drop(|masks| masks.embedding, d_embedded.view_mut(), step);
             let d_embedded: Vec<T> = d_embedded.iter().copied().collect();
             let tokens = tokens[step.rows.clone()].iter().map(|&token| token as usize);
             sums.sink.at_time(step.time);
@@ -978,22 +1059,28 @@ impl<T: Real> Steps<'_, T> {
         let attention = self.parts.attention.as_ref();
         let step = attention.map(|(_, step)| step);
         let width_of = |part: Option<&Tensor<T>>, axis: usize| part.map_or(0, |w| w.shape()[axis]);
+        let out = step.and_then(|step| step.out.as_ref());
         let fed = if query == Query::New { hidden } else { 0 };
         let [keys, values] = match attention {
-            Some((memory, _)) => memory.each_ref().map(|x| vec![T::zero(); x.len()]),
-            None => [Vec::new(), Vec::new()],
+            Some((memory, _)) => memory.each_ref().map(|x| {
+                let mut d: ArrayD<T> = self.context.array(x.raw_dim());
+                d.fill(T::zero());
+                d
+            }),
+            None => [(); 2].map(|()| ArrayD::zeros(IxDyn(&[0]))),
         };
         Gradients {
-            x: array(self.plan.input()),
+            x: self.context.array((batch, self.plan.input())),
+            embedded: array(self.plan.embedding),
             scratch: vec![T::zero(); widths.gates],
             hidden_gates: (0..cells).map(|_| array(widths.hidden_gates)).collect(),
             h: states(layers),
             c: states(if widths.c > 0 { layers } else { 0 }),
             combined: array(fed),
             fed: Array2::zeros((batch, fed)),
-            query: array(width_of(step.and_then(|step| step.query.as_ref()), 0)),
-            looked: array(width_of(step.and_then(|step| step.out.as_ref()), 1)),
-            context: array(memory),
+            looked: array(width_of(out, 1)),
+            context: array(if query == Query::Previous && out.is_none() { 0 } else { memory }),
+            below: self.context.array((batch, hidden)),
             keys,
             values,
             v: vec![T::zero(); batch * width_of(step.and_then(|step| step.v.as_ref()), 0)],
@@ -1002,7 +1089,7 @@ impl<T: Real> Steps<'_, T> {
 }
 
 /// The states before all steps `[P, H]`, out of `[B + P, H]`.
-fn before_steps<'a, T: Real>(states: &'a Array2<T>, packing: &Packing) -> CowArray<'a, T, Ix2> {
+fn before_steps<'a, T: Real>(states: &'a ArcArray2<T>, packing: &Packing) -> CowArray<'a, T, Ix2> {
     match packing.is_full() {
         true => states.slice(s![..packing.len(), ..]).into(),
         false => packing.all_previous(states.view()).into(),
@@ -1062,14 +1149,22 @@ fn add_rows<T: Real>(mut to: ArrayViewMut2<'_, T>, d: ArrayView2<'_, T>) {
     }
 }
 
+/// The next arrays have the memory.
+fn release<T: Real>(context: &Context, array: &mut Array2<T>) {
+    context.recycle(std::mem::take(array).into_dyn().into_shared());
+}
+
 /// Whole rows of an array that was made here, and so is in standard layout.
-fn rows<T>(array: &Array2<T>, rows: Range<usize>) -> &[T] {
+fn rows<T, S: Data<Elem = T>>(array: &ArrayBase<S, Ix2>, rows: Range<usize>) -> &[T] {
     let columns = array.ncols();
     &array.as_slice().unwrap_or_default()[rows.start * columns..rows.end * columns]
 }
 
 /// As [`rows`], to write to.
-fn rows_mut<T>(array: &mut Array2<T>, rows: Range<usize>) -> &mut [T] {
+fn rows_mut<T, S: DataMut<Elem = T>>(
+    array: &mut ArrayBase<S, Ix2>,
+    rows: Range<usize>,
+) -> &mut [T] {
     let columns = array.ncols();
     &mut array.as_slice_mut().unwrap_or_default()[rows.start * columns..rows.end * columns]
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ndarray::{Array2, ArrayView2, Axis, Ix2, s};
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, s};
 use unspool_layers::recurrent::Packing;
 use unspool_tensor::op::Forward;
 use unspool_tensor::shape::standard;
@@ -98,7 +98,7 @@ impl DecoderOp {
             let is_free = |row: &usize| free[[next.time, next.sequences[*row]]];
             let predicting: Vec<usize> = (0..next.rows.len()).filter(is_free).collect();
             let mut logits = logits.slice_mut(s![..predicting.len(), ..]);
-            let read = arrays.read().slice(s![step.rows.clone(), ..]).select(Axis(0), &predicting);
+            let read = arrays.read(&self.plan, step).select(Axis(0), &predicting);
             steps.logits(read.view(), logits.view_mut());
             let predicted = arg_max(logits.view().into_dyn());
             for (row, token) in predicting.into_iter().zip(predicted) {
@@ -134,7 +134,11 @@ impl<T: Real> Op<T> for DecoderOp {
     }
 
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
-        let parts = self.at.map(|&input| standard(&inputs[input]));
+        let mut parts = self.at.map(|&input| standard(&inputs[input]));
+        if let (Some((memory, _)), Some((at, _))) = (&mut parts.attention, &self.at.attention) {
+            // Those are read as they lie.
+            *memory = at.map(|input| inputs[input].clone());
+        }
         let packing = self.packing()?;
         let (batch, vocabulary) = (packing.batch(), parts.embedding.shape()[0]);
         if let Some(token) = self.truth.iter().find(|&&token| token as usize >= vocabulary) {
@@ -151,12 +155,15 @@ impl<T: Real> Op<T> for DecoderOp {
         let sequences = sequences(&packing);
         let rows = steps_of(&packing, &sequences);
         let tokens = self.run(&steps, &mut arrays, &rows, &packing);
-        let read = arrays.take_read();
+        let read = arrays.take_read(&self.plan, batch);
         let shape = [packing.time_steps(), batch, read.ncols()];
-        let read = if packing.is_identity() { read } else { packing.unpack(read.view()) };
+        let read = match packing.is_identity() {
+            true => read,
+            false => packing.unpack(read.view()).into_shared(),
+        };
         let read = read.into_shape_with_order(shape);
         let read = read.map_err(|_| Error::shape(NAME, &shape, "is not that of the output"))?;
-        Ok((vec![read.into_dyn().into_shared()], Unrolled { packing, parts, arrays, tokens }))
+        Ok((vec![read.into_dyn()], Unrolled { packing, parts, arrays, tokens }))
     }
 
     fn backward(
@@ -185,7 +192,11 @@ impl<T: Real> Op<T> for DecoderOp {
         let d_read = d_read.view().into_shape_with_order(shape);
         let wrong =
             |_| Error::shape(NAME, &[shape.0, shape.1], "is not the gradient of the output");
-        let d_read = packing.pack(d_read.map_err(wrong)?);
+        let d_read = d_read.map_err(wrong)?;
+        let d_read: CowArray<'_, T, Ix2> = match packing.is_identity() {
+            true => d_read.into(),
+            false => packing.pack(d_read).into(),
+        };
         let sequences = sequences(packing);
         let rows = steps_of(packing, &sequences);
         steps.backward(arrays, packing, &rows, tokens, d_read, sink, &self.at)

@@ -25,8 +25,6 @@ pub enum Side {
 }
 
 impl Side {
-    const ALL: [Side; 2] = [Side::Transposed, Side::Plain];
-
     /// The second factor of the product.
     fn factor<T>(self, weight: ArrayView2<'_, T>) -> ArrayView2<'_, T> {
         match self {
@@ -72,14 +70,18 @@ impl<T: Real> Packs<T> {
         }
     }
 
-    /// The sides that were packed before the value changed, and are not again.
-    pub fn stale_sides(&self) -> impl Iterator<Item = Side> {
-        let is_stale = |side: &Side| {
-            let pack = &self.sides[*side as usize];
-            let stale = pack.stale.lock().unwrap_or_else(PoisonError::into_inner);
-            pack.packed.get().is_none() && stale.is_some()
-        };
-        Side::ALL.into_iter().filter(is_stale)
+    /// Whether it was packed for a side before the value changed, and is not again.
+    pub fn is_stale(&self, side: Side) -> bool {
+        let pack = &self.sides[side as usize];
+        let stale = pack.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        pack.packed.get().is_none() && stale.is_some()
+    }
+
+    /// Gives the memory of an old value that was packed for a side to the arrays to come.
+    pub fn recycle_stale(&self, context: &Context, side: Side) {
+        let pack = &self.sides[side as usize];
+        let stale = pack.stale.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stale.into_iter().for_each(|stale| stale.recycle(context));
     }
 
     /// Whether it is packed for a side.

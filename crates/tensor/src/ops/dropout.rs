@@ -69,7 +69,8 @@ impl Dropout {
         if self.rate == 0.0 {
             return x.clone();
         }
-        let mut y = x.as_standard_layout().into_owned();
+        let mut y: ArrayD<T> = context.array(x.raw_dim());
+        y.assign(x);
         let units = x.shape().last().map_or(1, |&units| units.max(1));
         let examples = x.shape().iter().rev().nth(1).map_or(1, |&examples| examples.max(1));
         for (row, xs) in y.as_slice_mut().unwrap_or_default().chunks_mut(units).enumerate() {

@@ -1,6 +1,6 @@
 //! The second factor of a product, packed once and multiplied many times.
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::{Array1, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::MatmulKernel;
@@ -32,6 +32,11 @@ impl<T: Real> Packed<T> {
         self.panels.pack(context, T::matmul(&self.kernels), b);
     }
 
+    /// Gives its memory to the arrays to come.
+    pub(crate) fn recycle(self, context: &Context) {
+        context.recycle(Array1::from_vec(self.panels.numbers).into_dyn().into_shared());
+    }
+
     /// The kernels that it was packed for.
     pub fn kernels(&self) -> &Kernels {
         &self.kernels
@@ -59,7 +64,9 @@ impl<T: Real> PackedPanels<T> {
         kernel: &dyn MatmulKernel<T>,
         b: ArrayView2<'_, T>,
     ) -> Self {
-        let mut panels = PackedPanels { rows: 0, columns: 0, width: 1, numbers: Vec::new() };
+        let len = aligned_len::<T>(packed_len(b.dim(), kernel.panel_width()));
+        let numbers = context.array(len).into_raw_vec_and_offset().0;
+        let mut panels = PackedPanels { rows: 0, columns: 0, width: 1, numbers };
         panels.pack(context, kernel, b);
         panels
     }

@@ -1,4 +1,4 @@
-//! The book, built into a temporary folder: every link, anchor and picture is there, nothing of elsewhere
+//! The book, built into `target/tmp/book`: every link, anchor and picture is there, nothing of elsewhere
 //! is loaded, and no directive is left. And a directive that asks for what there is not is named by
 //! file and line.
 
@@ -26,13 +26,14 @@ const LOADED: [(&str, &str); 9] = [
 
 #[test]
 fn the_book_builds_and_all_of_its_links_lead_somewhere() {
-    let folder = tempfile::tempdir().unwrap();
-    build(folder.path()).unwrap();
-    let all = files(folder.path());
+    // It stays there, to be looked at.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("book");
+    build(&folder).unwrap();
+    let all = files(&folder);
     let chapters: Vec<&String> = all.iter().filter(|file| is_chapter(file)).collect();
     assert!(chapters.len() >= 16, "{chapters:?}");
 
-    let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
+    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
     let pages: BTreeMap<&String, Vec<Element>> =
         chapters.iter().map(|&file| (file, elements(&read(file)))).collect();
     let anchors: BTreeMap<&String, BTreeSet<&str>> = pages

@@ -219,8 +219,9 @@ fn verdict(check: &Check, value: &Value) -> String {
         count => format!(", {count} cannot be told"),
     };
     let parts = if value.parts.len() > 1 { " of the whole sum" } else { "" };
+    let plural = if check.checked() == 1 { "" } else { "s" };
     format!(
-        "{sign} {} numbers{parts} against {against}; {} wrong{untold}. The largest difference is {} of \
+        "{sign} {} number{plural}{parts} against {against}; {} wrong{untold}. The largest difference is {} of \
          the largest number.",
         check.checked(),
         check.wrong.len(),
@@ -267,7 +268,7 @@ fn picture(shelf: &Shelf, path: &str, gradients: bool) -> Answer {
     let [width, height] = picture.size();
     shelf.keep_picture(name.clone(), picture.svg());
     Ok(format!(
-        "<figure class=\"picture\"><div class=\"wide\"><img src=\"pictures/{name}.svg\" \
+        "<figure class=\"picture\"><div class=\"wide\" tabindex=\"0\"><img src=\"pictures/{name}.svg\" \
          width=\"{width}\" height=\"{height}\" style=\"--width:{width}px\" alt=\"The graph of \
          {title}{what}: {boxes} boxes\"></div><figcaption>{title}{what} (<a href=\"pictures/{name}.svg\">the \
          picture alone</a>)</figcaption></figure>\n\n"

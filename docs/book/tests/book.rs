@@ -173,7 +173,7 @@ fn what_directives_give_is_what_the_lesson_computes() {
         "<code>w after the update</code> [3]",
         "tanh",
         "sum so far",
-        "✓ 1 numbers",
+        "✓ 1 number against finite differences",
         "<img src=\"pictures/neuron.svg\"",
     ] {
         assert!(page.contains(part), "{part}\n{page}");

@@ -1,9 +1,8 @@
-//! The `unspool` command: one file for each subcommand in `commands`, pictures in `plot`.
+//! The `unspool` command: one file for each subcommand in `commands`.
 
 mod commands;
 mod console;
 mod paths;
-mod plot;
 mod runs;
 
 use std::io;

@@ -15,7 +15,7 @@ use unspool_train::trainer::{Event, Outcome, TrainError, Trainer};
 
 use crate::console::Console;
 use crate::paths;
-use crate::plot::{RunHistory, Scale, training_curves};
+use unspool_plot::{RunHistory, Scale, training_curves};
 
 /// Loads the checkpoint that a path stands for.
 pub fn load(

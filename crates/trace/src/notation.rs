@@ -406,10 +406,11 @@ impl Expr {
             Expr::Group(x) => row(format!("<mo>(</mo>{}<mo>)</mo>", x.mathml())),
             Expr::Relation(by, a, b) => row(format!("{}{}{}", a.mathml(), sign(by), b.mathml())),
             Expr::Where(value, condition, otherwise) => {
-                let rest =
-                    otherwise.as_ref().map(|x| format!("<mtext> else </mtext>{}", x.mathml()));
+                let rest = otherwise
+                    .as_ref()
+                    .map(|x| format!("<mtext>\u{a0}else\u{a0}</mtext>{}", x.mathml()));
                 row(format!(
-                    "{}<mtext> where </mtext>{}{}",
+                    "{}<mtext>\u{a0}where\u{a0}</mtext>{}{}",
                     value.mathml(),
                     condition.mathml(),
                     rest.unwrap_or_default()
@@ -426,7 +427,8 @@ fn name_mathml(name: &str) -> String {
     let letter = |text: &str, primes: &str| {
         let element = if text.chars().all(|c| c.is_ascii_digit()) { "mn" } else { "mi" };
         let letter = format!("<{element}>{}</{element}>", escaped(text));
-        if primes.is_empty() { letter } else { format!("<msup>{letter}<mo>{primes}</mo></msup>") }
+        // A prime is raised by itself; as a superscript it is too small to be seen in a subscript.
+        if primes.is_empty() { letter } else { format!("<mrow>{letter}<mo>{primes}</mo></mrow>") }
     };
     match plain.split_once('_') {
         Some((base, below)) if !base.is_empty() && !below.is_empty() => {
@@ -499,7 +501,7 @@ mod tests {
             ("d_x = d_y where y > 0 else 0", "d_x = d_y where y > 0 else 0", "<mo>&gt;</mo>"),
             ("z = x^(a − b)", "z = x^(a − b)", "<msup><mi>x</mi><mrow>"),
             ("y = √(v + ε)", "y = √(v + ε)", "<msqrt><mrow><mi>v</mi>"),
-            ("d_h' = −o", "d_h' = −o", "<msub><mi>d</mi><msup><mi>h</mi><mo>′</mo></msup></msub>"),
+            ("d_h' = −o", "d_h' = −o", "<msub><mi>d</mi><mrow><mi>h</mi><mo>′</mo></mrow></msub>"),
             ("y = Σ x / n", "y = Σ x / n", "<mo>∑</mo><mfrac>"),
         ];
         for (written, text, part) in rows {

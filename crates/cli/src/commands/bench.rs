@@ -25,7 +25,7 @@ use unspool_tensor::{Context, Kernels};
 
 use crate::console::{Console, Outcome, print};
 use crate::paths;
-use crate::plot::{PictureFormat, rates_over_size, roofline};
+use unspool_plot::{PictureFormat, rates_over_size, roofline};
 
 /// Measure the kernels: beside what the machine can do, and beside each other
 #[derive(Debug, clap::Args)]

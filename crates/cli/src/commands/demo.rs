@@ -18,8 +18,8 @@ use super::train::{configure, describe};
 use super::translate::{draw_attention, source_of};
 use crate::console::{Console, Outcome, naming, print};
 use crate::paths;
-use crate::plot::Scale;
 use crate::runs;
+use unspool_plot::Scale;
 
 /// Where the demo goes when nothing else is said.
 const DEFAULT: &str = "runs/demo";

@@ -11,7 +11,7 @@ use unspool_train::checkpoint::write_atomically;
 use super::subject::Subject;
 use crate::console::{Console, Outcome, naming, print};
 use crate::paths;
-use crate::plot::{PictureFormat, computation};
+use unspool_plot::{PictureFormat, computation};
 
 /// A picture of more boxes cannot be read.
 const BOXES: usize = 400;

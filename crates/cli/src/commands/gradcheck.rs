@@ -28,8 +28,8 @@ use unspool_tensor::random::Key;
 
 use super::translate::source_of;
 use crate::console::{Console, Outcome, print};
-use crate::plot::{PictureFormat, difference_steps};
 use crate::{paths, runs};
+use unspool_plot::{PictureFormat, difference_steps};
 
 /// Check gradients: of every op, layer and model, or of a model of yours
 #[derive(Debug, clap::Args)]

@@ -12,8 +12,8 @@ use unspool_train::evaluate::{add_sequence, decode};
 use unspool_train::metrics::accuracy::Accuracy;
 
 use crate::console::{Console, Outcome, print};
-use crate::plot::{Curves, Panel, PictureFormat, Scale, Series};
 use crate::{paths, runs};
+use unspool_plot::{Curves, Panel, PictureFormat, Scale, Series};
 
 /// Draw how training went, or how accurate models are over the length of the source
 #[derive(Debug, clap::Args)]

@@ -19,8 +19,8 @@ use unspool_train::data::vectors::parse_vectors;
 
 use super::search::SearchOptions;
 use crate::console::{Console, Outcome, naming, print_whole};
-use crate::plot::{Heatmap, PictureFormat};
 use crate::{paths, runs};
+use unspool_plot::{Heatmap, PictureFormat};
 
 /// So many lines with unknown words are told one by one; the rest are counted.
 const LINES_NOTED: usize = 10;

@@ -60,7 +60,7 @@ pub(super) fn masking() -> Result<Lesson> {
 
 pub(super) fn dropout() -> Result<Lesson> {
     let tape = tape();
-    let recorder = Recorder::new(&tape, "half of six units dropped, before a linear layer");
+    let recorder = Recorder::new(&tape, "dropout at a rate of one half, before a linear layer");
     let x = input(&recorder, "x", array(&[1, 6], &[0.5, -1.0, 1.5, 0.7, -0.3, 1.1]));
     let dropped = x.dropout(0.5, tape.context().key("lesson.dropout"), 0)?;
     recorder.name("dropped", dropped);

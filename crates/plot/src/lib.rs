@@ -1,7 +1,7 @@
-//! The pictures: attention heatmaps and curves, as SVG and PNG.
+//! The pictures: graphs of computations, attention heatmaps and curves, as SVG and PNG.
 //!
 //! A figure is plain data with a `draw` method ([`Heatmap`], [`Curves`]). Drawing it gives a
-//! [`Picture`](picture::Picture), which is an SVG document; its PNG form is that document
+//! [`Picture`], which is an SVG document; its PNG form is that document
 //! rasterised with a built-in font. So there is one drawing, both forms agree, and no machine's
 //! fonts take part: the same data gives the same bytes.
 //!
@@ -17,6 +17,8 @@
 //! | `picture.rs` | the SVG writer, the rasteriser, saving to a file |
 //! | `text.rs` | the built-in font: widths, shortening, wrapping |
 //! | `theme.rs` | every colour and size |
+
+#![deny(missing_docs)]
 
 mod axis;
 mod curves;
@@ -34,5 +36,5 @@ pub use graph::computation;
 pub use heatmap::Heatmap;
 pub use history::{RunHistory, training_curves};
 pub use performance::{rates_over_size, roofline};
-pub use picture::PictureFormat;
+pub use picture::{Picture, PictureFormat, PlotError};
 pub use steps::difference_steps;

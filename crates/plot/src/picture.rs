@@ -311,6 +311,11 @@ impl Picture {
         push(&mut self.body, shape);
     }
 
+    /// Its width and height, in pixels of SVG.
+    pub fn size(&self) -> [f64; 2] {
+        [self.width, self.height]
+    }
+
     /// The picture as an SVG document.
     pub fn svg(&self) -> String {
         let (width, height) = (number(self.width), number(self.height));

@@ -49,15 +49,44 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
   const look = (step) => {
     const say = (what) => wrong.push(`step ${step}: ${what}`);
     const panel = document.getElementById('panel');
-    const update = here().steps[step] === 'update';
-    const told = update ? null : explained(here().nodes[nodeOf(here().steps[step])].op);
     if (place.step !== step) say(`the page is at ${place.step}`);
     if (Number(document.getElementById('slider').value) !== step) say('the slider is elsewhere');
     if (!document.getElementById('status').textContent.startsWith(`Step ${step + 1} of ${here().steps.length}`)) say('the sentence is of another step');
-    if (told?.forward.length > 0 && panel.querySelectorAll('math').length === 0) say('no formula');
-    if (told?.forward_source.length > 0 && panel.querySelectorAll('pre').length === 0) say('no source');
     if (panel.querySelectorAll('td').length === 0) say('no numbers');
-    if (/undefined|\[object|function ?\(/.test(panel.textContent.replace(panel.querySelector('pre')?.textContent ?? '', ''))) say('something is shown that is no text');
+    if (here().steps[step] !== 'update') shown(panel, here().steps[step], say);
+  };
+  // What is shown is what the data says, by another way than the page's own.
+  const shown = (panel, { forward, backward }, say) => {
+    const { nodes, values } = here();
+    const node = nodes[forward ?? backward];
+    const told = root().explanations[node.op];
+    const texts = (nodes) => JSON.stringify([...nodes].map((one) => one.title));
+    const formulas = forward !== undefined ? told.forward : told.backward.flatMap((rule) => rule.formulas);
+    if (texts(panel.querySelectorAll('.formula')) !== JSON.stringify(formulas.map(({ text }) => text))) say('other formulas');
+    if (panel.querySelectorAll('math').length !== formulas.length) say('formulas without MathML');
+    const lines = (forward !== undefined ? told.forward_source : told.backward_source).length;
+    if (panel.querySelectorAll('pre').length !== lines) say('other source');
+    const coming = node.outputs.map(({ slot }) => values[slot]).filter(({ gradient }) => gradient);
+    const arrays = forward !== undefined
+      ? [...node.inputs, ...node.outputs].map(({ slot }) => [values[slot].value, null])
+      : [...coming.map(({ gradient, check }) => [gradient, check]), ...node.contributions.map(({ value, check }) => [value, check])];
+    const figures = [...panel.querySelectorAll('figure.array')];
+    if (figures.length !== arrays.length) say(`${figures.length} arrays, not ${arrays.length}`);
+    for (const [k, [array, check]] of arrays.entries()) {
+      const found = [...(figures[k]?.querySelectorAll('td') ?? [])].map((cell) => cell.getAttribute('aria-label').split('; ')[0].split(' = ').at(-1).replaceAll('−', '-'));
+      const given = array.numbers ?? array.summary.blocks;
+      if (!given.every((x, at) => found[at] === String(x))) say(`array ${k} has other numbers`);
+      const beside = (check?.found ?? []).every((x, number) => {
+        const at = check.at?.length ? check.at[number] : number;
+        const cell = figures[k]?.querySelectorAll('td')[at]?.getAttribute('aria-label').replaceAll('−', '-');
+        return array.summary || check.untold?.some((one) => one.at === at) || cell?.endsWith(`${check.wrong?.includes(at) ? 'should be' : 'found'} ${x}`);
+      });
+      if (!beside) say(`array ${k} does not say what was found`);
+      const mark = figures[k]?.querySelector('.mark')?.firstChild.textContent.trim();
+      const compared = check && check.method !== 'none' && (check.at?.length || check.of) > (check.untold?.length ?? 0);
+      const right = check?.wrong?.length ? '✗' : compared ? '✓' : '–';
+      if (check && mark !== right) say(`array ${k} is marked ${mark}, not ${right}`);
+    }
   };
   let step = place.step;
   look(step);
@@ -95,7 +124,7 @@ async function byKeyboard(name, fusedNodes) {
     await press('End');
     await press('Home');
     await press('Escape');
-    await check(`node ${index} is not left`, (await page.evaluate(() => place.path.length)) === 0);
+    await check(`node ${index} is not left`, await page.evaluate((index) => place.path.length === 0 && nodeOf(here().steps[place.step]) === index, index));
   }
   // The numbers of an array, by arrow keys.
   await page.keyboard.press('b');
@@ -103,11 +132,13 @@ async function byKeyboard(name, fusedNodes) {
   await page.keyboard.press('ArrowRight');
   await check('the number one is at is not read out', (await page.textContent('#read')).includes('='));
   // Search.
+  await page.keyboard.press('v');
+  const before = await status(page);
   await page.keyboard.press('/');
   const word = await page.evaluate(() => here().nodes[0].op);
   await page.keyboard.type(word);
   await page.keyboard.press('Enter');
-  await check('search finds nothing', await page.evaluate(() => location.hash !== '' && document.activeElement !== document.getElementById('search')));
+  await check('search finds nothing', (await status(page)) !== before && await page.evaluate(() => document.activeElement !== document.getElementById('search')));
   await page.keyboard.press('?');
   await check('no help', await page.locator('#keys').isVisible());
   await page.keyboard.press('Escape');

@@ -4,6 +4,7 @@
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 
@@ -12,6 +13,8 @@ const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 const folder = path.resolve(process.argv[2]);
 const problems = [];
 let walked = 0;
+let scanned = 0;
+const THOROUGHLY = ['through-time.html', 'encoder-decoder.html', 'model.html'];
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -37,42 +40,91 @@ async function open(name, { width = 1280, height = 860, scheme = 'light', hash =
 const steps = (page) => page.evaluate(() => here().steps.length);
 const status = (page) => page.textContent('#status');
 
-/** To the end and back, by keys; at each step there are formula, numbers and source. */
+/**
+ * Strikes a key again and again, within the page, and looks at each step: there are formula, numbers and
+ * source, and all parts of the page say the same.
+ */
+const strike = (page, key, times) => page.evaluate(([key, times]) => {
+  const wrong = [];
+  const look = (step) => {
+    const say = (what) => wrong.push(`step ${step}: ${what}`);
+    const panel = document.getElementById('panel');
+    if (place.step !== step) say(`the page is at ${place.step}`);
+    if (Number(document.getElementById('slider').value) !== step) say('the slider is elsewhere');
+    if (!document.getElementById('status').textContent.startsWith(`Step ${step + 1} of ${here().steps.length}`)) say('the sentence is of another step');
+    if (panel.querySelectorAll('td').length === 0) say('no numbers');
+    if (here().steps[step] !== 'update') shown(panel, here().steps[step], say);
+  };
+  // What is shown is what the data says, by another way than the page's own.
+  const shown = (panel, { forward, backward }, say) => {
+    const { nodes, values } = here();
+    const node = nodes[forward ?? backward];
+    const told = root().explanations[node.op];
+    const texts = (nodes) => JSON.stringify([...nodes].map((one) => one.title));
+    const formulas = forward !== undefined ? told.forward : told.backward.flatMap((rule) => rule.formulas);
+    if (texts(panel.querySelectorAll('.formula')) !== JSON.stringify(formulas.map(({ text }) => text))) say('other formulas');
+    if (panel.querySelectorAll('math').length !== formulas.length) say('formulas without MathML');
+    const lines = (forward !== undefined ? told.forward_source : told.backward_source).length;
+    if (panel.querySelectorAll('pre').length !== lines) say('other source');
+    const coming = node.outputs.map(({ slot }) => values[slot]).filter(({ gradient }) => gradient);
+    const arrays = forward !== undefined
+      ? [...node.inputs, ...node.outputs].map(({ slot }) => [values[slot].value, null])
+      : [...coming.map(({ gradient, check }) => [gradient, check]), ...node.contributions.map(({ value, check }) => [value, check])];
+    const figures = [...panel.querySelectorAll('figure.array')];
+    if (figures.length !== arrays.length) say(`${figures.length} arrays, not ${arrays.length}`);
+    for (const [k, [array, check]] of arrays.entries()) {
+      const found = [...(figures[k]?.querySelectorAll('td') ?? [])].map((cell) => cell.getAttribute('aria-label').split('; ')[0].split(' = ').at(-1).replaceAll('−', '-'));
+      const given = array.numbers ?? array.summary.blocks;
+      if (!given.every((x, at) => found[at] === String(x))) say(`array ${k} has other numbers`);
+      const beside = (check?.found ?? []).every((x, number) => {
+        const at = check.at?.length ? check.at[number] : number;
+        const cell = figures[k]?.querySelectorAll('td')[at]?.getAttribute('aria-label').replaceAll('−', '-');
+        return array.summary || check.untold?.some((one) => one.at === at) || cell?.endsWith(`${check.wrong?.includes(at) ? 'should be' : 'found'} ${x}`);
+      });
+      if (!beside) say(`array ${k} does not say what was found`);
+      const mark = figures[k]?.querySelector('.mark')?.firstChild.textContent.trim();
+      const compared = check && check.method !== 'none' && (check.at?.length || check.of) > (check.untold?.length ?? 0);
+      const right = check?.wrong?.length ? '✗' : compared ? '✓' : '–';
+      if (check && mark !== right) say(`array ${k} is marked ${mark}, not ${right}`);
+    }
+  };
+  let step = place.step;
+  look(step);
+  for (let time = 0; time < times; time++) {
+    document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+    step += key === 'ArrowRight' ? 1 : -1;
+    look(step);
+  }
+  return wrong;
+}, [key, times]);
+
+/** To the end and back, by keys, and all else that keys do. */
 async function byKeyboard(name, fusedNodes) {
   const { context, page, check, say } = await open(name);
-  const count = Math.min(await steps(page), 400);
+  const count = await steps(page);
   await page.keyboard.press('Home');
-  for (let step = 0; step < count; step++) {
-    const found = await page.evaluate(() => ({
-      step: place.step,
-      update: here().steps[place.step] === 'update',
-      formulas: document.querySelectorAll('#panel math').length,
-      numbers: document.querySelectorAll('#panel td').length,
-      source: document.querySelectorAll('#panel pre').length,
-    }));
-    await check(`step ${step} is ${found.step}`, found.step === step);
-    await check(`step ${step} has no formula`, found.update || found.formulas > 0 || name === 'names.html');
-    await check(`step ${step} has no numbers`, found.numbers > 0);
-    await check(`step ${step} has no source`, found.update || found.source > 0 || name === 'names.html');
-    walked += 1;
-    if (step + 1 < count) await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('ArrowLeft');
+  for (const key of ['ArrowRight', 'ArrowLeft']) {
+    (await strike(page, key, count - 1)).slice(0, 5).forEach(say);
+    walked += count;
   }
-  for (let step = 1; step < count; step++) await page.keyboard.press('ArrowLeft');
   await check('the way back does not end at the first step', (await page.evaluate(() => place.step)) === 0);
   await page.keyboard.press('b');
   await check('b does not go to the backward pass', (await status(page)).includes('backward'));
   await page.keyboard.press('f');
   await check('f does not go to the forward pass', (await status(page)).includes('forward'));
-  // Into every fused node and out again.
+  // Into every fused node, to its end, and out again; by real keys the first.
   const fused = await page.evaluate(() => here().nodes.flatMap((node, index) => (node.opened ? [index] : [])));
-  for (const index of fused.slice(0, fusedNodes)) {
+  for (const [number, index] of fused.slice(0, fusedNodes).entries()) {
+    const press = (key) => number === 0 ? page.keyboard.press(key) : page.evaluate((key) => document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })), key);
     await page.evaluate((index) => go.node(index, false), index);
-    await page.keyboard.press('Enter');
+    await press('Enter');
     await check(`node ${index} does not open`, (await page.evaluate(() => place.path.length)) === 1);
-    await page.keyboard.press('End');
-    await page.keyboard.press('Home');
-    await page.keyboard.press('Escape');
-    await check(`node ${index} is not left`, (await page.evaluate(() => place.path.length)) === 0);
+    await press('End');
+    await press('Home');
+    await press('Escape');
+    await check(`node ${index} is not left`, await page.evaluate((index) => place.path.length === 0 && nodeOf(here().steps[place.step]) === index, index));
   }
   // The numbers of an array, by arrow keys.
   await page.keyboard.press('b');
@@ -80,11 +132,13 @@ async function byKeyboard(name, fusedNodes) {
   await page.keyboard.press('ArrowRight');
   await check('the number one is at is not read out', (await page.textContent('#read')).includes('='));
   // Search.
+  await page.keyboard.press('v');
+  const before = await status(page);
   await page.keyboard.press('/');
   const word = await page.evaluate(() => here().nodes[0].op);
   await page.keyboard.type(word);
   await page.keyboard.press('Enter');
-  await check('search finds nothing', await page.evaluate(() => location.hash !== '' && document.activeElement !== document.getElementById('search')));
+  await check('search finds nothing', (await status(page)) !== before && await page.evaluate(() => document.activeElement !== document.getElementById('search')));
   await page.keyboard.press('?');
   await check('no help', await page.locator('#keys').isVisible());
   await page.keyboard.press('Escape');
@@ -97,7 +151,7 @@ async function byKeyboard(name, fusedNodes) {
 
 async function byMouse(name) {
   const { context, page, check } = await open(name, { scheme: 'dark' });
-  const count = Math.min(await steps(page), 60);
+  const count = Math.min(await steps(page), 3);
   for (let step = 0; step < count; step++) await page.click('#next');
   await check('the mouse does not step', (await page.evaluate(() => place.step)) === count - 1);
   await page.click('#first');
@@ -108,7 +162,8 @@ async function byMouse(name) {
   await page.selectOption('#speed', '100');
   await page.click('#play');
   await page.waitForFunction(() => place.step > 0, null, { timeout: 5000 }).catch(() => check('it does not play', false));
-  if ((await page.textContent('#play')) === 'pause') await page.click('#play');
+  // In one go: it may come to its end by itself.
+  await page.evaluate(() => { if (timer) document.getElementById('play').click(); });
   const leaf = page.locator('.canvas .leaf').first();
   if ((await leaf.count()) > 0) {
     await leaf.click();
@@ -144,43 +199,63 @@ async function byLink(name) {
   await third.context.close();
 }
 
-/** Nothing serious for those who cannot see or point, and nothing wider than the window. */
-async function accessible(name, widths) {
-  for (const scheme of ['light', 'dark']) {
-    for (const width of widths) {
-      const { context, page, say } = await open(name, { width, height: 844, scheme, bypassCSP: true });
-      for (const key of ['v', 'f', 'b', 'End']) {
-        await page.keyboard.press(key);
-        const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        if (over > 0) say(`${key}: ${over} pixels wider than the window`);
-        if (width === 320) continue;
-        await page.evaluate(axe);
-        const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }));
-        for (const { id, impact, nodes } of violations) {
-          if (impact === 'serious' || impact === 'critical') say(`${key}: axe ${id} (${impact}): ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`);
-        }
-      }
-      await context.close();
+/** Nothing is wider than the window, whatever that is. */
+async function narrow(name) {
+  const { context, page, say } = await open(name);
+  for (const width of [1280, 390, 320]) {
+    await page.setViewportSize({ width, height: 844 });
+    for (const key of ['v', 'f', 'b', 'End']) {
+      await page.keyboard.press(key);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      if (over > 0) say(`${key} at ${width}: ${over} pixels wider than the window`);
     }
   }
+  await context.close();
 }
 
-for (const name of readdirSync(folder).filter((name) => name.endsWith('.html')).sort()) {
+/** Nothing serious for those who cannot see or point. */
+async function accessible(name, width, scheme, keys) {
+  const { context, page, say } = await open(name, { width, height: 844, scheme, bypassCSP: true });
+  await page.evaluate(axe);
+  for (const key of keys) {
+    await page.keyboard.press(key);
+    const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }));
+    for (const { id, impact, nodes } of violations) {
+      if (impact === 'serious' || impact === 'critical') say(`${key}: axe ${id} (${impact}): ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`);
+    }
+    scanned += 1;
+  }
+  await context.close();
+}
+
+async function walk(name) {
   const before = problems.length;
-  // A large page has more of the same: each walk through it takes long.
-  const large = readFileSync(path.join(folder, name)).length > 2e6;
+  const html = readFileSync(path.join(folder, name));
+  // A large page has more of the same.
+  const large = html.length > 2e6;
   await byKeyboard(name, large ? 1 : 12);
   await byMouse(name);
   await byLink(name);
-  if (!large) await accessible(name, [1280, 390, 320]);
+  await narrow(name);
+  // All pages are of the same parts: those that have most of them are scanned everywhere, in either
+  // theme and width, the others at one place.
+  if (THOROUGHLY.includes(name)) {
+    await accessible(name, 1280, 'light', ['v', 'f', 'b', 'End']);
+    await accessible(name, 390, 'dark', ['v', 'f', 'b', 'End']);
+  } else if (!large) await accessible(name, 1280, 'light', ['b']);
   const { context, page } = await open(name);
   const { loadEventEnd } = await page.evaluate(() => performance.getEntriesByType('navigation')[0].toJSON());
-  const size = (readFileSync(path.join(folder, name)).length / 1e6).toFixed(2);
-  console.log(`${problems.length === before ? 'ok ' : 'BAD'} ${name}: ${size} MB, open after ${(loadEventEnd / 1000).toFixed(2)} s`);
+  const bad = problems.slice(before).some((problem) => problem.startsWith(`${name} `));
+  console.log(`${bad ? 'BAD' : 'ok '} ${name}: ${(html.length / 1e6).toFixed(2)} MB, open after ${(loadEventEnd / 1000).toFixed(2)} s`);
   await context.close();
 }
+
+const names = readdirSync(folder).filter((name) => name.endsWith('.html')).sort();
+const waiting = [...names];
+const worker = async () => { while (waiting.length > 0) await walk(waiting.shift()); };
+await Promise.all(Array.from({ length: availableParallelism() }, worker));
 await browser.close();
-console.log(`${walked} steps walked`);
+console.log(`${walked} steps walked, ${scanned} scans for accessibility`);
 for (const problem of problems.slice(0, 40)) console.log(problem);
 if (problems.length > 0) {
   console.log(`${problems.length} problems`);

@@ -40,14 +40,14 @@ struct Cli {
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Global {
     /// Threads to compute with; 0 for one for each core. Results do not depend on it
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    #[arg(long, global = true, default_value_t = 0, value_name = "N", display_order = 900)]
     #[arg(value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
     /// Say nothing but results and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 901)]
     quiet: bool,
     /// Say more
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 902)]
     verbose: bool,
 }
 

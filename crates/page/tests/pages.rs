@@ -4,15 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use support::{Size, step};
 use unspool_page::{BYTES, lesson_of, page};
-use unspool_seq2seq::batch::{Batch, Example, Source};
-use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
-use unspool_seq2seq::{ModelConfig, Seq2Seq, SourceSide};
-use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Tape};
 use unspool_trace::lessons::{LESSONS, Lesson};
-use unspool_trace::model::trace_model;
-use unspool_trace::{Explanation, Limits, Recorder, Settings, Trace};
+use unspool_trace::{Explanation, Limits, Recorder, Trace};
+
+#[path = "../../trace/tests/support/mod.rs"]
+mod support;
 
 /// What nobody should run.
 const EVIL: &str = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\" onload='x";
@@ -59,46 +58,11 @@ fn every_lesson_is_a_page() {
     }
 }
 
-/// A step of a bidirectional LSTM with additive attention on one pair of sentences.
-fn step(sizes: [usize; 3], length: usize, odd_word: &str) -> Trace {
-    let [hidden, layers, words] = sizes;
-    let tokens = SPECIALS.iter().map(|&special| special.to_owned());
-    let tokens = tokens.chain((1..words).map(|number| format!("w{number}")));
-    let tokens = tokens.chain([odd_word.to_owned()]).collect();
-    let vocabulary = Vocabulary::from_tokens(Segmentation::Word, tokens).unwrap();
-    let config = ModelConfig {
-        embedding: hidden / 2,
-        hidden,
-        encoder_layers: layers,
-        decoder_layers: layers,
-        attention_size: hidden,
-        ..ModelConfig::default()
-    };
-    let side = SourceSide::Tokens(vocabulary.clone());
-    let context = Context::sequential().with_key(Key::new(3));
-    let model =
-        Seq2Seq::<f32>::new(config, side, vocabulary, context.clone(), Key::new(2)).unwrap();
-    let word = |at: usize| (SPECIALS.len() + at * 7 % words) as Token;
-    let example = Example {
-        source: Source::Tokens((0..length).map(word).collect()),
-        target: (0..length - 1).map(|at| word(at + 3)).collect(),
-    };
-    let batch = Batch::new(&[&example]).unwrap();
-    trace_model(
-        &model,
-        &batch,
-        format!("a model on {odd_word}"),
-        0.1,
-        Settings::of_model(),
-        context,
-    )
-    .unwrap()
-}
-
 #[test]
 fn a_model_opens_as_far_as_there_is_room() {
     // A word has no spaces.
-    let trace = step([24, 2, 60], 8, &EVIL.replace(' ', "/"));
+    let size = Size { hidden: 24, layers: 2, words: 60, length: 8 };
+    let trace = step(size, &EVIL.replace(' ', "/"), Context::sequential());
     let limits = Limits { digits: Some(7), ..Limits::default() };
     let opened = |lesson: &Lesson| {
         lesson.traces[0].nodes.iter().filter(|node| node.opened.is_some()).count()
@@ -156,7 +120,8 @@ fn names_are_text() {
 /// A model as people train them: what its page holds stays within its bytes.
 #[test]
 fn a_large_model_makes_a_page_below_five_megabytes() {
-    let trace = step([256, 2, 8000], 25, "last");
+    let size = Size { hidden: 256, layers: 2, words: 8000, length: 26 };
+    let trace = step(size, "last", Context::with_threads(0).unwrap());
     let limits = Limits { digits: Some(7), ..Limits::default() };
     let lesson = lesson_of(&trace, &limits, BYTES).unwrap();
     let html = kept("model-large", &lesson);

@@ -13,7 +13,8 @@ pub enum StepError {
     Empty,
     /// A script has a word that is no key.
     #[error(
-        "line {line}, column {column}: {word:?} is no key; docs/step.md and `unspool step --help` name them"
+        "line {line}, column {column}: {word:?} is no key; text to type stands in double quotes, and \
+         docs/step.md names the keys"
     )]
     Script {
         /// The line, from 1.

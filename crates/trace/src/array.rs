@@ -1,5 +1,7 @@
 //! Arrays of a trace: whole, or what can be said of a large one in little space.
 
+use std::borrow::Cow;
+
 use ndarray::{ArrayBase, Data, Dimension};
 use serde::{Deserialize, Serialize};
 
@@ -112,15 +114,16 @@ impl Array {
 
     /// An array, whole or, when it is large, summarised.
     pub fn within<D: Dimension>(x: &ArrayBase<impl Data<Elem = f64>, D>, limits: &Limits) -> Self {
-        match x.as_slice() {
+        let mut array = match x.as_slice() {
             // Without a copy of all of it.
             Some(numbers) if numbers.len() > limits.numbers => {
-                let summary = Summary::new(x.shape(), numbers, limits).into();
-                Array { shape: x.shape().into(), content: Content::Summary(summary) }
-                    .limited(limits)
+                let summary = Summary::new(x.shape(), numbers, limits);
+                Array { shape: x.shape().into(), content: Content::Summary(summary.into()) }
             }
-            _ => Array::new(x).limited(limits),
-        }
+            _ => Array::new(x),
+        };
+        array.limit(limits);
+        array
     }
 
     /// The same, with these rows of it exactly when it is a summary: those on the path that is shown,
@@ -135,7 +138,10 @@ impl Array {
         if let Content::Summary(summary) = &mut self.content
             && columns <= limits.row_length
         {
-            let numbers: Vec<f64> = x.iter().copied().collect();
+            let numbers = match x.as_slice() {
+                Some(numbers) => Cow::Borrowed(numbers),
+                None => Cow::Owned(x.iter().copied().collect()),
+            };
             let exact = rows.iter().filter_map(|&row| {
                 let mut numbers = numbers.get(row * columns..(row + 1) * columns)?.to_vec();
                 if let Some(digits) = limits.digits {
@@ -179,16 +185,22 @@ impl Array {
     /// The same, summarised if it is large.
     pub fn limited(&self, limits: &Limits) -> Self {
         let mut limited = self.clone();
+        limited.limit(limits);
+        limited
+    }
+
+    /// Makes a summary of it if it is large.
+    pub(crate) fn limit(&mut self, limits: &Limits) {
         if let Content::Numbers(numbers) = &self.content
             && numbers.len() > limits.numbers
         {
-            limited.content = Content::Summary(Summary::new(&self.shape, numbers, limits).into());
+            self.content = Content::Summary(Summary::new(&self.shape, numbers, limits).into());
         }
         if let Some(digits) = limits.digits {
             let round = |numbers: &mut Vec<f64>| {
                 numbers.iter_mut().for_each(|x| *x = rounded(*x, digits));
             };
-            match &mut limited.content {
+            match &mut self.content {
                 Content::Numbers(numbers) => round(numbers),
                 Content::Summary(summary) => {
                     round(&mut summary.blocks);
@@ -196,7 +208,6 @@ impl Array {
                 }
             }
         }
-        limited
     }
 }
 
@@ -207,61 +218,6 @@ fn rounded(x: f64, digits: usize) -> f64 {
 
 fn norm(numbers: &[f64]) -> f64 {
     numbers.iter().filter(|x| x.is_finite()).map(|x| x * x).sum::<f64>().sqrt()
-}
-
-impl Summary {
-    fn new(shape: &[usize], numbers: &[f64], limits: &Limits) -> Self {
-        let columns = shape.last().copied().unwrap_or(1).max(1);
-        let rows = numbers.len() / columns;
-        let (mut least, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
-        let (mut count, mut zeros, mut sum) = (0, 0, 0.0);
-        let mut by_norm = Vec::with_capacity(rows);
-        for (row, numbers) in numbers.chunks(columns).enumerate() {
-            let mut square = 0.0;
-            for &x in numbers.iter().filter(|x| x.is_finite()) {
-                (least, largest) = (x.min(least), x.max(largest));
-                (count, sum, square) = (count + 1, sum + x, square + x * x);
-                zeros += usize::from(x == 0.0);
-            }
-            by_norm.push((row, square));
-        }
-        let norm = by_norm.iter().map(|(_, square)| square).sum::<f64>().sqrt();
-        let grid = [rows.min(limits.blocks), columns.min(limits.blocks)];
-        let bins = limits.bins.max(1);
-        let mut sums = vec![(0.0, 0usize); grid[0] * grid[1]];
-        let mut histogram = vec![0; bins];
-        let scale = if largest > least { bins as f64 / (largest - least) } else { 0.0 };
-        for (row, numbers) in numbers.chunks(columns).enumerate() {
-            let of_row = row * grid[0] / rows.max(1) * grid[1];
-            for across in 0..grid[1] {
-                let block = &mut sums[of_row + across];
-                let edge = |block: usize| (block * columns).div_ceil(grid[1]);
-                for &x in numbers[edge(across)..edge(across + 1)].iter().filter(|x| x.is_finite()) {
-                    *block = (block.0 + x, block.1 + 1);
-                    histogram[(((x - least) * scale) as usize).min(bins - 1)] += 1;
-                }
-            }
-        }
-        by_norm.sort_by(|a, b| b.1.total_cmp(&a.1));
-        by_norm.truncate(if columns > limits.row_length { 0 } else { limits.rows });
-        by_norm.sort_unstable_by_key(|&(row, _)| row);
-        let exact = |(row, _): (usize, f64)| Row {
-            row,
-            numbers: numbers[row * columns..(row + 1) * columns].into(),
-        };
-        Summary {
-            least,
-            largest,
-            mean: sum / count.max(1) as f64,
-            norm,
-            zeros,
-            not_finite: numbers.len() - count,
-            blocks: sums.into_iter().map(|(sum, count)| sum / count.max(1) as f64).collect(),
-            grid,
-            histogram,
-            rows: by_norm.into_iter().map(exact).collect(),
-        }
-    }
 }
 
 /// A number in formats that have no infinity: there, a text.

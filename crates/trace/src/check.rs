@@ -1,10 +1,13 @@
 //! Whether a gradient is right: differences of a function, element by element.
 
+use std::borrow::Cow;
+
 use ndarray::Dimension;
 use unspool_tensor::gradcheck::numeric::{Doubt, Precision, Sample, differentiate};
 use unspool_tensor::random::Key;
 use unspool_tensor::{Result, Tensor};
 
+use crate::summary::place_of_largest;
 use crate::trace::{Check, Method, Untold};
 
 /// How much is checked.
@@ -28,10 +31,10 @@ pub(crate) fn chosen(extent: Extent, x: &Tensor<f64>, key: Key) -> Vec<usize> {
         Extent::Each(count) if count < x.len() => count,
         _ => return Vec::new(),
     };
-    let largest = x.iter().map(|x| x.abs()).enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+    let largest = place_of_largest(&standard(x));
     let mut at: Vec<usize> =
         (1..count as u64).map(|i| key.below(i, x.len() as u64) as usize).collect();
-    at.extend(largest.filter(|_| count > 0).map(|(at, _)| at));
+    at.extend((count > 0).then_some(largest));
     at.sort_unstable();
     at.dedup();
     at
@@ -46,15 +49,51 @@ pub(crate) fn difference(
     let (mut value, mut size) = (0.0, 0.0);
     for ((weights, before), after) in weights.iter().zip(before).zip(after) {
         let Some(weights) = weights else { continue };
-        for ((&weight, &before), &after) in weights.iter().zip(before).zip(after) {
-            // An output that is not finite is a constant: the logarithm of a masked element.
-            if weight != 0.0 && before.is_finite() {
-                value += weight * (after - before);
-                size += (weight * after).abs();
-            }
-        }
+        let (weights, before, after) = (standard(weights), standard(before), standard(after));
+        let more = weighted(&weights, &before, &after);
+        (value, size) = (value + more.value, size + more.size);
     }
     value.is_finite().then_some(Sample { value, size })
+}
+
+/// The numbers in standard order.
+fn standard(x: &Tensor<f64>) -> Cow<'_, [f64]> {
+    match x.as_slice() {
+        Some(numbers) => Cow::Borrowed(numbers),
+        None => Cow::Owned(x.iter().copied().collect()),
+    }
+}
+
+unspool_tensor::vectorised! {
+    /// `Σ w·(y' − y)` and `Σ |w·y'|`, in lanes that are added at last.
+    fn weighted(weights: &[f64], before: &[f64], after: &[f64]) -> Sample {
+        const LANES: usize = 8;
+        let (mut value, mut size) = ([0.0; LANES], [0.0; LANES]);
+        let (whole, rest) = weights.as_chunks::<LANES>();
+        let (wholes_before, rest_before) = before.as_chunks::<LANES>();
+        let (wholes_after, rest_after) = after.as_chunks::<LANES>();
+        for ((weights, before), after) in whole.iter().zip(wholes_before).zip(wholes_after) {
+            for lane in 0..LANES {
+                let [more, large] = share_of(weights[lane], before[lane], after[lane]);
+                value[lane] += more;
+                size[lane] += large;
+            }
+        }
+        for ((&weight, &before), &after) in rest.iter().zip(rest_before).zip(rest_after) {
+            let [more, large] = share_of(weight, before, after);
+            value[0] += more;
+            size[0] += large;
+        }
+        Sample { value: value.iter().sum(), size: size.iter().sum() }
+    }
+}
+
+#[inline(always)]
+fn share_of(weight: f64, before: f64, after: f64) -> [f64; 2] {
+    // An output that is not finite is a constant: the logarithm of a masked element.
+    let counts = (weight != 0.0) & (before.abs() <= f64::MAX);
+    let (more, large) = (weight * (after - before), (weight * after).abs());
+    [if counts { more } else { 0.0 }, if counts { large } else { 0.0 }]
 }
 
 /// Compares a gradient, or some elements of it, with differences of `f`, which is given the input

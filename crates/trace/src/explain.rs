@@ -4,6 +4,9 @@
 //! whole project: `T` time, `B` batch, `S` source length, `H` hidden, `I` input, `E` embedding, `V`
 //! vocabulary, `A` attention, `M` a vector of the memory, `G` the number of gates.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use unspool_tensor::sources::SourceFile;
 
@@ -188,27 +191,47 @@ struct Entry {
 
 /// The explanation of one of our own ops by its name.
 pub fn explanation(op: &str) -> Option<Explanation> {
+    known(op).map(|found| Explanation::clone(&found))
+}
+
+/// The same, without a copy.
+pub(crate) fn known(op: &str) -> Option<Arc<Explanation>> {
+    /// Each is found once: the formulas are read, and the lines looked for in all of our source.
+    static FOUND: Mutex<BTreeMap<&str, Arc<Explanation>>> = Mutex::new(BTreeMap::new());
     let entry = TABLE.iter().find(|entry| entry.op == op)?;
-    let symbols = |all: &[(&str, &str)]| all.iter().map(|(name, of)| symbol(name, of)).collect();
-    let mut found = Explanation::new(entry.op, entry.title);
-    found.remark = entry.remark.into();
-    found.inputs = symbols(entry.inputs);
-    found.outputs = symbols(entry.outputs);
-    found.symbols = symbols(entry.symbols);
-    found.saved = entry.saved.into();
-    if CUT.contains(&op) {
-        found.cut = "cut off by decree: the padding's row never learns".into();
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(explanation) = found.get(op) {
+        return Some(explanation.clone());
     }
-    for formula in entry.forward {
-        found = found.forward(formula).ok()?;
+    let explanation = Arc::new(entry.explanation()?);
+    found.insert(entry.op, explanation.clone());
+    Some(explanation)
+}
+
+impl Entry {
+    fn explanation(&self) -> Option<Explanation> {
+        let symbols =
+            |all: &[(&str, &str)]| all.iter().map(|(name, of)| symbol(name, of)).collect();
+        let mut found = Explanation::new(self.op, self.title);
+        found.remark = self.remark.into();
+        found.inputs = symbols(self.inputs);
+        found.outputs = symbols(self.outputs);
+        found.symbols = symbols(self.symbols);
+        found.saved = self.saved.into();
+        if CUT.contains(&self.op) {
+            found.cut = "cut off by decree: the padding's row never learns".into();
+        }
+        for formula in self.forward {
+            found = found.forward(formula).ok()?;
+        }
+        for (input, formula) in self.backward {
+            found = found.backward(input, formula).ok()?;
+        }
+        let files =
+            [unspool_tensor::sources::SOURCES, unspool_layers::SOURCES, unspool_seq2seq::SOURCES]
+                .concat();
+        Some(found.sources(&files, self.forward_source, self.backward_source))
     }
-    for (input, formula) in entry.backward {
-        found = found.backward(input, formula).ok()?;
-    }
-    let files =
-        [unspool_tensor::sources::SOURCES, unspool_layers::SOURCES, unspool_seq2seq::SOURCES]
-            .concat();
-    Some(found.sources(&files, entry.forward_source, entry.backward_source))
 }
 
 /// The ops with an embedding, whose padding does not learn.

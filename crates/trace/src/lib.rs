@@ -24,11 +24,14 @@ pub mod lessons;
 mod live;
 pub mod model;
 pub mod notation;
+mod open;
 pub mod recorder;
 pub mod replay;
 pub mod source;
+mod summary;
 mod text;
 pub mod trace;
+mod verify;
 
 pub use array::{Array, Limits};
 pub use check::Extent;

@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
-use unspool_tensor::gradcheck::distance;
+use rayon::prelude::*;
 use unspool_tensor::grads::{Contribution as Added, Grads, OutputGrads};
 use unspool_tensor::observe::{Node as Seen, Observer};
 use unspool_tensor::random::Key;
@@ -13,15 +14,14 @@ use unspool_tensor::tape::BackwardMode;
 use unspool_tensor::{Context, Error, ParamStore, Tape, Tensor, Var};
 
 use crate::array::{Array, Limits};
-use crate::check::{Extent, by_comparison, by_differences, chosen, difference, picked};
+use crate::check::{Extent, chosen, picked};
 use crate::error::Result;
-use crate::explain::{Explanation, explanation};
+use crate::explain::{Explanation, known};
 use crate::live::{Live, LiveNode};
+use crate::open::Opening;
 use crate::replay::Replay;
-use crate::trace::{
-    Check, Contribution, Distance, Method, Node, Opened, Origin, Part, Port, Step, Trace, Untold,
-    Update, Value,
-};
+use crate::trace::{Check, Contribution, Node, Origin, Part, Port, Step, Trace, Update, Value};
+use crate::verify::{check_sums, check_whole};
 
 /// How much of an op's settings is shown, in characters.
 const SETTINGS: usize = 160;
@@ -86,17 +86,18 @@ pub struct Recorder<'t> {
     parameters: RefCell<BTreeMap<usize, String>>,
     /// The rows of large values, by slot, that are kept exactly.
     rows: RefCell<BTreeMap<usize, Vec<usize>>>,
-    explanations: RefCell<BTreeMap<String, Explanation>>,
+    pub(crate) explanations: RefCell<BTreeMap<String, Arc<Explanation>>>,
     backward: Rc<RefCell<Backward>>,
     /// What is kept of values that are known from the node that is opened, by slot.
-    known: BTreeMap<usize, Array>,
-    /// How many nodes could have been checked by now, those of opened nodes too.
-    seen: Rc<Cell<usize>>,
+    pub(crate) known: BTreeMap<usize, Array>,
+    /// What chooses the nodes that are checked.
+    pub(crate) key: Key,
 }
 
 /// What was seen of the backward pass.
 #[derive(Debug)]
 struct Backward {
+    context: Context,
     settings: Settings,
     /// By node, in the order of the backward pass.
     nodes: Vec<NodeBackward>,
@@ -118,22 +119,23 @@ impl Observer<f64> for Backward {
         added: &[Added<f64>],
     ) {
         let Settings { limits, extent, .. } = &self.settings;
+        // All contributions to an input are compared at the same places, so that they add up.
         let mut at: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let contributions = added.iter().map(|added| {
-            // All contributions to an input are compared at the same places, so that they add up.
-            let at = at.entry(added.input).or_insert_with(|| {
+        for added in added {
+            at.entry(added.input).or_insert_with(|| {
                 let key = Key::new(node.index as u64).with(added.input as u64);
                 chosen(*extent, &added.value, key)
             });
-            Contribution {
-                input: added.input,
-                time: added.time.or(node.time),
-                value: Array::within(&added.value, limits),
-                check: Check::none(added.value.len(), "not among the samples"),
-                picked: picked(&added.value, at),
-            }
-        });
-        let contributions = contributions.collect();
+        }
+        let time = node.time;
+        let contribution = |added: &Added<f64>| Contribution {
+            input: added.input,
+            time: added.time.or(time),
+            value: Array::within(&added.value, limits),
+            check: Check::none(added.value.len(), "not among the samples"),
+            picked: picked(&added.value, &at[&added.input]),
+        };
+        let contributions = self.context.install(|| added.par_iter().map(contribution).collect());
         let d_outputs = (0..node.outputs.len()).map(|k| d_outputs.get(k).cloned()).collect();
         self.nodes.push(NodeBackward { node: node.index, d_outputs, contributions, at });
     }
@@ -147,7 +149,11 @@ impl<'t> Recorder<'t> {
 
     /// The same with other settings.
     pub fn with(tape: &'t Tape<f64>, title: impl Into<String>, settings: Settings) -> Self {
-        let backward = Backward { settings: settings.clone(), nodes: Vec::new() };
+        let backward = Backward {
+            context: tape.context().clone(),
+            settings: settings.clone(),
+            nodes: Vec::new(),
+        };
         let backward = Rc::new(RefCell::new(backward));
         tape.observe(backward.clone());
         Recorder {
@@ -161,7 +167,7 @@ impl<'t> Recorder<'t> {
             explanations: RefCell::default(),
             backward,
             known: BTreeMap::new(),
-            seen: Rc::default(),
+            key: Key::new(0),
         }
     }
 
@@ -199,7 +205,7 @@ impl<'t> Recorder<'t> {
 
     /// Explains an op of one's own, or one of ours in other words.
     pub fn explain(&self, explanation: Explanation) {
-        self.explanations.borrow_mut().insert(explanation.op.clone(), explanation);
+        self.explanations.borrow_mut().insert(explanation.op.clone(), explanation.into());
     }
 
     /// Has the parameters updated behind the backward pass, by `w' = w − rate·d_w`.
@@ -237,8 +243,8 @@ impl<'t> Recorder<'t> {
     }
 
     /// The explanation of an op.
-    fn explanation(&self, op: &str) -> Option<Explanation> {
-        self.explanations.borrow().get(op).cloned().or_else(|| explanation(op))
+    fn explanation(&self, op: &str) -> Option<Arc<Explanation>> {
+        self.explanations.borrow().get(op).cloned().or_else(|| known(op))
     }
 
     /// The trace with the explanations of all its ops.
@@ -246,12 +252,12 @@ impl<'t> Recorder<'t> {
         let mut ops = BTreeSet::new();
         trace.walk(&mut |_, _, node| _ = ops.insert(node.op.clone()));
         let found = ops.into_iter().filter_map(|op| Some((self.explanation(&op)?, op)));
-        trace.explanations = found.map(|(explanation, op)| (op, explanation)).collect();
+        trace.explanations = found.map(|(found, op)| (op, Explanation::clone(&found))).collect();
         Ok(trace)
     }
 
     /// The trace without explanations and update, and the gradients.
-    fn traced(
+    pub(crate) fn traced(
         &self,
         seeds: &[(Var<'t, f64>, ArrayD<f64>)],
         depth: usize,
@@ -273,15 +279,15 @@ impl<'t> Recorder<'t> {
                 (live.d_outputs, live.at) = (seen.d_outputs, seen.at);
             }
         }
-        let context = tape.context();
-        for node in &mut nodes {
-            self.open(node, &values, context, depth)?;
-            let cut = self.explanation(&node.op).map(|found| found.cut).unwrap_or_default();
-            let number = self.seen.replace(self.seen.get() + usize::from(node.opened.is_none()));
-            if node.opened.is_some() || number.is_multiple_of(self.settings.every.max(1)) {
-                check_node(node, context, self.settings.extent, &cut)?;
-            }
-        }
+        let opening = Opening {
+            context: tape.context(),
+            settings: &self.settings,
+            explanations: &self.explanations.borrow(),
+            values: &values,
+            depth,
+            key: self.key,
+        };
+        opening.nodes(&mut nodes)?;
         let live = Live {
             replay: Replay::new(tape),
             seeds: seeds.iter().map(|(v, d)| (v.slot(), d.clone().into_shared())).collect(),
@@ -399,70 +405,6 @@ impl<'t> Recorder<'t> {
         nodes
     }
 
-    /// Opens a node, when it is fused and the depth is not used up.
-    fn open(
-        &self,
-        node: &mut Node,
-        values: &[Value],
-        context: &Context,
-        depth: usize,
-    ) -> Result<()> {
-        let Some(live) = &node.live else { return Ok(()) };
-        let tape = Tape::new(context.clone());
-        tape.at_time(node.time);
-        let inputs: Vec<Var<'_, f64>> = (live.inputs.iter().zip(&live.wanted))
-            .map(|(x, &wanted)| match wanted {
-                true => tape.input(x.clone()),
-                false => tape.constant(x.clone()),
-            })
-            .collect();
-        let known = node
-            .inputs
-            .iter()
-            .zip(&inputs)
-            .filter_map(|(port, var)| Some((var.slot(), values.get(port.slot)?.value.clone())));
-        let inner = Recorder {
-            known: known.collect(),
-            seen: self.seen.clone(),
-            ..Recorder::with(&tape, node.op.clone(), self.settings.clone())
-        };
-        inner.explanations.borrow_mut().clone_from(&self.explanations.borrow());
-        for (port, &var) in node.inputs.iter().zip(&inputs) {
-            inner.name(port.name.clone(), var);
-        }
-        let Some(outputs) = live.op.run_twin(&inputs)? else { return Ok(()) };
-        node.can_open = true;
-        let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
-        for (port, &var) in node.outputs.iter().zip(&outputs) {
-            inner.name(port.name.clone(), var);
-        }
-        let seeds = outputs.iter().zip(&live.d_outputs).filter_map(|(&output, d)| {
-            let d = d.as_ref().filter(|_| output.wants_grad())?;
-            Some((output, d.to_owned()))
-        });
-        let seeds: Vec<_> = seeds.collect();
-        let (trace, grads) = inner.traced(&seeds, depth)?;
-        let outputs = (node.outputs.iter().zip(&outputs).zip(&live.outputs))
-            .map(|((port, twin), fused)| Distance {
-                name: port.name.clone(),
-                distance: distance(&twin.value(), fused),
-            })
-            .collect();
-        let mut gradients = Vec::new();
-        for (input, (port, &var)) in node.inputs.iter().zip(&inputs).enumerate() {
-            let Some(sum) = sum_of_parts(node, input) else { continue };
-            let at = live.at.get(&input).map_or(&[][..], Vec::as_slice);
-            let twin = match grads.wrt(var) {
-                Some(d) => picked(d, at),
-                None => vec![0.0; sum.len()],
-            };
-            let distance = distance(&ndarray::arr1(&twin), &ndarray::arr1(&sum));
-            gradients.push(Distance { name: port.name.clone(), distance });
-        }
-        node.opened = Some(Box::new(Opened { trace, outputs, gradients }));
-        Ok(())
-    }
-
     /// Changes the parameters against their gradients, and computes the loss again.
     fn apply_update(
         &self,
@@ -495,168 +437,6 @@ impl<'t> Recorder<'t> {
         trace.steps.push(Step::Update);
         Ok(())
     }
-}
-
-/// The numbers that are compared of all that a node added to an input; `None` when it added nothing.
-fn sum_of_parts(node: &Node, input: usize) -> Option<Vec<f64>> {
-    let mut parts = node.contributions.iter().filter(|part| part.input == input);
-    let mut sum = parts.next()?.picked.clone();
-    for part in parts {
-        sum.iter_mut().zip(&part.picked).for_each(|(sum, x)| *sum += x);
-    }
-    Some(sum)
-}
-
-/// Checks what a node added to the gradients of its inputs.
-///
-/// The sum of what it added to an input is held against differences of the node alone; parts of it,
-/// one a time step, against what the opened node's nodes of that time step added.
-/// Where the op cuts a gradient off, its 0 is no derivative, and not wrong.
-fn check_node(node: &mut Node, context: &Context, extent: Extent, cut: &str) -> Result<()> {
-    if extent == Extent::None {
-        return Ok(());
-    }
-    let Some(live) = node.live.clone() else { return Ok(()) };
-    for input in 0..node.inputs.len() {
-        let Some(sum) = sum_of_parts(node, input) else { continue };
-        let at = live.at.get(&input).cloned().unwrap_or_default();
-        let x = &live.inputs[input];
-        // What is large and opens is compared with its parts, which are cheaper to run again.
-        let by_twin = extent != Extent::All && node.opened.is_some();
-        let whole = match (by_twin, &node.opened) {
-            (true, Some(opened)) => twin_check(opened, input, None, x.len(), &at, &sum),
-            _ => Some(by_differences(Method::Differences, x, &at, &sum, |moved| {
-                let mut inputs = live.inputs.clone();
-                inputs[input] = moved.clone();
-                let (after, _) = live.op.run_forward(context, &inputs)?;
-                Ok(difference(&live.d_outputs, &live.outputs, &after))
-            })?),
-        };
-        let whole = whole.map(|check| match cut {
-            "" => check,
-            cut => check.excused(|number| sum.get(number) == Some(&0.0), cut),
-        });
-        let parts: Vec<usize> = (0..node.contributions.len())
-            .filter(|&k| node.contributions[k].input == input)
-            .collect();
-        for &k in &parts {
-            let part = &node.contributions[k];
-            let check = match (&parts[..], &node.opened) {
-                ([_], _) => whole.clone(),
-                (_, Some(opened)) => {
-                    let times = || parts.iter().map(|&k| node.contributions[k].time);
-                    let alone = times().filter(|&time| time == part.time).count() == 1;
-                    let same = twin_check(opened, input, part.time, x.len(), &at, &part.picked);
-                    // What is cut off is cut off at every time step.
-                    let cut =
-                        whole.iter().flat_map(|whole| &whole.untold).filter(|_| !cut.is_empty());
-                    same.filter(|_| alone).map(|mut check| {
-                        check.untold.extend(cut.cloned());
-                        check
-                    })
-                }
-                (_, None) => None,
-            };
-            let check = check.or_else(|| {
-                // The part cannot be told from the others, but their sum is right or wrong.
-                let mut whole = whole.clone()?;
-                (whole.method, whole.found) = (Method::Sum, Vec::new());
-                whole.remark = "checked together with the node's other parts".into();
-                Some(whole)
-            });
-            if let Some(check) = check {
-                node.contributions[k].check = check;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Compares what a fused node added to an input with what the nodes inside added to the same value,
-/// at all times or at one; `None` where that is not known.
-fn twin_check(
-    opened: &Opened,
-    input: usize,
-    time: Option<usize>,
-    of: usize,
-    at: &[usize],
-    numbers: &[f64],
-) -> Option<Check> {
-    let value = opened.trace.values.get(input)?;
-    let mut sum = vec![0.0; numbers.len()];
-    for (node, part) in opened.trace.parts(value) {
-        if time.is_some() && part.time != time {
-            continue;
-        }
-        let inner = node.live.as_ref()?.at.get(&part.input)?;
-        let values: Vec<f64> = match (inner.is_empty(), part.value.numbers()) {
-            (true, _) if at.is_empty() => part.picked.clone(),
-            (_, Some(all)) => at.iter().map(|&at| all[at]).collect(),
-            _ if inner == at => part.picked.clone(),
-            _ => return None,
-        };
-        sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
-    }
-    Some(by_comparison(Method::Twin, of, at, numbers, &sum))
-}
-
-/// Holds each gradient against the sum of its seed and its parts.
-fn check_sums(trace: &mut Trace, grads: &Grads<f64>, tape: &Tape<f64>) {
-    for slot in 0..trace.values.len() {
-        let value = &trace.values[slot];
-        let Some(d) = tape.var(slot).and_then(|var| grads.wrt(var)) else { continue };
-        let d = d.as_standard_layout().into_owned().into_shared();
-        let of = d.len();
-        let check = match value.parts.len() {
-            0 => Check::none(of, "given from outside"),
-            _ => {
-                let numbers = |array: &Array| array.numbers().map(<[f64]>::to_vec);
-                let seed = value.seed.as_ref().map(numbers);
-                let parts = trace.parts(value).map(|(_, part)| numbers(&part.value));
-                let all: Option<Vec<Vec<f64>>> = seed.into_iter().chain(parts).collect();
-                match all {
-                    Some(all) => {
-                        let mut sum = vec![0.0; of];
-                        for part in all {
-                            sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-                        }
-                        by_comparison(Method::Sum, of, &[], &picked(&d, &[]), &sum)
-                    }
-                    None => Check::none(of, "large: its parts are checked"),
-                }
-            }
-        };
-        trace.values[slot].check = Some(check);
-    }
-}
-
-/// Holds the gradients of inputs and parameters against differences of the whole computation.
-fn check_whole(trace: &mut Trace, grads: &Grads<f64>, live: &Live, tape: &Tape<f64>) -> Result<()> {
-    let before: Vec<_> =
-        live.seeds.iter().map(|(slot, _)| live.replay.values()[*slot].clone()).collect();
-    let weights: Vec<_> = live.seeds.iter().map(|(_, d)| Some(d.clone())).collect();
-    for slot in 0..trace.values.len() {
-        if !matches!(trace.values[slot].origin, Origin::Input | Origin::Parameter) {
-            continue;
-        }
-        let Some(d) = tape.var(slot).and_then(|var| grads.wrt(var)) else { continue };
-        let numbers: Vec<f64> = d.iter().copied().collect();
-        let x = &live.replay.values()[slot];
-        let check = by_differences(Method::Whole, x, &[], &numbers, |moved| {
-            let all = live.replay.run(&[(slot, moved.clone())])?;
-            let after: Vec<_> = live.seeds.iter().map(|(slot, _)| all[*slot].clone()).collect();
-            Ok(difference(&weights, &before, &after))
-        })?;
-        // What a node cut off from a leaf, the whole does not know either.
-        let cut: Vec<Untold> = (trace.parts(&trace.values[slot]))
-            .flat_map(|(_, part)| part.check.untold.iter().cloned())
-            .collect();
-        let check = cut.iter().fold(check, |check, cut| {
-            check.excused(|number| number == cut.at && numbers[number] == 0.0, &cut.reason)
-        });
-        trace.values[slot].check = Some(check);
-    }
-    Ok(())
 }
 
 /// The layer that a scope names: the number behind the last `l` of a part such as `l0`.

@@ -341,13 +341,45 @@ impl Trace {
 
     /// The same with large arrays as summaries, and nodes opened no deeper than the limits say.
     pub fn limited(&self, limits: &Limits) -> Trace {
-        let mut trace = self.clone();
-        trace.limit(limits, limits.depth);
+        let mut trace = self.to_depth(limits.depth);
+        trace.limit(limits);
         trace
     }
 
-    fn limit(&mut self, limits: &Limits, depth: usize) {
-        let limit = |array: &mut Array| *array = array.limited(limits);
+    /// A copy with nodes opened no deeper.
+    fn to_depth(&self, depth: usize) -> Trace {
+        let inner = |opened: &Opened| {
+            let trace = opened.trace.to_depth(depth.checked_sub(1)?);
+            let (outputs, gradients) = (opened.outputs.clone(), opened.gradients.clone());
+            Some(Box::new(Opened { trace, outputs, gradients }))
+        };
+        let node = |node: &Node| Node {
+            op: node.op.clone(),
+            scope: node.scope.clone(),
+            layer: node.layer,
+            time: node.time,
+            settings: node.settings.clone(),
+            inputs: node.inputs.clone(),
+            outputs: node.outputs.clone(),
+            contributions: node.contributions.clone(),
+            can_open: node.can_open,
+            opened: node.opened.as_deref().and_then(inner),
+            live: node.live.clone(),
+        };
+        Trace {
+            title: self.title.clone(),
+            loss: self.loss,
+            update: self.update,
+            steps: self.steps.clone(),
+            nodes: self.nodes.iter().map(node).collect(),
+            values: self.values.clone(),
+            explanations: self.explanations.clone(),
+            live: self.live.clone(),
+        }
+    }
+
+    fn limit(&mut self, limits: &Limits) {
+        let limit = |array: &mut Array| array.limit(limits);
         let limit_check = |check: &mut Check| {
             // What is beside numbers that are not there says nothing.
             if check.of > limits.numbers && check.at.is_empty() {
@@ -365,12 +397,7 @@ impl Trace {
                 limit(&mut part.value);
                 limit_check(&mut part.check);
             }
-            match depth.checked_sub(1) {
-                None => node.opened = None,
-                Some(depth) => {
-                    node.opened.iter_mut().for_each(|opened| opened.trace.limit(limits, depth));
-                }
-            }
+            node.opened.iter_mut().for_each(|opened| opened.trace.limit(limits));
         }
     }
 

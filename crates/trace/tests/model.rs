@@ -1,44 +1,18 @@
 //! A training step of a model of real size: enough is checked, and what is written stays small.
 
-use unspool_seq2seq::batch::{Batch, Example, Source};
-use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
-use unspool_seq2seq::{ModelConfig, Seq2Seq, SourceSide};
-use unspool_tensor::Context;
-use unspool_tensor::random::Key;
-use unspool_trace::array::Content;
-use unspool_trace::model::trace_model;
-use unspool_trace::trace::Method;
-use unspool_trace::{Limits, Settings, Trace};
+mod support;
 
-/// A step of a bidirectional LSTM with additive attention on one pair of sentences.
-fn step(hidden: usize, layers: usize, words: usize, length: usize) -> Trace {
-    let tokens = SPECIALS.iter().map(|&special| special.to_owned());
-    let tokens = tokens.chain((0..words).map(|number| format!("w{number}")));
-    let vocabulary = Vocabulary::from_tokens(Segmentation::Word, tokens.collect()).unwrap();
-    let config = ModelConfig {
-        embedding: hidden / 2,
-        hidden,
-        encoder_layers: layers,
-        decoder_layers: layers,
-        attention_size: hidden,
-        ..ModelConfig::default()
-    };
-    let side = SourceSide::Tokens(vocabulary.clone());
-    let context = Context::sequential().with_key(Key::new(3));
-    let model =
-        Seq2Seq::<f32>::new(config, side, vocabulary, context.clone(), Key::new(2)).unwrap();
-    let word = |at: usize| (SPECIALS.len() + at * 7 % words) as Token;
-    let example = Example {
-        source: Source::Tokens((0..length).map(word).collect()),
-        target: (0..length - 1).map(|at| word(at + 3)).collect(),
-    };
-    let batch = Batch::new(&[&example]).unwrap();
-    trace_model(&model, &batch, "a model", 0.1, Settings::of_model(), context).unwrap()
-}
+use support::{Size, step};
+use unspool_seq2seq::vocabulary::SPECIALS;
+use unspool_tensor::Context;
+use unspool_trace::Limits;
+use unspool_trace::array::Content;
+use unspool_trace::trace::Method;
 
 #[test]
 fn a_model_is_checked_in_samples_and_written_in_little_space() {
-    let trace = step(32, 2, 50, 8);
+    let size = Size { hidden: 32, layers: 2, words: 50, length: 8 };
+    let trace = step(size, "last", Context::sequential());
     let checks = trace.checks();
     let checked: usize = checks.iter().map(|check| check.checked()).sum();
     assert!(checks.iter().all(|check| check.wrong.is_empty()));
@@ -68,4 +42,16 @@ fn a_model_is_checked_in_samples_and_written_in_little_space() {
     let closed = Limits { depth: 0, digits: Some(7), ..Limits::default() };
     let size = serde_json::to_string(&trace.limited(&closed)).unwrap().len();
     assert!(size < 2_000_000, "{size} bytes");
+}
+
+#[test]
+fn a_trace_is_the_same_at_any_number_of_threads() {
+    let size = Size { hidden: 16, layers: 2, words: 20, length: 5 };
+    let text = |context: Context| {
+        serde_json::to_string(&step(size, "last", context.with_parallel_from(0))).unwrap()
+    };
+    let one = text(Context::sequential());
+    for threads in [2, 3] {
+        assert!(text(Context::with_threads(threads).unwrap()) == one, "{threads} threads");
+    }
 }

@@ -24,18 +24,19 @@ use crate::console::{Console, Outcome, naming, print, print_whole};
 /// Step through backpropagation in the terminal: walk, ask what if, check, guess
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-On the left is the computation, unrolled over time; on the right the current node: formulas, numbers,
+On the left is the computation, unrolled over time; on the right the current node: formulas, numbers, \
 the gradient that comes in, what goes out, our source. ? shows all keys; docs/step.md says more.
 
 Examples:
-  unspool step                                    the lessons, to choose from
-  unspool step neuron                             one of them
+  unspool step                               the lessons, to choose from
+  unspool step neuron                        one of them
   unspool step --expr \"tanh(w*x + b)\" --let w=0.8 --let x=0.5 --let b=0
   unspool step --model runs/demo --input \"the black cat sleeps\"
-  unspool step softmax --quiz                     gradients are hidden until you guess them
-  unspool step neuron --keys \"n n g\"              print a screen, without a terminal
-  unspool step neuron --script walk.keys          key strokes from a file
-  unspool step --exercise list                    backward passes to write yourself
+  unspool step softmax --quiz                guess what is hidden
+  unspool step neuron --keys \"n n g\"         print a screen, and end
+  unspool step neuron --keys 'w \"x=0.9\" enter'
+  unspool step neuron --script walk.keys     key strokes from a file
+  unspool step --exercise list               backward passes to write
   unspool step --exercise softmax --out softmax")]
 pub struct StepThrough {
     #[command(flatten)]

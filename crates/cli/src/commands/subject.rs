@@ -170,7 +170,7 @@ impl Subject {
             true => Settings { limits, extent: Extent::All, every: 1 },
             false => Settings { limits, ..Settings::of_model() },
         };
-        let context = Context::sequential().with_key(Key::new(self.seed));
+        let context = context.clone().with_key(Key::new(self.seed));
         Ok(trace_model(model, &batch, title, self.rate, settings, context)?)
     }
 }

@@ -18,7 +18,7 @@ use crate::paths;
 /// Walk through a training step, node by node, forward and backward
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Shows what each node computes and what it does with the gradient that comes in: formulas, numbers, the
+Shows what each node computes and what it does with the gradient that comes in: formulas, numbers, the \
 place in our source. Beside each gradient stands ✓ with the difference to finite differences.
 
 Examples:
@@ -29,8 +29,8 @@ Examples:
   unspool trace through-time --html lesson.html    a page to step through
   unspool trace through-time --json lesson.json    all numbers, in JSON
   unspool trace --model runs/demo --input \"the black cat sleeps\"
-  unspool trace --model runs/demo --input \"the black cat sleeps\" --html walk.html
-  unspool trace --model runs/demo --input \"the black cat sleeps\" --depth 1 --json -
+  unspool trace --model runs/demo --input \"a cat sleeps\" --html walk.html
+  unspool trace --model runs/demo --input \"a cat sleeps\" --depth 1 --json -
 
 Exits with 1 when a gradient is wrong.")]
 pub struct Walk {

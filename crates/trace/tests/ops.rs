@@ -15,7 +15,7 @@ use unspool_tensor::random::Key;
 use unspool_tensor::{Context, GradSink, Op, OutputGrads, Tape, Tensor};
 use unspool_trace::explain::{explained, explanation};
 use unspool_trace::model::trace_model;
-use unspool_trace::{Explanation, Extent, Limits, Recorder, Result, Settings, Trace};
+use unspool_trace::{Explanation, Extent, Limits, Recorder, Result, Settings, Trace, UpdateRule};
 
 /// How far a fused op may be from what it opens into.
 const TWIN: f64 = 1e-10;
@@ -151,8 +151,15 @@ fn the_decoder_of_every_model_opens_into_what_it_is_equal_to() {
                 let settings = Settings { limits, extent: Extent::None, every: 1 };
                 let context = Context::sequential().with_key(Key::new(2));
                 let batch = batch(&[(3, 2), (1, 4)]);
-                let trace =
-                    trace_model(&model(config), &batch, "", 0.1, settings, context).unwrap();
+                let trace = trace_model(
+                    &model(config),
+                    &batch,
+                    "",
+                    UpdateRule::descent(0.1),
+                    settings,
+                    context,
+                )
+                .unwrap();
                 let decoder = trace.nodes.iter().find(|node| node.op == "decoder").unwrap();
                 let opened = decoder.opened.as_ref().unwrap();
                 let apart = opened.distance();
@@ -176,7 +183,9 @@ fn of_a_real_model_hundreds_of_numbers_are_checked() {
     };
     let context = Context::sequential().with_key(Key::new(2));
     let (batch, settings) = (batch(&[(7, 9)]), Settings::of_model());
-    let trace = trace_model(&model(config), &batch, "", 0.1, settings, context).unwrap();
+    let trace =
+        trace_model(&model(config), &batch, "", UpdateRule::descent(0.1), settings, context)
+            .unwrap();
     let checks = trace.checks();
     let checked: usize = checks.iter().map(|check| check.checked()).sum();
     let wrong: Vec<_> = checks.iter().filter(|check| !check.wrong.is_empty()).collect();

@@ -31,6 +31,9 @@ const BATCH: usize = 64;
 /// The share of true tokens that the decoder reads: all, or half, when it must predict on the way.
 const FORCING: [f64; 2] = [1.0, 0.5];
 
+/// One context, whose memory the next run has.
+static CONTEXT: LazyLock<Context> = LazyLock::new(Context::sequential);
+
 /// The loss of a shard, whose first example is the batch's `first`-th, and its gradients.
 fn loss_and_gradients(
     model: &Seq2Seq<f32>,
@@ -39,8 +42,6 @@ fn loss_and_gradients(
     options: LossOptions,
 ) -> (f64, Gradients<f32>) {
     let batch = Batch::new(&shard.iter().collect::<Vec<_>>()).unwrap();
-    // One context, whose memory the next run has.
-    static CONTEXT: LazyLock<Context> = LazyLock::new(Context::sequential);
     let tape = Tape::new(CONTEXT.clone().with_key(Key::new(3)).for_shard(first));
     let loss = model.training_loss(&tape, &batch, options).unwrap().loss;
     let gradients = tape.backward_once(loss).unwrap().into_gradients();
@@ -72,6 +73,7 @@ fn time(bencher: Bencher<'_, '_>, shards: usize, forcing: f64) {
     let size = BATCH.div_ceil(shards);
     let mut result = (0.0, Vec::new());
     bencher.counter(ItemsCount::new(options.divisor as u64)).bench_local(|| {
+        gradients::recycle(&CONTEXT, std::mem::take(&mut result.1));
         let run = |(number, shard)| loss_and_gradients(&model, shard, number * size, options);
         let (first, others) = examples.split_at(size);
         result = thread::scope(|scope| {
@@ -83,7 +85,7 @@ fn time(bencher: Bencher<'_, '_>, shards: usize, forcing: f64) {
             for other in others {
                 let other = other.join().unwrap();
                 sum.0 += other.0;
-                gradients::add(&context, &mut sum.1, other.1);
+                gradients::add(&CONTEXT, &mut sum.1, other.1);
             }
             sum
         });

@@ -230,7 +230,10 @@ fn a_training_step_is_walked_through_from_the_command_line() {
         ("trace neuron --html nope/a.html", "there is no folder nope"),
         ("step neuron", "this is not a terminal: --script FILE or --keys"),
         ("step perceptron --keys n", "no lesson \"perceptron\"; there are neuron, "),
-        ("step neuron --keys foo", "line 1, column 1: \"foo\" is no key"),
+        (
+            "step neuron --keys foo",
+            "line 1, column 1: \"foo\" is no key; text to type stands in double quotes",
+        ),
         ("step neuron --script nope.keys", "nope.keys: "),
         ("step --exercise nope", "no exercise \"nope\"; there are neuron, "),
         ("step --exercise neuron", "add --out neuron"),
@@ -261,6 +264,56 @@ fn a_training_step_is_walked_through_from_the_command_line() {
     check("trace --model tiny --input 3 --target 3", b"", 0, "0 wrong", "decoder.embedding.weight");
     // Every number, those of the padding's row too.
     check("trace --model tiny --input 3 --full --quiet", b"", 0, "", "0 wrong");
+}
+
+/// What a trace shows behind the backward pass is what training does next, to `f32`'s rounding.
+#[test]
+fn the_update_of_a_trace_is_the_next_one_of_the_run() {
+    let folder = files();
+    fs::write(folder.join("pair.source"), "a b c\n").unwrap();
+    fs::write(folder.join("pair.target"), "c b a\n").unwrap();
+    let optimisers = [
+        ("adam", ", update 4 of the run", ""),
+        ("adamw", "AdamW, update 4", "--set training.clip_norm=0.1"),
+        ("sgd", "gradient descent with momentum", "--set training.optimiser.momentum=0.5"),
+    ];
+    for (name, title, more) in optimisers {
+        let train = |updates: u64| {
+            let args = format!(
+                "train --train pair.source pair.target --validation pair.source pair.target {TINY} \
+                 --set training.optimiser.name={name} {more} --set training.max_updates={updates} \
+                 --out next-{name}-{updates}"
+            );
+            check(&args, b"", 0, "", "");
+            let file = folder.join(format!("next-{name}-{updates}/last.safetensors"));
+            checkpoint::load(&file, Context::sequential()).unwrap().model
+        };
+        let [before, after] = [3, 4].map(train);
+        let mut trace = unspool(
+            folder,
+            &format!("trace --numbers 99999 --model next-{name}-3/last.safetensors"),
+        );
+        trace.args(["--input", "a b c", "--target", "c b a", "--quiet", "--json", "-"]);
+        let ended = run(&mut trace, b"");
+        let json: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        let said = json["update"]["title"].as_str().unwrap();
+        assert!(said.contains(title), "{said}");
+        let mut compared = 0;
+        for value in json["values"].as_array().unwrap() {
+            let Some(updated) = value["updated"]["numbers"].as_array() else { continue };
+            let name = value["name"].as_str().unwrap();
+            let find = |params: &unspool_tensor::ParamStore<f32>| {
+                params.get(params.find(name).unwrap()).clone()
+            };
+            let (before, after) = (find(before.params()), find(after.params()));
+            for ((updated, &before), &after) in updated.iter().zip(&before).zip(&after) {
+                let off = (updated.as_f64().unwrap() - f64::from(after)).abs();
+                assert!(off < 2e-5, "{name}: {before} became {after}, not {updated}");
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, before.params().numel(), "{said}");
+    }
 }
 
 #[test]

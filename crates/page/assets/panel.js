@@ -111,10 +111,12 @@ function nodeLink(trace, index, backward, go) {
 }
 
 function updatePanel(trace, go) {
-  const { rate, loss_after } = trace.update;
+  const { title, formulas, symbols, loss_after } = trace.update;
   const parameters = trace.values.map((value, slot) => ({ value, slot })).filter(({ value }) => value.updated);
   return [
-    heading("The update", `gradient descent, w′ = w − ${rate}·d_w`),
+    heading("The update", title),
+    h("div", { class: "formulas", role: "group", "aria-label": "formulas", tabindex: "0" }, formulas.map(formula)),
+    letters(symbols),
     h("p", { class: "loss" }, h("span", { class: "quiet" }, "loss "), exact(trace.loss), h("span", { class: "quiet" }, " → "), exact(loss_after), h("span", { class: "quiet" }, ` (${trace.loss > loss_after ? "down" : "up"} by ${short(Math.abs(trace.loss - loss_after))})`)),
     parameters.map(({ value, slot }) => h("section", {}, h("h3", {}, valueLink(trace, slot, go)),
       h("div", { class: "arrays" }, arrayView("before", value.value), arrayView("gradient", value.gradient, { gradient: true, check: value.check }), arrayView("after", value.updated, { before: numbersOf(value.value) })))),

@@ -3,6 +3,7 @@
 use unspool_trace::graph::{Box, Edge, Graph, Kind};
 
 use super::picture::{Anchor, Fill, LineStyle, Picture, TextStyle};
+use super::route::{Column, Point, Router};
 use super::text;
 use super::theme::{self, LABEL_SIZE, MARGIN, Rgb, SMALL_SIZE};
 
@@ -28,9 +29,6 @@ const WIDEST: f64 = 230.0;
 const PORT_HEIGHT: f64 = 11.5;
 /// Boxes with more inputs do not show their letters.
 const MOST_PORTS: usize = 8;
-/// So many pieces make a curve.
-const PIECES: usize = 24;
-
 /// Where everything is.
 struct Layout {
     width: f64,
@@ -115,8 +113,8 @@ pub fn computation(graph: &Graph, gradients: bool) -> Picture {
         picture.text(MARGIN, y + layout.height / 2.0, &name, muted);
     }
     let most = graph.edges.iter().filter_map(|edge| edge.gradient).fold(0.0, f64::max);
-    for edge in &graph.edges {
-        draw_edge(&mut picture, graph, &layout, edge, gradients.then_some(most));
+    for (edge, way) in graph.edges.iter().zip(ways(graph, &layout)) {
+        draw_edge(&mut picture, edge, &way, gradients.then_some(most));
     }
     for one in &graph.boxes {
         draw_box(&mut picture, &layout, one, gradients);
@@ -125,32 +123,41 @@ pub fn computation(graph: &Graph, gradients: bool) -> Picture {
     picture
 }
 
-fn draw_edge(
-    picture: &mut Picture,
-    graph: &Graph,
-    layout: &Layout,
-    edge: &Edge,
-    most: Option<f64>,
-) {
-    let (Some(from), Some(to)) = (graph.boxes.get(edge.from), graph.boxes.get(edge.to)) else {
-        return;
+/// The way of each edge; none for one between boxes that are not there.
+fn ways(graph: &Graph, layout: &Layout) -> Vec<Vec<Point>> {
+    let column = |column: usize| {
+        let boxes = graph.boxes.iter().filter(|one| one.column == column);
+        let boxes = boxes.map(|one| layout.corner(one).1).map(|top| [top, top + layout.height]);
+        let left = layout.column(column);
+        Column { sides: [left, left + layout.width], boxes: boxes.collect() }
     };
-    let (start, end) = (layout.corner(from), layout.corner(to));
-    // Inputs arrive one beneath the other.
-    let [input, of] = edge.input.map(|number| number as f64);
-    let share = (input + 1.0) / (of + 1.0);
-    let (x1, y1) = (start.0 + layout.width, start.1 + layout.height / 2.0);
-    let (x2, y2) = (end.0, end.1 + layout.height * share);
-    let points = match from.column < to.column {
-        true => {
-            let bend = ((x2 - x1) / 2.2).min(90.0);
-            curve([(x1, y1), (x1 + bend, y1), (x2 - bend, y2), (x2, y2)])
-        }
-        // From above, or from a later step: around the left side.
-        false => {
-            let (x1, out) = (start.0, COLUMN_GAP * (0.25 + 0.5 * share));
-            curve([(x1, y1), (x1 - out, y1), (x2 - out, y2), (x2, y2)])
-        }
+    let columns: Vec<Column> = (0..graph.columns).map(column).collect();
+    let tops = graph.boxes.iter().map(|one| layout.corner(one).1);
+    let (first, last) =
+        tops.fold((f64::INFINITY, 0.0_f64), |(first, last), top| (first.min(top), last.max(top)));
+    let mut router = Router::new(columns, [first - 10.0, last + layout.height + 10.0]);
+    let way = |edge: &Edge| {
+        let (Some(from), Some(to)) = (graph.boxes.get(edge.from), graph.boxes.get(edge.to)) else {
+            return Vec::new();
+        };
+        let (start, end) = (layout.corner(from), layout.corner(to));
+        // Inputs arrive one beneath the other.
+        let [input, of] = edge.input.map(|number| number as f64);
+        let share = (input + 1.0) / (of + 1.0);
+        let side = if from.column < to.column { layout.width } else { 0.0 };
+        let start = (start.0 + side, start.1 + layout.height / 2.0);
+        let end = (end.0, end.1 + layout.height * share);
+        let out = COLUMN_GAP * (0.25 + 0.5 * share);
+        router.way(edge.from, (start, from.column), (end, to.column), out)
+    };
+    graph.edges.iter().map(way).collect()
+}
+
+fn draw_edge(picture: &mut Picture, edge: &Edge, way: &[Point], most: Option<f64>) {
+    let (Some(&(x1, y1)), Some(&(x2, y2)), Some(&(next, _))) =
+        (way.first(), way.last(), way.get(1))
+    else {
+        return;
     };
     let (colour, width, opacity) = match (most, edge.gradient) {
         (None, _) => (FORWARD, 1.2, 0.8),
@@ -162,16 +169,14 @@ fn draw_edge(
             (BACKWARD, 1.0 + 3.0 * share, 0.3 + 0.6 * share)
         }
     };
-    picture.line(&points, LineStyle { colour, width, opacity, dashes: "" });
+    picture.line(way, LineStyle { colour, width, opacity, dashes: "" });
     // The arrow points the way the numbers go: forward values, backward gradients.
     let tip =
         |x: f64, y: f64, way: f64| [(x - way * 6.0, y - 3.5), (x, y), (x - way * 6.0, y + 3.5)];
     let arrow = LineStyle { colour, width: 1.4, opacity: 1.0, dashes: "" };
     match (most, edge.gradient) {
-        (Some(_), Some(_)) if from.column < to.column => {
-            picture.line(&tip(x1 + 1.0, y1, -1.0), arrow)
-        }
-        (Some(_), Some(_)) => picture.line(&tip(start.0 - 1.0, y1, 1.0), arrow),
+        (Some(_), Some(_)) if next > x1 => picture.line(&tip(x1 + 1.0, y1, -1.0), arrow),
+        (Some(_), Some(_)) => picture.line(&tip(x1 - 1.0, y1, 1.0), arrow),
         _ => picture.line(&tip(x2 - 1.0, y2, 1.0), arrow),
     }
     let small = TextStyle::new(SMALL_SIZE - 2.0, theme::MUTED_INK).anchor(Anchor::End);
@@ -180,18 +185,6 @@ fn draw_edge(
     if edge.input[1] <= MOST_PORTS && text::width(&port, small.size) <= COLUMN_GAP - 24.0 {
         picture.text(x2 - 8.0, y2 - 6.0, &port, small);
     }
-}
-
-/// A Bézier curve as a line of short pieces.
-fn curve([a, b, c, d]: [(f64, f64); 4]) -> Vec<(f64, f64)> {
-    let at = |t: f64| {
-        let s = 1.0 - t;
-        let mix = |a: f64, b: f64, c: f64, d: f64| {
-            s * s * s * a + 3.0 * s * s * t * b + 3.0 * s * t * t * c + t * t * t * d
-        };
-        (mix(a.0, b.0, c.0, d.0), mix(a.1, b.1, c.1, d.1))
-    };
-    (0..=PIECES).map(|piece| at(piece as f64 / PIECES as f64)).collect()
 }
 
 fn draw_box(picture: &mut Picture, layout: &Layout, one: &Box, gradients: bool) {
@@ -269,11 +262,41 @@ mod tests {
     use super::super::picture::checks::check_picture;
     use super::*;
 
+    /// No edge passes over or under a box, and each ends where it should.
+    fn check_ways(graph: &Graph) {
+        for gradients in [false, true] {
+            let layout = Layout::new(graph, gradients, 0.0);
+            let ways = ways(graph, &layout);
+            assert_eq!(ways.len(), graph.edges.len());
+            for (edge, way) in graph.edges.iter().zip(ways) {
+                let end = layout.corner(&graph.boxes[edge.to]);
+                assert_eq!(way.last().unwrap().0, end.0);
+                let within = |one: &Box, (x, y): Point| {
+                    let (left, top) = layout.corner(one);
+                    (left + 0.5..left + layout.width - 0.5).contains(&x)
+                        && (top + 0.5..top + layout.height - 0.5).contains(&y)
+                };
+                for (number, one) in graph.boxes.iter().enumerate() {
+                    let through = way.windows(2).flat_map(|ends| {
+                        let [(x1, y1), (x2, y2)] = [ends[0], ends[1]];
+                        (0..=8).map(move |k| {
+                            let share = f64::from(k) / 8.0;
+                            (x1 + (x2 - x1) * share, y1 + (y2 - y1) * share)
+                        })
+                    });
+                    let met = through.into_iter().find(|&point| within(one, point));
+                    assert!(met.is_none(), "{edge:?} meets box {number}, {}: {met:?}", one.name);
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_lesson_is_a_picture_whose_text_stays_in_its_boxes() {
         for listed in LESSONS {
             for trace in &listed.lesson().unwrap().traces {
                 let graph = Graph::of(trace);
+                check_ways(&graph);
                 for gradients in [false, true] {
                     let picture = computation(&graph, gradients);
                     let svg = check_picture(&picture);

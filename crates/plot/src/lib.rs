@@ -14,6 +14,7 @@
 //! | `steps.rs` | differences over the step size |
 //! | `graph.rs` | the graph of a computation |
 //! | `axis.rs` | ranges, ticks and their labels |
+//! | `route.rs` | the ways of its edges, around its boxes |
 //! | `picture.rs` | the SVG writer, the rasteriser, saving to a file |
 //! | `text.rs` | the built-in font: widths, shortening, wrapping |
 //! | `theme.rs` | every colour and size |
@@ -27,6 +28,7 @@ mod heatmap;
 mod history;
 mod performance;
 mod picture;
+mod route;
 mod steps;
 mod text;
 mod theme;

@@ -161,7 +161,7 @@ mod tests {
     fn the_smallest_that_is_fit_is_taken() {
         let buffers = Buffers::default();
         let arrays: [Array1<f32>; 3] = [120_000, 100_000, 140_000].map(|len| buffers.array(len));
-        arrays.map(|array| give(&buffers, array));
+        arrays.into_iter().for_each(|array| give(&buffers, array));
         let _ = buffers.array::<f32, _>(99_000);
         assert_eq!(state(&buffers), (1, vec![120_000, 140_000]));
     }
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(state(&buffers), (0, vec![30_000]));
         let few: [Array1<f32>; 4] = [5_000; 4].map(|len| buffers.array(len));
         assert_eq!(state(&buffers), (4, vec![]));
-        few.map(|array| give(&buffers, array));
+        few.into_iter().for_each(|array| give(&buffers, array));
         assert_eq!(state(&buffers), (0, vec![5_000; 4]));
         let large: Array1<f32> = buffers.array(12_000);
         assert_eq!(state(&buffers), (1, vec![5_000]), "as much is freed as it takes");

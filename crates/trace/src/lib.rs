@@ -31,6 +31,7 @@ pub mod source;
 mod summary;
 mod text;
 pub mod trace;
+pub mod update;
 mod verify;
 
 pub use array::{Array, Limits};
@@ -40,3 +41,4 @@ pub use explain::{Explanation, explanation};
 pub use notation::{Formula, NotationError};
 pub use recorder::{Recorder, Settings};
 pub use trace::{Check, Contribution, Node, Opened, Origin, Step, Trace, Value};
+pub use update::UpdateRule;

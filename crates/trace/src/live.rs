@@ -10,6 +10,7 @@ use crate::error::{Result, TraceError};
 use crate::recorder::{Recorder, Settings};
 use crate::replay::Replay;
 use crate::trace::{Origin, Trace};
+use crate::update::UpdateRule;
 
 /// What a node runs with. Arrays are shared with the tape that they come from.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Live {
     /// The slots from which the backward pass began, with their gradients.
     pub seeds: Vec<(usize, Tensor<f64>)>,
     pub settings: Settings,
+    /// The update behind it.
+    pub rule: Option<UpdateRule>,
 }
 
 impl Trace {
@@ -62,7 +65,7 @@ impl Trace {
     /// # Errors
     /// The trace was read from a file, or a value has a shape that does not fit.
     pub fn again(&self, changed: &[(usize, Tensor<f64>)]) -> Result<Trace> {
-        let Live { replay, seeds, settings } = self.live()?;
+        let Live { replay, seeds, settings, rule } = self.live()?;
         let tape = Tape::new(replay.context().clone());
         let vars = replay.onto(&tape, changed)?;
         let recorder = Recorder::with(&tape, self.title.clone(), settings.clone());
@@ -73,7 +76,7 @@ impl Trace {
             };
         }
         self.explanations.values().for_each(|one| recorder.explain(one.clone()));
-        self.update.iter().for_each(|update| recorder.update(update.rate));
+        rule.iter().for_each(|rule| recorder.update_by(rule.clone()));
         match (self.loss, &seeds[..]) {
             (Some(_), [(loss, _)]) => recorder.finish(vars[*loss]),
             _ => {

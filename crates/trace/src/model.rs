@@ -9,13 +9,12 @@ use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::{Context, Real, Tape};
 
 use crate::recorder::{Recorder, Settings};
-use crate::{Result, Trace};
+use crate::{Result, Trace, UpdateRule};
 
 /// The rows of so many words are kept exactly.
 const WORDS: usize = 32;
 
-/// Traces the loss of a model on a batch, forward and backward, and an update by plain gradient
-/// descent. The decoder reads the true tokens; dropout drops as the context's key says.
+/// Traces the loss of a model on a batch, forward and backward, and an update. The decoder reads the true tokens; dropout drops as the context's key says.
 ///
 /// # Errors
 /// The batch is of another kind than the model's.
@@ -23,7 +22,7 @@ pub fn trace_model<T: Real>(
     model: &Seq2Seq<T>,
     batch: &Batch,
     title: impl Into<String>,
-    rate: f64,
+    rule: UpdateRule,
     settings: Settings,
     context: Context,
 ) -> Result<Trace> {
@@ -63,6 +62,6 @@ pub fn trace_model<T: Real>(
             recorder.rows(var, &words);
         }
     }
-    recorder.update(rate);
+    recorder.update_by(rule);
     recorder.finish(loss)
 }

@@ -1,6 +1,6 @@
 //! The recorder: it watches a tape, and makes a [`Trace`] of what ran there.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::live::{Live, LiveNode};
 use crate::open::Opening;
 use crate::replay::Replay;
 use crate::trace::{Check, Contribution, Node, Origin, Part, Port, Step, Trace, Update, Value};
+use crate::update::{Parameter, UpdateRule};
 use crate::verify::{check_sums, check_whole};
 
 /// How much of an op's settings is shown, in characters.
@@ -81,7 +82,7 @@ pub struct Recorder<'t> {
     tape: &'t Tape<f64>,
     title: String,
     settings: Settings,
-    rate: Cell<Option<f64>>,
+    rule: RefCell<Option<UpdateRule>>,
     names: RefCell<BTreeMap<usize, String>>,
     parameters: RefCell<BTreeMap<usize, String>>,
     /// The rows of large values, by slot, that are kept exactly.
@@ -160,7 +161,7 @@ impl<'t> Recorder<'t> {
             tape,
             title: title.into(),
             settings,
-            rate: Cell::new(None),
+            rule: RefCell::default(),
             names: RefCell::default(),
             parameters: RefCell::default(),
             rows: RefCell::default(),
@@ -210,7 +211,12 @@ impl<'t> Recorder<'t> {
 
     /// Has the parameters updated behind the backward pass, by `w' = w − rate·d_w`.
     pub fn update(&self, rate: f64) {
-        self.rate.set(Some(rate));
+        self.update_by(UpdateRule::descent(rate));
+    }
+
+    /// Has the parameters updated behind the backward pass by another rule.
+    pub fn update_by(&self, rule: UpdateRule) {
+        *self.rule.borrow_mut() = Some(rule);
     }
 
     /// Goes backwards from a loss, an array of one element, and gives the trace.
@@ -223,12 +229,12 @@ impl<'t> Recorder<'t> {
             let problem = "is not a scalar; give its gradient";
             return Err(Error::shape("trace", value.shape(), problem).into());
         }
-        let rate = self.rate.take();
+        let rule = self.rule.take();
         let (mut trace, grads) =
             self.traced(&[(loss, ArrayD::ones(IxDyn(value.shape())))], self.settings.limits.depth)?;
         trace.loss = Some(value.sum());
-        if let Some(rate) = rate {
-            self.apply_update(&mut trace, &grads, loss.slot(), rate)?;
+        if let Some(rule) = rule {
+            self.apply_update(&mut trace, &grads, loss.slot(), rule)?;
         }
         self.explained(trace)
     }
@@ -292,6 +298,7 @@ impl<'t> Recorder<'t> {
             replay: Replay::new(tape),
             seeds: seeds.iter().map(|(v, d)| (v.slot(), d.clone().into_shared())).collect(),
             settings: self.settings.clone(),
+            rule: None,
         };
         let title = self.title.clone();
         let mut trace = Trace { title, steps, nodes, values, ..Trace::default() };
@@ -405,24 +412,26 @@ impl<'t> Recorder<'t> {
         nodes
     }
 
-    /// Changes the parameters against their gradients, and computes the loss again.
+    /// Changes the parameters, and computes the loss again.
     fn apply_update(
         &self,
         trace: &mut Trace,
         grads: &Grads<f64>,
         loss: usize,
-        rate: f64,
+        rule: UpdateRule,
     ) -> Result<()> {
-        let mut changed = Vec::new();
-        for slot in 0..trace.values.len() {
+        let (mut slots, mut parameters) = (Vec::new(), Vec::new());
+        for (slot, value) in trace.values.iter().enumerate() {
             let Some(var) = self.tape.var(slot) else { continue };
-            if trace.values[slot].origin != Origin::Parameter {
-                continue;
+            if value.origin == Origin::Parameter {
+                let (name, gradient) = (value.name.clone(), grads.wrt(var).cloned());
+                slots.push(slot);
+                parameters.push(Parameter { name, value: var.value(), gradient });
             }
-            let mut value = var.value();
-            if let Some(d) = grads.wrt(var) {
-                value.zip_mut_with(d, |x, &d| *x -= rate * d);
-            }
+        }
+        (rule.change)(&mut parameters)?;
+        let mut changed = Vec::new();
+        for (slot, Parameter { value, .. }) in slots.into_iter().zip(parameters) {
             let limits = &self.settings.limits;
             let mut updated = Array::within(&value, limits);
             if let Some(rows) = self.rows.borrow().get(&slot) {
@@ -433,8 +442,12 @@ impl<'t> Recorder<'t> {
         }
         let after = trace.what_if(&changed)?;
         let loss_after = after.get(loss).map_or(f64::NAN, |loss| loss.sum());
-        trace.update = Some(Update { rate, loss_after });
+        let UpdateRule { title, rate, formulas, symbols, .. } = rule.clone();
+        trace.update = Some(Update { title, rate, formulas, symbols, loss_after });
         trace.steps.push(Step::Update);
+        if let Some(live) = &mut trace.live {
+            live.rule = Some(rule);
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::array::{Array, Content};
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Symbol};
 use crate::trace::{Check, Method, Node, Origin, Port, Step, Trace, Value};
 
 /// How many numbers of an array stand on its line.
@@ -12,14 +12,15 @@ const SHOWN: usize = 12;
 impl Display for Trace {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.title)?;
-        match (self.loss, self.update) {
-            (Some(loss), Some(update)) => writeln!(
-                f,
-                "loss {} before the update and {} after it (w' = w − {}·d_w)",
-                number(loss),
-                number(update.loss_after),
-                update.rate
-            )?,
+        match (self.loss, &self.update) {
+            (Some(loss), Some(update)) => {
+                let (before, after) = (number(loss), number(update.loss_after));
+                let by = match &update.formulas[..] {
+                    [formula] => formula.to_string(),
+                    _ => format!("{}, rate {}", update.title, update.rate),
+                };
+                writeln!(f, "loss {before} before the update and {after} after it ({by})")?;
+            }
             (Some(loss), None) => writeln!(f, "result {}", number(loss))?,
             _ => {}
         }
@@ -197,6 +198,14 @@ impl Walk<'_> {
 
     fn update(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.section(f, "update")?;
+        if let Some(update) = &self.trace.update {
+            for formula in &update.formulas {
+                self.line(f, format!("  {formula}"))?;
+            }
+            for Symbol { name, meaning } in &update.symbols {
+                self.line(f, format!("  {name}: {meaning}"))?;
+            }
+        }
         for value in &self.trace.values {
             if let Some(updated) = &value.updated {
                 self.line(f, format!("  {} = {}", value.name, array(updated)))?;

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::array::{Array, Limits, number, numbers};
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Symbol};
 use crate::live::{Live, LiveNode};
+use crate::notation::Formula;
 
 /// A computation, forward and backward.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -47,11 +48,17 @@ pub enum Step {
     Update,
 }
 
-/// An update of the parameters by plain gradient descent: `w' = w − rate·d_w`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// An update of the parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Update {
+    /// In words, such as "gradient descent".
+    pub title: String,
     /// The learning rate.
     pub rate: f64,
+    /// How a parameter is changed, in the order of computing.
+    pub formulas: Vec<Formula>,
+    /// What stands in the formulas.
+    pub symbols: Vec<Symbol>,
     /// The loss with the new parameters.
     #[serde(with = "number")]
     pub loss_after: f64,
@@ -369,7 +376,7 @@ impl Trace {
         Trace {
             title: self.title.clone(),
             loss: self.loss,
-            update: self.update,
+            update: self.update.clone(),
             steps: self.steps.clone(),
             nodes: self.nodes.iter().map(node).collect(),
             values: self.values.clone(),

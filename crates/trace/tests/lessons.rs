@@ -59,7 +59,7 @@ fn every_node_of_every_lesson_has_all_there_is_to_show() {
                 "{}: {nodes} nodes, {gradients} contributions, {untold} numbers untold",
                 listed.name
             );
-            if let Some(update) = trace.update {
+            if let Some(update) = &trace.update {
                 assert!(update.loss_after < trace.loss.unwrap(), "{}", listed.name);
             }
         }

@@ -28,7 +28,7 @@ fn a_model_is_checked_in_samples_and_written_in_little_space() {
         apart = node.opened.as_ref().map_or(apart, |opened| apart.max(opened.distance()));
     });
     assert!(apart < 1e-10, "{apart}");
-    let update = trace.update.unwrap();
+    let update = trace.update.as_ref().unwrap();
     assert!(update.loss_after < trace.loss.unwrap());
     // The words that are read and written are there exactly, forward, backward and updated.
     let table = trace.find("encoder.embedding.weight").unwrap();

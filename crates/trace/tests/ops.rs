@@ -15,7 +15,7 @@ use unspool_tensor::random::Key;
 use unspool_tensor::{Context, GradSink, Op, OutputGrads, Tape, Tensor};
 use unspool_trace::explain::{explained, explanation};
 use unspool_trace::model::trace_model;
-use unspool_trace::{Explanation, Extent, Limits, Recorder, Result, Settings, Trace};
+use unspool_trace::{Explanation, Extent, Limits, Recorder, Result, Settings, Trace, UpdateRule};
 
 /// How far a fused op may be from what it opens into.
 const TWIN: f64 = 1e-10;
@@ -60,7 +60,12 @@ fn every_op_of_the_tables_is_explained_opened_and_checked() {
             assert_eq!(about.input_name(k), port.name);
         }
         // What it keeps for the backward pass can be looked at: inputs and outputs, or values inside.
-        let kept: Vec<&str> = about.saved.trim_end_matches('.').split(" and ").collect();
+        let kept: Vec<&str> = about
+            .saved
+            .trim_end_matches('.')
+            .split(" and ")
+            .flat_map(|part| part.split(", "))
+            .collect();
         let ports = node.inputs.iter().chain(&node.outputs);
         let ports: Vec<&str> = ports.map(|port| &port.name[..]).collect();
         let no_numbers = ["Nothing", "The shapes of the inputs", "The lengths of the inputs"];
@@ -151,8 +156,15 @@ fn the_decoder_of_every_model_opens_into_what_it_is_equal_to() {
                 let settings = Settings { limits, extent: Extent::None, every: 1 };
                 let context = Context::sequential().with_key(Key::new(2));
                 let batch = batch(&[(3, 2), (1, 4)]);
-                let trace =
-                    trace_model(&model(config), &batch, "", 0.1, settings, context).unwrap();
+                let trace = trace_model(
+                    &model(config),
+                    &batch,
+                    "",
+                    UpdateRule::descent(0.1),
+                    settings,
+                    context,
+                )
+                .unwrap();
                 let decoder = trace.nodes.iter().find(|node| node.op == "decoder").unwrap();
                 let opened = decoder.opened.as_ref().unwrap();
                 let apart = opened.distance();
@@ -176,7 +188,9 @@ fn of_a_real_model_hundreds_of_numbers_are_checked() {
     };
     let context = Context::sequential().with_key(Key::new(2));
     let (batch, settings) = (batch(&[(7, 9)]), Settings::of_model());
-    let trace = trace_model(&model(config), &batch, "", 0.1, settings, context).unwrap();
+    let trace =
+        trace_model(&model(config), &batch, "", UpdateRule::descent(0.1), settings, context)
+            .unwrap();
     let checks = trace.checks();
     let checked: usize = checks.iter().map(|check| check.checked()).sum();
     let wrong: Vec<_> = checks.iter().filter(|check| !check.wrong.is_empty()).collect();

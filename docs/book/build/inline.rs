@@ -27,7 +27,7 @@ pub fn answer(shelf: &Shelf, asked: Asked<'_>, words: &[&str]) -> Option<Answer>
         }
         ("ratio", [path, name, other]) => ratio(shelf, path, name, other),
         ("loss-after", [path]) => shelf.trace(path).and_then(|trace| {
-            let update = trace.update.ok_or_else(|| format!("{path} has no update"))?;
+            let update = trace.update.as_ref().ok_or_else(|| format!("{path} has no update"))?;
             Ok(shown(update.loss_after))
         }),
         _ => return None,

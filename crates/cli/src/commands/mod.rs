@@ -16,3 +16,4 @@ pub mod tasks;
 pub mod trace;
 pub mod train;
 pub mod translate;
+mod update;

@@ -13,6 +13,7 @@ use unspool_trace::model::trace_model;
 use unspool_trace::{Extent, Limits, Settings, Trace};
 
 use super::translate::source_of;
+use super::update::rule_of;
 use crate::console::Console;
 use crate::runs;
 
@@ -42,9 +43,9 @@ pub struct Subject {
     /// What it should say, one for each input; what it does say, without
     #[arg(long, value_name = "TEXT", requires = "model")]
     target: Vec<String>,
-    /// The learning rate of the model's update, by plain gradient descent
-    #[arg(long, value_name = "X", default_value_t = 0.1, requires = "model")]
-    rate: f64,
+    /// The learning rate of the model's update [default: the run's own]
+    #[arg(long, value_name = "X", requires = "model")]
+    rate: Option<f64>,
     /// What dropout draws from
     #[arg(long, value_name = "N", default_value_t = 1, requires = "model")]
     seed: u64,
@@ -82,8 +83,8 @@ impl Subject {
             let (targets, inputs) = (self.target.len(), self.input.len());
             return Err(format!("there are {targets} --target for {inputs} --input").into());
         }
-        if !self.rate.is_finite() {
-            return Err(format!("--rate {}: must be a finite number", self.rate).into());
+        if let Some(rate) = self.rate.filter(|rate| !rate.is_finite()) {
+            return Err(format!("--rate {rate}: must be a finite number").into());
         }
         match (&self.model, &self.expression, &self.lesson) {
             (Some(path), _, _) => {
@@ -171,6 +172,7 @@ impl Subject {
             false => Settings { limits, ..Settings::of_model() },
         };
         let context = context.clone().with_key(Key::new(self.seed));
-        Ok(trace_model(model, &batch, title, self.rate, settings, context)?)
+        let rule = rule_of(&checkpoint, self.rate, &context)?;
+        Ok(trace_model(model, &batch, title, rule, settings, context)?)
     }
 }

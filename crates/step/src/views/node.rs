@@ -287,8 +287,13 @@ impl Pane<'_> {
         let app = self.app;
         let trace = app.root();
         self.line("The update of the weights", app.look.heading(), 2);
-        if let Some(update) = trace.update {
-            self.line(&format!("  w' = w − {}·d_w", update.rate), app.look.formula(), 4);
+        if let Some(update) = &trace.update {
+            for formula in &update.formulas {
+                self.line(&format!("  {formula}"), app.look.formula(), 4);
+            }
+            for symbol in &update.symbols {
+                self.line(&format!("  {}: {}", symbol.name, symbol.meaning), app.look.faint(), 4);
+            }
             let before = trace.loss.map_or("?".into(), look::size);
             let told = format!("loss {before} before, {} after", look::size(update.loss_after));
             self.line(&told, Style::new(), 2);

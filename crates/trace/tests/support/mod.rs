@@ -6,7 +6,7 @@ use unspool_seq2seq::{ModelConfig, Seq2Seq, SourceSide};
 use unspool_tensor::Context;
 use unspool_tensor::random::Key;
 use unspool_trace::model::trace_model;
-use unspool_trace::{Settings, Trace};
+use unspool_trace::{Settings, Trace, UpdateRule};
 
 /// How large the model and its sentences are.
 #[derive(Clone, Copy, Debug)]
@@ -47,5 +47,6 @@ pub fn step(size: Size, last_word: &str, context: Context) -> Trace {
     };
     let batch = Batch::new(&[&example]).unwrap();
     let title = format!("a model on {last_word}");
-    trace_model(&model, &batch, title, 0.1, Settings::of_model(), context).unwrap()
+    let rule = UpdateRule::descent(0.1);
+    trace_model(&model, &batch, title, rule, Settings::of_model(), context).unwrap()
 }

@@ -99,7 +99,7 @@ fn said(
         ),
         OptimiserConfig::Adam { beta1, beta2, epsilon } => (
             "Adam",
-            vec![mean, square, "w' = w − rate·(m' / (1 − β_1^t)) / (√(v' / (1 − β_2^t)) + ε)"],
+            vec![mean, square, "w' = w − rate·(m' / (1 − β_1^(t))) / (√(v' / (1 − β_2^(t))) + ε)"],
             letters(beta1, beta2, epsilon),
         ),
         OptimiserConfig::AdamW { beta1, beta2, epsilon, weight_decay } => {
@@ -110,7 +110,7 @@ fn said(
                 vec![
                     mean,
                     square,
-                    "w' = (1 − rate·λ)·w − rate·(m' / (1 − β_1^t)) / (√(v' / (1 − β_2^t)) + ε)",
+                    "w' = (1 − rate·λ)·w − rate·(m' / (1 − β_1^(t))) / (√(v' / (1 − β_2^(t))) + ε)",
                 ],
                 letters,
             )

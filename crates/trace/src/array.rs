@@ -27,7 +27,7 @@ pub enum Content {
 }
 
 /// What can be said of a large array. It is taken as a matrix: the last axis are the columns, all
-/// others together the rows. What is not finite takes no part.
+/// others together the rows. What is not finite takes no part, but in the norm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The smallest number.
@@ -39,7 +39,7 @@ pub struct Summary {
     /// The mean.
     #[serde(with = "number")]
     pub mean: f64,
-    /// The Euclidean norm.
+    /// The Euclidean norm; no finite number when some of the numbers are none.
     #[serde(with = "number")]
     pub norm: f64,
     /// How many are exactly zero.
@@ -174,7 +174,7 @@ impl Array {
         }
     }
 
-    /// The Euclidean norm.
+    /// The Euclidean norm: infinite or NaN when a number is.
     pub fn norm(&self) -> f64 {
         match &self.content {
             Content::Numbers(numbers) => norm(numbers),
@@ -217,7 +217,10 @@ fn rounded(x: f64, digits: usize) -> f64 {
 }
 
 fn norm(numbers: &[f64]) -> f64 {
-    numbers.iter().filter(|x| x.is_finite()).map(|x| x * x).sum::<f64>().sqrt()
+    // As shares of the largest, no square is too large or too small for a number.
+    let largest = numbers.iter().fold(0.0_f64, |top, x| top.max(x.abs()));
+    let scale = if largest > 0.0 && largest.is_finite() { largest } else { 1.0 };
+    scale * numbers.iter().fold(0.0, |sum, x| sum + (x / scale).powi(2)).sqrt()
 }
 
 /// A number in formats that have no infinity: there, a text.
@@ -293,6 +296,31 @@ mod tests {
         ] {
             let text = serde_json::to_string(&array).unwrap();
             assert_eq!(serde_json::from_str::<Array>(&text).unwrap(), array, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_norm_is_finite_when_all_numbers_are() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let rows: [(&[f64], f64); 9] = [
+            (&[], 0.0),
+            (&[0.0, -0.0], 0.0),
+            (&[-0.1], 0.1),
+            (&[3.0, -4.0], 5.0),
+            (&[3e200, -4e200], 5e200),
+            (&[3e-200, 4e-200], 5e-200),
+            (&[1.0, -inf], inf),
+            (&[1.0, nan], nan),
+            (&[inf, nan], nan),
+        ];
+        for (numbers, expected) in rows {
+            let array = tensor(&[numbers.len()], |at| numbers[at]);
+            let found = Array::new(&array).norm();
+            let same = match expected.is_finite() {
+                true => (found - expected).abs() <= 1e-15 * expected,
+                false => found == expected || found.is_nan() && expected.is_nan(),
+            };
+            assert!(same && !found.is_sign_negative(), "{numbers:?}: {found}");
         }
     }
 

@@ -40,5 +40,5 @@ pub use error::{Result, TraceError};
 pub use explain::{Explanation, explanation};
 pub use notation::{Formula, NotationError};
 pub use recorder::{Recorder, Settings};
-pub use trace::{Check, Contribution, Node, Opened, Origin, Step, Trace, Value};
+pub use trace::{Check, Contribution, Node, Opened, Origin, Step, Trace, Value, Verdict};
 pub use update::UpdateRule;

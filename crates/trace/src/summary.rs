@@ -19,6 +19,15 @@ impl Summary {
         add_up(numbers, &edges, grid[0], &mut lanes, &mut squares);
         let blocks: Vec<Sums> = lanes.iter().map(Lanes::together).collect();
         let all = blocks.iter().fold(Sums::NONE, Sums::with);
+        let not_finite = numbers.len() - all.count as usize;
+        if not_finite > 0 {
+            // A row with such a number has no finite norm, and is larger than all that have one.
+            for (square, row) in squares.iter_mut().zip(numbers.chunks(columns)) {
+                if !row.iter().all(|&x| is_finite(x)) {
+                    *square = row.iter().map(|x| x * x).sum::<f64>().abs();
+                }
+            }
+        }
 
         let mut histogram = vec![0; limits.bins.max(1)];
         count(numbers, all.least, all.largest, &mut histogram);
@@ -37,7 +46,7 @@ impl Summary {
             mean: all.mean(),
             norm: squares.iter().sum::<f64>().sqrt(),
             zeros: all.zeros as usize,
-            not_finite: numbers.len() - all.count as usize,
+            not_finite,
             blocks: blocks.iter().map(Sums::mean).collect(),
             grid,
             histogram,
@@ -227,8 +236,14 @@ mod tests {
         assert_eq!(found.largest, finite.iter().copied().fold(f64::NEG_INFINITY, f64::max));
         let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
         approx::assert_relative_eq!(found.mean, mean(&finite), epsilon = 1e-12);
-        let norm = finite.iter().map(|x| x * x).sum::<f64>().sqrt();
-        approx::assert_relative_eq!(found.norm, norm, max_relative = 1e-12);
+        let norm = numbers.iter().map(|x| x * x).sum::<f64>().sqrt();
+        match norm.is_finite() {
+            true => approx::assert_relative_eq!(found.norm, norm, max_relative = 1e-12),
+            false => assert_eq!(found.norm.is_nan(), norm.is_nan()),
+        }
+        // The row that is kept is the one where something is wrong.
+        let worst = |row: &Row| row.numbers.iter().any(|x| !x.is_finite());
+        assert!(found.not_finite == 0 || found.rows.iter().all(worst));
         let [down, across] = found.grid;
         let mut blocks = vec![Vec::new(); down * across];
         let mut histogram = vec![0; limits.bins];

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use crate::array::{Array, Content};
 use crate::explain::{Explanation, Symbol};
-use crate::trace::{Check, Method, Node, Origin, Port, Step, Trace, Value};
+use crate::trace::{Check, Node, Origin, Port, Step, Trace, Value, Verdict};
 
 /// How many numbers of an array stand on its line.
 const SHOWN: usize = 12;
@@ -217,16 +217,20 @@ impl Walk<'_> {
 
 /// A tick with the error, or why there is none.
 fn mark(check: &Check) -> String {
-    match check.method {
-        Method::None => format!("({})", check.remark),
-        _ if !check.wrong.is_empty() => {
+    match check.verdict() {
+        Verdict::Unchecked => format!("({})", check.remark),
+        Verdict::Untold => {
+            let reason = check.untold.first().map_or("", |untold| &untold.reason);
+            format!("– cannot be told: {reason}")
+        }
+        Verdict::Wrong => {
             let place = check.wrong.first().copied().unwrap_or_default();
             let expected = check.expected(place).map_or(String::new(), |expected| {
                 format!(": element {place} should be {}", number(expected))
             });
             format!("✗ {} wrong{expected}", check.wrong.len())
         }
-        _ => {
+        Verdict::Right => {
             let untold = match &check.untold[..] {
                 [] => String::new(),
                 [first, ..] => {

@@ -224,6 +224,19 @@ pub enum Method {
     Sum,
 }
 
+/// What a check says of a gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What could be compared agrees, and some could be.
+    Right,
+    /// Some of it is off.
+    Wrong,
+    /// Nothing of what was compared can be told.
+    Untold,
+    /// Nothing was compared.
+    Unchecked,
+}
+
 /// An element whose derivative cannot be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Untold {
@@ -264,9 +277,19 @@ impl Check {
         self
     }
 
-    /// Whether something was checked, and nothing is wrong.
+    /// What the check says of the gradient, in a word.
+    pub fn verdict(&self) -> Verdict {
+        match self.method {
+            Method::None => Verdict::Unchecked,
+            _ if !self.wrong.is_empty() => Verdict::Wrong,
+            _ if self.checked() > 0 => Verdict::Right,
+            _ => Verdict::Untold,
+        }
+    }
+
+    /// Whether some of it is known to be right, and nothing is wrong.
     pub fn passes(&self) -> bool {
-        self.method != Method::None && self.wrong.is_empty()
+        self.verdict() == Verdict::Right
     }
 
     /// How many numbers were checked and can be told.

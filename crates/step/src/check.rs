@@ -6,7 +6,7 @@ use unspool_trace::trace::Method;
 use unspool_trace::{Check, Trace, Verdict};
 
 use crate::app::App;
-use crate::look::Look;
+use crate::look::{self, Look};
 use crate::names::{self, place};
 
 /// Against what, in words.
@@ -33,12 +33,17 @@ pub fn mark(check: &Check) -> String {
             format!("? cannot be told: {reason}")
         }
         Verdict::Wrong => format!("✗ {} of {} wrong", check.wrong.len(), check.of),
-        Verdict::Right => match (check.method, check.remark.as_str()) {
-            (Method::Sum, "") => format!("✓ the sum of its parts{untold}"),
-            (Method::Sum, remark) => format!("✓ {remark}{untold}"),
-            _ if check.error == 0.0 => format!("✓ 0{untold}"),
-            _ => format!("✓ {:.0e}{untold}", check.error),
-        },
+        Verdict::Right => {
+            let error = match (check.method, check.remark.as_str()) {
+                (Method::Sum, "") => "the sum of its parts".into(),
+                (_, remark) => {
+                    let error = if check.error == 0.0 { "0" } else { &format!("{:.0e}", check.error) };
+                    let remark = if remark.is_empty() { "" } else { &format!("; {remark}") };
+                    format!("{error}{remark}")
+                }
+            };
+            format!("✓ {error}{untold}")
+        }
     }
 }
 
@@ -134,23 +139,20 @@ fn live(trace: &Trace, slot: usize, element: usize) -> Result<Vec<String>, Strin
         Some(_) => names::result(trace),
         None => "Σ d_y·y",
     };
-    let mut lines = Vec::new();
-    match found.moved {
+    let mut rows = Vec::new();
+    let first = match found.moved {
         Some(moved) => {
-            let (quotient, h) = (moved.quotient(), moved.h);
-            lines.extend([
-                format!("{name} = {}, moved by h = {h:.0e} to both sides", found.x),
-                format!("{f} at {name} + h   {:+.12e}", moved.above),
-                format!("{f} at {name} − h   {:+.12e}", moved.below),
-                format!("their difference / 2h   {quotient:+.10e}"),
-            ]);
+            rows.push((format!("{f} at {name} + h"), format!("{:+.12e}", moved.above)));
+            rows.push((format!("{f} at {name} − h"), format!("{:+.12e}", moved.below)));
+            rows.push(("their difference / 2h".into(), format!("{:+.10e}", moved.quotient())));
+            format!("{name} = {}, moved by h = {:.0e} to both sides", found.x, moved.h)
         }
-        None => lines.push(format!("{name} = {}; beside it {f} is not finite", found.x)),
-    }
-    lines.extend([
-        format!("with h made ever smaller  {:+.10e}", found.found()),
-        format!("by the formula            {:+.10e}", found.gradient),
-        format!("{}; off by at most {:.0e} is right", mark(&found.check), found.allowed),
-    ]);
-    Ok(lines)
+        None => format!("{name} = {}; beside it {f} is not finite", found.x),
+    };
+    rows.push(("with h made ever smaller".into(), format!("{:+.10e}", found.found())));
+    rows.push(("by the formula".into(), format!("{:+.10e}", found.gradient)));
+    let label = rows.iter().map(|(label, _)| look::width(label)).max().unwrap_or(0);
+    let rows = rows.into_iter().map(|(name, x)| format!("{}  {x}", look::pad(&name, label)));
+    let verdict = format!("{}; off by {:.0e} would be right", mark(&found.check), found.allowed);
+    Ok([first].into_iter().chain(rows).chain([verdict]).collect())
 }

@@ -142,8 +142,7 @@ impl App {
                 None => ("computed", String::new()),
             };
             return Err(format!(
-                "in this node {name} is {here}, but another value is called {name}: {write}go to it by : \
-                 {name}"
+                "here {name} is {here}, but another value is called {name}: {write}go there by : {name}"
             ));
         }
         let slot =

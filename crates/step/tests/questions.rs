@@ -31,7 +31,7 @@ fn what_cannot_be_changed_is_said() {
         ("w \"inf\" enter", "must be finite"),
         ("n n n w \"1\" enter", "a is computed"),
         // The node's x is w, and the lesson has another x.
-        ("w \"x[0]=1\" enter", "in this node x is w, but another value is called x: write w"),
+        ("w \"x[0]=1\" enter", "here x is w, but another value is called x: write w, or go there by : x"),
     ] {
         let mut app = app("neuron");
         strike(&mut app, keys);

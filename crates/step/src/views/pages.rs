@@ -56,7 +56,7 @@ pub const HELP: [(&str, &str); 46] = [
     ("+", "a fused node: i opens it"),
     ("›", "the number under the cursor, for w and c; it is named in the frame"),
     ("✓ 5e-14", "a checked gradient, and how far it is off, as a share of the array's largest"),
-    ("✓ of its parts", "it is the sum of its parts, which are checked themselves"),
+    ("✓ the sum", "it is the sum of its parts, which are checked themselves"),
     ("? ✗", "it cannot be told whether it is right, as at a kink; it is wrong"),
     ("Δ", "how far the number is from what it was before w"),
     (". : * #", "without colour: how large a number is beside the array's largest"),

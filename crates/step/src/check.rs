@@ -37,7 +37,8 @@ pub fn mark(check: &Check) -> String {
             let error = match (check.method, check.remark.as_str()) {
                 (Method::Sum, "") => "the sum of its parts".into(),
                 (_, remark) => {
-                    let error = if check.error == 0.0 { "0" } else { &format!("{:.0e}", check.error) };
+                    let error =
+                        if check.error == 0.0 { "0" } else { &format!("{:.0e}", check.error) };
                     let remark = if remark.is_empty() { "" } else { &format!("; {remark}") };
                     format!("{error}{remark}")
                 }

@@ -29,7 +29,8 @@ pub(crate) fn hint(
 }
 
 /// The functions of single numbers.
-const FUNCTIONS: [&str; 10] = ["tanh", "σ", "exp", "ln", "log", "sin", "cos", "abs", "sign", "relu"];
+const FUNCTIONS: [&str; 10] =
+    ["tanh", "σ", "exp", "ln", "log", "sin", "cos", "abs", "sign", "relu"];
 
 /// Where numbers are looked up.
 struct Element<'a> {
@@ -116,7 +117,9 @@ impl Element<'_> {
         let numbers = array.numbers()?;
         match numbers {
             [only] if self.shape != array.shape => Some((*only, false)),
-            _ if self.shape == array.shape => Some((*numbers.get(self.element)?, numbers.len() > 1)),
+            _ if self.shape == array.shape => {
+                Some((*numbers.get(self.element)?, numbers.len() > 1))
+            }
             _ => None,
         }
     }

@@ -321,8 +321,13 @@ mod tests {
     fn wide_letters_count_twice() {
         assert_eq!(width("黒い a"), 6);
         assert_eq!(pad("黒い", 6), "黒い  ");
-        for (columns, cut_off, end) in [(6, "黒い猫", "黒い猫"), (5, "黒い…", "…い猫"), (4, "黒…", "…猫")] {
-            assert_eq!((cut("黒い猫", columns).as_str(), tail("黒い猫", columns).as_str()), (cut_off, end));
+        for (columns, cut_off, end) in
+            [(6, "黒い猫", "黒い猫"), (5, "黒い…", "…い猫"), (4, "黒…", "…猫")]
+        {
+            assert_eq!(
+                (cut("黒い猫", columns).as_str(), tail("黒い猫", columns).as_str()),
+                (cut_off, end)
+            );
         }
         assert_eq!(wrap("黒い猫が 眠る", 8, 0), ["黒い猫が", "眠る"]);
         assert_eq!(wrap("黒い猫が眠る", 9, 1), ["黒い猫が", " 眠る"]);

@@ -62,7 +62,8 @@ pub fn result(trace: &Trace) -> &str {
 
 /// Whether a gradient has several parts.
 fn is_sum(trace: &Trace, slot: usize) -> bool {
-    let parts = |value: &unspool_trace::Value| value.parts.len() + usize::from(value.seed.is_some());
+    let parts =
+        |value: &unspool_trace::Value| value.parts.len() + usize::from(value.seed.is_some());
     trace.values.get(slot).is_some_and(|value| parts(value) > 1)
 }
 

@@ -31,7 +31,10 @@ fn what_cannot_be_changed_is_said() {
         ("w \"inf\" enter", "must be finite"),
         ("n n n w \"1\" enter", "a is computed"),
         // The node's x is w, and the lesson has another x.
-        ("w \"x[0]=1\" enter", "here x is w, but another value is called x: write w, or go there by : x"),
+        (
+            "w \"x[0]=1\" enter",
+            "here x is w, but another value is called x: write w, or go there by : x",
+        ),
     ] {
         let mut app = app("neuron");
         strike(&mut app, keys);
@@ -70,7 +73,10 @@ fn a_quiz_hides_judges_and_counts() {
     strike(&mut app, "z");
     let question = app.question().unwrap();
     let text = views::text(&app);
-    assert!(text.contains(&format!("{} = ?", question.name)) && text.contains("quiz 0/0"), "{text}");
+    assert!(
+        text.contains(&format!("{} = ?", question.name)) && text.contains("quiz 0/0"),
+        "{text}"
+    );
     strike(&mut app, "c");
     assert!(app.message.contains("guess first"));
     // The loss is half of the square's sum: its gradient is a half.
@@ -169,7 +175,11 @@ fn the_number_under_the_cursor_is_named() {
     strike(&mut app, "]");
     assert!(views::text(&app).contains("› w[1] (here x[1]) = +0.3000"), "{}", views::text(&app));
     strike(&mut app, "w");
-    assert!(views::text(&app).contains("new w[1] (here x[1], now 0.3), or"), "{}", views::text(&app));
+    assert!(
+        views::text(&app).contains("new w[1] (here x[1], now 0.3), or"),
+        "{}",
+        views::text(&app)
+    );
     strike(&mut app, "esc end b ]");
     assert!(app.scroll > 0 && views::text(&app).contains("› +0.3000"), "it is scrolled to");
     // The node's own letter, where it means nothing else.
@@ -201,7 +211,10 @@ fn a_check_on_demand_says_what_the_recorded_one_says() {
     // At a kink nothing can be told, and there is no tick.
     let mut app = expression("relu(x)", &[("x", 0.0)]);
     strike(&mut app, "g");
-    let (_, out) = views::text(&app).split_once("Goes out").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, out) = views::text(&app)
+        .split_once("Goes out")
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
     assert!(out.contains("? cannot be told: a kink") && !out.contains('✓'), "{out}");
     strike(&mut app, "c");
     assert!(told(&app).contains("cannot be told"), "{}", told(&app));

@@ -174,7 +174,8 @@ fn keys_of(app: &App, width: u16) -> String {
             (vec!["up down choose", "enter opens", "esc back", "q quits"], "")
         }
         (_, Screen::Walk) if app.quiz.is_some() => {
-            let keys = ["enter guess", "y hint", "n next", "b back", "z end", "w what-if", "t text"];
+            let keys =
+                ["enter guess", "y hint", "n next", "b back", "z end", "w what-if", "t text"];
             (keys.to_vec(), "? keys")
         }
         (_, Screen::Walk) => {

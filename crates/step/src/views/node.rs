@@ -175,7 +175,8 @@ impl Pane<'_> {
         let before = old(app, port.slot, |trace, slot| Some(&trace.values.get(slot)?.value));
         self.array(&value.value, before, here.then_some(app.element));
         if here {
-            let marked = |line: &Line<'_>| line.spans.iter().any(|x| x.content.starts_with(numbers::CURSOR));
+            let marked =
+                |line: &Line<'_>| line.spans.iter().any(|x| x.content.starts_with(numbers::CURSOR));
             let at = self.lines.iter().skip(first).position(marked);
             self.cursor = first + at.unwrap_or(0);
         }

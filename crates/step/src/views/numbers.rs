@@ -179,11 +179,16 @@ mod tests {
             histogram: vec![0, 1, 8],
             rows: vec![Row { row: 3, numbers: vec![0.0, f64::NAN] }],
         };
-        let of = |summary| Array { shape: vec![4, 2], content: Content::Summary(Box::new(summary)) };
+        let of =
+            |summary| Array { shape: vec![4, 2], content: Content::Summary(Box::new(summary)) };
         let told = text(&of(summary.clone()), None);
-        for wanted in
-            ["-1.0000 to +2.0000", "1 of 8 numbers are not finite", "7 of 8 are exactly 0", " ▁█", "row 3"]
-        {
+        for wanted in [
+            "-1.0000 to +2.0000",
+            "1 of 8 numbers are not finite",
+            "7 of 8 are exactly 0",
+            " ▁█",
+            "row 3",
+        ] {
             assert!(told.contains(wanted), "no {wanted:?} in\n{told}");
         }
         // Without a finite number there are no extremes.

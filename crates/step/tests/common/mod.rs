@@ -7,12 +7,8 @@ use unspool_step::look::Look;
 use unspool_step::{App, Options, Screen, script};
 use unspool_trace::lessons::{self, Lesson, lesson};
 
-pub const OPTIONS: Options = Options {
-    look: Look { colour: false, ascii: false },
-    size: (80, 24),
-    quiz: false,
-    seed: 1,
-};
+pub const OPTIONS: Options =
+    Options { look: Look { colour: false, ascii: false }, size: (80, 24), quiz: false, seed: 1 };
 
 /// The program with a lesson.
 pub fn app(name: &str) -> App {

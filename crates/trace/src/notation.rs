@@ -110,6 +110,10 @@ const LOWERED: [(char, char); 16] = [
     ('v', 'ᵥ'),
 ];
 
+/// A formula has no more characters, and is no deeper: so no text is too much for the stack.
+const LONGEST: usize = 1000;
+const DEEPEST: usize = 64;
+
 const RELATIONS: [&str; 7] = ["+=", "=", "<", ">", "≤", "≥", "≠"];
 
 fn to(table: &[(char, char)], plain: char) -> Option<char> {
@@ -125,8 +129,12 @@ impl FromStr for Formula {
 
     fn from_str(text: &str) -> Result<Self, NotationError> {
         let characters: Vec<char> = text.chars().collect();
-        let mut reader = Reader { characters: &characters, at: 0 };
-        let whole = reader.relation().and_then(|expr| match reader.peek() {
+        let mut reader = Reader { characters: &characters, at: 0, depth: 0 };
+        let read = match characters.len() > LONGEST {
+            true => Err(format!("there are more than {LONGEST} characters")),
+            false => reader.relation(),
+        };
+        let whole = read.and_then(|expr| match reader.peek() {
             None => Ok(expr),
             Some(other) => Err(format!("there is {other:?} behind the end")),
         });
@@ -139,6 +147,8 @@ impl FromStr for Formula {
 struct Reader<'a> {
     characters: &'a [char],
     at: usize,
+    /// How many levels deep the factor is that is read.
+    depth: usize,
 }
 
 type Read = Result<Expr, String>;
@@ -226,6 +236,16 @@ impl Reader<'_> {
     }
 
     fn factor(&mut self) -> Read {
+        if self.depth == DEEPEST {
+            return Err(format!("there are more than {DEEPEST} levels"));
+        }
+        self.depth += 1;
+        let read = self.signed();
+        self.depth -= 1;
+        read
+    }
+
+    fn signed(&mut self) -> Read {
         if self.take('-') || self.take('−') {
             return Ok(Expr::Negative(self.factor()?.into()));
         }
@@ -514,7 +534,10 @@ mod tests {
 
     #[test]
     fn what_is_no_formula_is_an_error_with_a_column() {
-        for (text, column) in [("x +", 4), ("(x", 3), ("x = )", 5), ("", 1), ("a b", 3)] {
+        let (deep, long) = ("(".repeat(1000), "x+".repeat(1000));
+        let rows =
+            [("x +", 4), ("(x", 3), ("x = )", 5), ("", 1), ("a b", 3), (&deep, 65), (&long, 1)];
+        for (text, column) in rows {
             assert_eq!(text.parse::<Formula>().unwrap_err().column, column, "{text}");
         }
     }

@@ -27,6 +27,7 @@ pub mod notation;
 mod open;
 pub mod recorder;
 pub mod replay;
+mod settings;
 pub mod source;
 mod summary;
 mod text;

@@ -59,7 +59,8 @@ fn config(extra: &[(&str, &str)]) -> Config {
 
 /// Trains in a folder; interrupts itself after each number of updates in `stops`, and resumes.
 fn train(config: &Config, folder: &Path, threads: usize, stops: &[usize]) -> Vec<u8> {
-    let context = || Context::with_threads(threads).unwrap();
+    // Threads share all that they can, however small.
+    let context = || Context::with_threads(threads).unwrap().with_parallel_from(0);
     let mut trainer = Trainer::start(config.clone(), folder, context(), false).unwrap();
     for &stop in stops {
         let flag = AtomicBool::new(false);

@@ -6,8 +6,8 @@
 //! - measures the **limits** first: the most multiply-adds a second of each instruction set, on one
 //!   core and on several, and how fast memory is read and written at each level ([`Machine`]);
 //! - measures a kernel as **work on operands of its own** ([`Workload`]): median time and
-//!   quartiles, work a second, the share of the peak and of the roofline ([`measure`](fn@measure),
-//!   [`Shares`]), with operands in the caches or out of them ([`Temperature`]), on any number of
+//!   quartiles, work a second, the share of the roofline and of the peak, which has its turns among
+//!   those of the kernels ([`measure`](fn@measure), [`Shares`]), with operands in the caches or out of them ([`Temperature`]), on any number of
 //!   threads;
 //! - **trusts no answer**: before and after timing, on fresh inputs in the same memory, every
 //!   number is held to an oracle in `f64` within a derived bound; while timing, an input changes
@@ -79,7 +79,7 @@ pub use cell::CellPass;
 pub use compare::{Comparison, Verdict, compare};
 pub use function::Function;
 pub use machine::{Machine, MachineSettings, NumberType, Temperature, thread_counts};
-pub use measure::{Measurement, Mismatch, Settings, Stage, measure, measure_one};
+pub use measure::{Measurement, Mismatch, Peaks, Settings, Stage, measure, measure_one};
 pub use on_tape::{OnTape, TapePass};
 pub use packing::WeightPacking;
 pub use product::{Number, Oracle, Packing, Pass, Product};

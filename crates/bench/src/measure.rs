@@ -6,9 +6,9 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use unspool_tensor::random::Key;
 
-use crate::machine::{Evictor, Temperature};
+use crate::machine::{Ceiling, Evictor, Instructions, NumberType, Temperature};
 use crate::statistics::Spread;
-use crate::workload::{Cost, Identity, Workload, Wrong};
+use crate::workload::{Cost, Identity, Work, Workload, Wrong};
 
 /// How long and how often is measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +73,20 @@ pub struct Measurement {
     pub runs: u64,
     /// The largest error that was found, as a share of its bound.
     pub error: f64,
+    /// What the cores could do then. [`measure`](fn@measure) alone finds it, for work that is
+    /// counted in operations.
+    #[serde(default)]
+    pub ceiling: Option<Peaks>,
+}
+
+/// The most operations a second of the threads of a measurement, in the same turns and by the same
+/// median: chains of multiply-adds in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peaks {
+    /// With the best instructions of the machine.
+    pub best: f64,
+    /// With those that the variant is named for, or else the best.
+    pub own: f64,
 }
 
 impl Measurement {
@@ -150,7 +164,7 @@ pub fn measure_one(
 
 /// Measures several workloads sample by sample in turns, in an order that is shuffled each round,
 /// so that what slows the machine for a while does not slow one of them alone. `progress` is told
-/// the share that is done.
+/// the share that is done. Where operations are counted, the machine's peak has its turn too.
 ///
 /// One that gives a wrong answer is an error, in its place; the others are measured.
 pub fn measure(
@@ -158,9 +172,50 @@ pub fn measure(
     settings: &Settings,
     mut progress: impl FnMut(f64),
 ) -> Vec<Result<Measurement, Mismatch>> {
-    let slots: Vec<usize> = (0..workloads.len()).collect();
-    let run = Turns::new(workloads, &slots, settings, &mut progress);
-    slots.iter().map(|&slot| run.measurement(slot, slot, settings)).collect()
+    let identities: Vec<Option<Identity>> = (workloads.iter())
+        .map(|work| (work.cost().work == Work::Operations).then(|| work.identity()))
+        .collect();
+    let mut ceilings = ceilings(workloads, &identities);
+    let (count, all) = (workloads.len(), workloads.len() + ceilings.len());
+    let slots: Vec<usize> = (0..all).collect();
+    let mut turns: Vec<&mut dyn Workload> = Vec::with_capacity(all);
+    turns.extend(workloads.iter_mut().map(|work| &mut **work as &mut dyn Workload));
+    turns.extend(ceilings.iter_mut().map(|ceiling| ceiling as &mut dyn Workload));
+    let run = Turns::new(&mut turns, &slots, settings, &mut progress);
+    let rate = |instructions: Instructions, identity: &Identity| {
+        let at = ceilings.iter().position(|ceiling| ceiling.is_of(instructions, identity))?;
+        Some(run.measurement(count + at, count + at, settings).ok()?.rate())
+    };
+    let measurement = |(slot, identity): (usize, &Option<Identity>)| {
+        let mut found = run.measurement(slot, slot, settings)?;
+        found.ceiling = identity.as_ref().and_then(|identity| {
+            let best = rate(Instructions::best(), identity)?;
+            let own = Instructions::of_variant(&identity.variant);
+            Some(Peaks { best, own: own.and_then(|own| rate(own, identity)).unwrap_or(best) })
+        });
+        Ok(found)
+    };
+    identities.iter().enumerate().map(measurement).collect()
+}
+
+/// The limits of all work that is counted in operations, each once.
+fn ceilings(
+    workloads: &[&mut (dyn Workload + '_)],
+    identities: &[Option<Identity>],
+) -> Vec<Ceiling> {
+    let mut all: Vec<Ceiling> = Vec::new();
+    for (work, identity) in workloads.iter().zip(identities) {
+        let Some(identity) = identity else { continue };
+        let numbers = NumberType::ALL.into_iter().find(|found| found.name() == identity.number);
+        let own = Instructions::of_variant(&identity.variant);
+        for instructions in [Some(Instructions::best()), own].into_iter().flatten() {
+            if !all.iter().any(|ceiling| ceiling.is_of(instructions, identity)) {
+                let new = |number| Ceiling::new(instructions, number, work.context());
+                all.extend(numbers.and_then(new));
+            }
+        }
+    }
+    all
 }
 
 /// So many rounds have their operands in the same memory.
@@ -381,6 +436,7 @@ impl Turns {
                 seconds: Spread::of(&self.samples[slot]),
                 runs: *runs,
                 error: *error,
+                ceiling: None,
             }),
             Err((stage, wrong)) => Err(Mismatch {
                 identity: Box::new(identity.clone()),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{Instructions, Machine, NumberType, Temperature};
-use crate::measure::Measurement;
+use crate::measure::{Measurement, Peaks};
 use crate::workload::{Identity, Work};
 
 /// The form of the file; another one has another number.
@@ -49,7 +49,8 @@ pub enum ReportError {
     },
 }
 
-/// How much of what is possible a kernel reaches, as shares.
+/// How much of what is possible a kernel reaches, as shares: of what the cores could do in the same
+/// turns where that was measured, else of the machine's best.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Shares {
     /// Of the most operations a second.
@@ -70,10 +71,19 @@ impl Shares {
         };
         let operations = cost.work == Work::Operations;
         let share = |most: Option<f64>| most.map(|most| found.rate() / most);
-        let own = Instructions::ALL.into_iter().find(|set| set.name() == identity.variant);
-        let own = own.and_then(|own| machine.peak_of(own, number, identity.threads));
-        let peak = machine.peak(number, identity.threads);
+        let (peak, own) = match found.ceiling {
+            Some(Peaks { best, own }) => (Some(best), Some(own)),
+            None => {
+                let own = Instructions::of_variant(&identity.variant);
+                let own = own.and_then(|own| machine.peak_of(own, number, identity.threads));
+                (machine.peak(number, identity.threads), own)
+            }
+        };
         let roof = machine.roof(cost, number, identity.threads, *temperature);
+        let roof = match found.ceiling {
+            Some(Peaks { best, .. }) => roof.map(|roof| roof.min(best)),
+            None => roof,
+        };
         Shares {
             peak: share(peak.filter(|_| operations)),
             own_peak: share(own.or(peak).filter(|_| operations)),
@@ -258,6 +268,7 @@ mod tests {
             seconds: Spread::of(&[seconds, 1.04 * seconds, 1.08 * seconds]),
             runs: 7,
             error: 0.25,
+            ceiling: None,
         }
     }
 
@@ -291,6 +302,22 @@ mod tests {
         assert!(matches!(Report::read(&folder.join("none")), Err(ReportError::File { .. })));
         assert!(matches!(written.write(&folder.join("a/b")), Err(ReportError::File { .. })));
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn shares_are_of_what_the_cores_could_do_then() {
+        let mut report = report(vec![measurement("portable", 1e-6)]);
+        report.machine.peaks.iter_mut().for_each(|peak| peak.flop_per_second = 96e6);
+        let rate = report.measurements[0].rate();
+        let shares = |report: &Report| {
+            let Shares { peak, own_peak, roof } =
+                Shares::of(&report.measurements[0], &report.machine);
+            [peak, own_peak, roof].map(|share| share.map(|share| share * 96e6 / rate))
+        };
+        // The machine's best, when nothing else is known; less, when all was slower.
+        assert_eq!(shares(&report)[..2], [Some(1.0); 2]);
+        report.measurements[0].ceiling = Some(Peaks { best: 48e6, own: 24e6 });
+        assert_eq!(shares(&report), [Some(2.0), Some(4.0), Some(2.0)]);
     }
 
     #[test]

@@ -15,7 +15,27 @@ use unspool_bench::{
 use unspool_layers::recurrent::{CellKind, fast_kernel, reference};
 use unspool_tensor::Context;
 use unspool_tensor::kernels::cells::{BackwardRow, CellKernel, ForwardRow};
-use unspool_tensor::kernels::matmul::{MatmulKernel, Naive, PackedView};
+use unspool_tensor::kernels::matmul::{Element, MatmulKernel, Naive, PackedView};
+use unspool_tensor::kernels::pointwise::Pointwise;
+
+/// Work that is counted in operations is measured beside what the cores can do; nothing else is.
+#[test]
+fn the_peak_has_its_turns() {
+    let context = Context::with_threads(2).unwrap().with_parallel_from(0);
+    let shape = Shape::new(4, 5, 6).unwrap();
+    let product = |variant: Arc<dyn MatmulKernel<f32>>| {
+        Product::new(variant, Pass::Forward, Packing::Before, shape, &context)
+    };
+    let portable = <f32 as Element>::variants().into_iter().find(|v| v.name() == "portable");
+    let (mut a, mut b) = (product(Arc::new(Naive)), product(portable.unwrap()));
+    let mut c = Function::pointwise("fast", Pointwise::<f32>::fast(), 8, &context).remove(0);
+    let found = measure(&mut [&mut a, &mut b, &mut c], &Settings::quick(), |_| {});
+    let found: Vec<_> = found.into_iter().map(|found| found.unwrap().ceiling).collect();
+    let (naive, portable) = (found[0].unwrap(), found[1].unwrap());
+    assert!(naive.best > 0.0 && naive.own == naive.best && portable.best == naive.best);
+    assert!(portable.own > 0.0 && portable.own < 1.5 * portable.best, "{portable:?}");
+    assert_eq!(found[2], None);
+}
 
 /// What a cheat does in place of a product; `honest` does it right.
 type Trick =

@@ -157,6 +157,7 @@ mod tests {
                 seconds: Spread::of(&[seconds]),
                 runs: 1,
                 error: 0.0,
+                ceiling: None,
             }
         };
         let settings =

@@ -21,6 +21,9 @@ const PARALLEL_FROM: usize = 1 << 20;
 pub struct Context {
     kernels: Kernels,
     pool: Option<Arc<ThreadPool>>,
+    /// On one thread that is one of a pool: the others help with a large product when they have
+    /// nothing else to do.
+    helpers: Option<Arc<ThreadPool>>,
     /// A pool of one thread, made when it is first asked for.
     single: Arc<OnceLock<ThreadPool>>,
     parallel_from: usize,
@@ -43,6 +46,7 @@ impl Context {
         Context {
             kernels: Kernels::default(),
             pool: None,
+            helpers: None,
             single: Arc::default(),
             parallel_from: PARALLEL_FROM,
             key: Key::new(0),
@@ -83,8 +87,12 @@ impl Context {
 
     /// The same for a shard of a batch, which runs on one thread and whose first row is the batch's
     /// `first_example`-th. Random masks are keyed by the row's number in the batch.
+    ///
+    /// Where that thread is one of this context's, its large products are cut into pieces that the
+    /// others may take once they have done their own shards.
     pub fn for_shard(&self, first_example: usize) -> Self {
-        Context { pool: None, first_example, ..self.clone() }
+        let helpers = self.pool.as_ref().or(self.helpers.as_ref()).cloned();
+        Context { pool: None, helpers, first_example, ..self.clone() }
     }
 
     /// Which kernels run.
@@ -105,6 +113,24 @@ impl Context {
     /// Whether `multiply_adds` of work are enough for more than one thread.
     pub fn parallel(&self, multiply_adds: usize) -> bool {
         self.threads() > 1 && multiply_adds >= self.parallel_from
+    }
+
+    /// How many threads there are for a product of so many multiply-adds: this context's, or those
+    /// that may help.
+    pub(crate) fn threads_for_product(&self, multiply_adds: usize) -> usize {
+        /// A product of which pieces wait to be taken: it is so much larger than one for which
+        /// another thread is woken.
+        const HELPED: usize = 4;
+        match &self.helpers {
+            _ if self.parallel(multiply_adds) => self.threads(),
+            Some(pool)
+                if multiply_adds / HELPED >= self.parallel_from
+                    && pool.current_thread_index().is_some() =>
+            {
+                pool.current_num_threads()
+            }
+            _ => 1,
+        }
     }
 
     /// The same for a tape, which has weights of its own, and goes backwards or does not.
@@ -145,12 +171,15 @@ impl Context {
         self.first_example
     }
 
-    /// Runs `work` inside the context's thread pool, so that rayon's parallel iterators use it.
-    /// Without a pool, they run in one of a single thread: in rayon's own only when the operating
-    /// system gives no thread.
+    /// Runs `work` inside the context's thread pool, so that rayon's parallel iterators use it: at
+    /// once when it is there already, as the work of a shard is. Without a pool, they run in one of
+    /// a single thread: in rayon's own only when the operating system gives no thread.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         if let Some(pool) = &self.pool {
             return pool.install(work);
+        }
+        if self.helpers.as_ref().is_some_and(|pool| pool.current_thread_index().is_some()) {
+            return work();
         }
         match self.single.get() {
             Some(pool) => pool.install(work),

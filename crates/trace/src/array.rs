@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use ndarray::{ArrayBase, Data, Dimension};
 use serde::{Deserialize, Serialize};
 
+use crate::check::largest;
+
 /// An array of numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Array {
@@ -182,6 +184,14 @@ impl Array {
         }
     }
 
+    /// The largest of the finite numbers, without its sign.
+    pub(crate) fn largest(&self) -> f64 {
+        match &self.content {
+            Content::Numbers(numbers) => largest(numbers),
+            Content::Summary(summary) => largest(&[summary.least, summary.largest]),
+        }
+    }
+
     /// The same, summarised if it is large.
     pub fn limited(&self, limits: &Limits) -> Self {
         let mut limited = self.clone();
@@ -255,6 +265,42 @@ pub(crate) mod number {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
         Shown::deserialize(d).map(f64::from)
+    }
+}
+
+/// The same for a number that may be missing.
+pub(crate) mod maybe {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::number::Shown;
+
+    pub(crate) fn serialize<S: Serializer>(x: &Option<f64>, s: S) -> Result<S::Ok, S::Error> {
+        x.map(Shown::from).serialize(s)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+        Ok(Option::<Shown>::deserialize(d)?.map(f64::from))
+    }
+}
+
+/// The same for the numbers of time steps.
+pub(crate) mod points {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::number::Shown;
+
+    pub(crate) fn serialize<S: Serializer>(
+        all: &[(usize, f64)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(all.iter().map(|&(time, x)| (time, Shown::from(x))))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Vec<(usize, f64)>, D::Error> {
+        let all = Vec::<(usize, Shown)>::deserialize(d)?;
+        Ok(all.into_iter().map(|(time, x)| (time, x.into())).collect())
     }
 }
 

@@ -3,10 +3,14 @@
 use std::borrow::Cow;
 
 use ndarray::Dimension;
-use unspool_tensor::gradcheck::numeric::{Doubt, Precision, Sample, differentiate};
+use rayon::prelude::*;
+use unspool_tensor::gradcheck::numeric::{
+    Derivative, Doubt, Precision, Sample, differentiate, noise,
+};
 use unspool_tensor::random::Key;
 use unspool_tensor::{Result, Tensor};
 
+use crate::progress::Progress;
 use crate::summary::place_of_largest;
 use crate::trace::{Check, Method, Untold};
 
@@ -25,16 +29,56 @@ pub enum Extent {
 /// How far a gradient may be off, as a share of the largest number of its array.
 pub const TOLERANCE: f64 = 1e-6;
 
-/// Which elements of an array are compared: none for all of them.
+/// Noise is measured at steps that are no powers of two: the rounding of a sum of many equal terms is
+/// the same at these.
+const UNEVEN: f64 = 0.828_427;
+
+/// What a check says that had nothing to compare.
+const NO_NUMBERS: &str = "there are no numbers";
+
+/// What a gradient is claimed to be, at some places or at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'a> {
+    /// The places; all when it is empty.
+    pub at: &'a [usize],
+    /// The numbers there.
+    pub numbers: &'a [f64],
+    /// The largest number of the whole array, as far as that is known.
+    pub scale: f64,
+}
+
+impl Claim<'_> {
+    /// The place of a number.
+    pub fn place(&self, number: usize) -> usize {
+        self.at.get(number).copied().unwrap_or(number)
+    }
+
+    /// The largest number, of these and the array's, that is finite.
+    fn scale(&self) -> f64 {
+        self.scale.max(largest(self.numbers))
+    }
+}
+
+/// The largest of the finite numbers, without its sign.
+pub(crate) fn largest(numbers: &[f64]) -> f64 {
+    let finite = |top: f64, x: &f64| if x.is_finite() { top.max(x.abs()) } else { top };
+    numbers.iter().fold(0.0, finite)
+}
+
+/// Which elements of an array are compared, in their order: none for all of them.
 pub(crate) fn chosen(extent: Extent, x: &Tensor<f64>, key: Key) -> Vec<usize> {
-    let count = match extent {
-        Extent::Each(count) if count < x.len() => count,
-        _ => return Vec::new(),
-    };
-    let largest = place_of_largest(&standard(x));
-    let mut at: Vec<usize> =
-        (1..count as u64).map(|i| key.below(i, x.len() as u64) as usize).collect();
-    at.extend((count > 0).then_some(largest));
+    match extent {
+        Extent::Each(count) if count < x.len() => {
+            let drawn = (1..count as u64).map(|i| key.below(i, x.len() as u64) as usize);
+            with_largest(drawn.collect(), x)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// These elements and that of the array's largest number, in their order.
+pub(crate) fn with_largest(mut at: Vec<usize>, x: &Tensor<f64>) -> Vec<usize> {
+    at.push(place_of_largest(&standard(x)));
     at.sort_unstable();
     at.dedup();
     at
@@ -96,92 +140,118 @@ fn share_of(weight: f64, before: f64, after: f64) -> [f64; 2] {
     [if counts { more } else { 0.0 }, if counts { large } else { 0.0 }]
 }
 
-/// Compares a gradient, or some elements of it, with differences of `f`, which is given the input
+/// Compares what is claimed to be a gradient by `x` with differences of `f`, which is given the input
 /// moved.
-///
-/// `gradient` has the numbers that are claimed, for the elements `at` (all when it is empty).
 pub(crate) fn by_differences(
     method: Method,
     x: &Tensor<f64>,
-    at: &[usize],
-    gradient: &[f64],
-    mut f: impl FnMut(&Tensor<f64>) -> Result<Option<Sample>>,
+    claim: Claim<'_>,
+    progress: Progress<'_>,
+    f: impl Fn(&Tensor<f64>) -> Result<Option<Sample>> + Sync,
 ) -> Result<Check> {
-    let mut moved = x.as_standard_layout().into_owned().into_shared();
-    let claimed = gradient.iter().fold(0.0_f64, |top, d| top.max(d.abs()));
-    let mut derivatives = Vec::with_capacity(gradient.len());
-    for k in 0..gradient.len() {
-        let element = at.get(k).copied().unwrap_or(k);
-        let place = x.iter().nth(element).copied().unwrap_or(0.0);
-        let precision = Precision {
-            tolerance: 0.01 * TOLERANCE,
-            scale: claimed,
-            noise: 0.0,
-            position: place.abs(),
-        };
-        derivatives.push(differentiate(precision, |t| {
-            set(&mut moved, element, place + t);
-            f(&moved)
-        })?);
-        set(&mut moved, element, place);
+    /// So many numbers share a copy of the input.
+    const TOGETHER: usize = 16;
+    if claim.numbers.is_empty() {
+        return Ok(Check::none(x.len(), NO_NUMBERS));
     }
+    let scale = claim.scale();
+    let derivative = |moved: &mut Tensor<f64>, number: usize| {
+        let element = claim.place(number);
+        let place = x.iter().nth(element).copied().unwrap_or(0.0);
+        let mut beside = |t: f64| {
+            set(moved, element, place + t);
+            f(moved)
+        };
+        let tolerance = 0.01 * TOLERANCE;
+        let precision = Precision { tolerance, scale, noise: 0.0, position: place.abs() };
+        let mut found = differentiate(precision, &mut beside)?;
+        if !matches!(judged(claim.numbers[number], &found, scale), Judged::Right(_)) {
+            // A chain of nodes may round more than the size of its result tells: what does not agree
+            // at once is looked at again, with the noise measured.
+            let noise = noise(|t| beside(UNEVEN * t))?;
+            found = differentiate(Precision { noise, ..precision }, &mut beside)?;
+        }
+        set(moved, element, place);
+        progress.checked(1);
+        Ok(found)
+    };
+    let copy = || x.as_standard_layout().into_owned().into_shared();
+    let derivatives: Vec<Result<Derivative>> = (0..claim.numbers.len())
+        .into_par_iter()
+        .with_min_len(TOGETHER)
+        .map_init(copy, derivative)
+        .collect();
+    let derivatives = derivatives.into_iter().collect::<Result<Vec<Derivative>>>()?;
     let found: Vec<f64> = derivatives.iter().map(|derivative| derivative.value).collect();
-    let finite = |top: f64, x: &f64| if x.is_finite() { top.max(x.abs()) } else { top };
-    let scale = found.iter().fold(claimed, finite);
+    let scale = scale.max(largest(&found));
     let mut check = Check { method, ..Check::none(x.len(), "") };
-    check.at = at.into();
-    for (k, (&claim, derivative)) in gradient.iter().zip(&derivatives).enumerate() {
-        let element = at.get(k).copied().unwrap_or(k);
-        let off = (claim - derivative.value).abs();
-        let allowed = TOLERANCE * scale;
-        let mut untold = |reason: String| check.untold.push(Untold { at: element, reason });
-        match derivative.doubt {
-            _ if !claim.is_finite() => check.wrong.push(element),
-            Some(Doubt::Kink { left, right }) => {
-                let margin = allowed + derivative.bound;
-                match (left.min(right) - margin..=left.max(right) + margin).contains(&claim) {
-                    true => untold(format!("a kink: the slopes are {left:.4} and {right:.4}")),
-                    false => check.wrong.push(element),
-                }
-            }
-            Some(Doubt::Jump) => untold("the function jumps here".into()),
-            Some(Doubt::NotFinite) => untold("the function is not finite beside this point".into()),
-            // All is rounding: the gradient is zero.
-            Some(Doubt::Noise) | None
-                if off <= 2.0 * derivative.bound && derivative.bound <= 1e-9 =>
-            {
-                check.error = check.error.max(if off <= allowed { share(off, scale) } else { 0.0 });
-            }
-            Some(Doubt::Noise) | None if off <= allowed => {
-                check.error = check.error.max(share(off, scale));
-            }
-            Some(Doubt::Noise) if off <= allowed + derivative.bound => {
-                untold("rounding hides the derivative".into());
-            }
-            _ => check.wrong.push(element),
+    (check.at, check.found) = (claim.at.into(), found);
+    for (number, (&claimed, derivative)) in claim.numbers.iter().zip(&derivatives).enumerate() {
+        let at = claim.place(number);
+        match judged(claimed, derivative, scale) {
+            Judged::Right(error) => check.error = check.error.max(error),
+            Judged::Wrong => check.wrong.push(at),
+            Judged::Untold(reason) => check.untold.push(Untold { at, reason }),
         }
     }
-    check.found = found;
     Ok(check)
 }
 
-/// Compares with numbers from elsewhere.
-pub(crate) fn by_comparison(
-    method: Method,
-    of: usize,
-    at: &[usize],
-    gradient: &[f64],
-    other: &[f64],
-) -> Check {
-    let scale = gradient.iter().chain(other).fold(0.0_f64, |top, x| top.max(x.abs()));
+/// What a derivative says of a number.
+enum Judged {
+    /// It agrees, but for this share of the scale.
+    Right(f64),
+    Wrong,
+    /// That cannot be told, and why.
+    Untold(String),
+}
+
+fn judged(claim: f64, derivative: &Derivative, scale: f64) -> Judged {
+    let Derivative { value, bound, doubt } = *derivative;
+    let off = (claim - value).abs();
+    let allowed = TOLERANCE * scale;
+    match doubt {
+        Some(Doubt::Kink { left, right }) => {
+            let margin = allowed + bound;
+            let between = left.min(right) - margin..=left.max(right) + margin;
+            match between.contains(&claim) || !claim.is_finite() {
+                true => Judged::Untold(format!("a kink: the slopes are {left:.4} and {right:.4}")),
+                false => Judged::Wrong,
+            }
+        }
+        Some(Doubt::Jump) => Judged::Untold("the function jumps here".into()),
+        Some(Doubt::NotFinite) => {
+            Judged::Untold("the function is not finite beside this point".into())
+        }
+        // All is rounding: the gradient is zero.
+        Some(Doubt::Noise) | None if off <= 2.0 * bound && bound <= 1e-9 => {
+            Judged::Right(if off <= allowed { share(off, scale) } else { 0.0 })
+        }
+        Some(Doubt::Noise) | None if off <= allowed => Judged::Right(share(off, scale)),
+        Some(Doubt::Noise) if off <= allowed + bound => {
+            Judged::Untold("rounding hides the derivative".into())
+        }
+        _ => Judged::Wrong,
+    }
+}
+
+/// Compares what is claimed with numbers from elsewhere.
+pub(crate) fn by_comparison(method: Method, of: usize, claim: Claim<'_>, other: &[f64]) -> Check {
+    if claim.numbers.is_empty() {
+        return Check::none(of, NO_NUMBERS);
+    }
+    let scale = claim.scale().max(largest(other));
     let mut check = Check { method, ..Check::none(of, "") };
-    (check.at, check.found) = (at.into(), other.into());
-    for (k, (a, b)) in gradient.iter().zip(other).enumerate() {
+    (check.at, check.found) = (claim.at.into(), other.into());
+    for (number, (&a, &b)) in claim.numbers.iter().zip(other).enumerate() {
+        let at = claim.place(number);
         let off = share((a - b).abs(), scale);
-        if off <= TOLERANCE {
+        if !a.is_finite() && (a == b || a.is_nan() && b.is_nan()) {
+            check.untold.push(Untold { at, reason: "it is not finite".into() });
+        } else if off <= TOLERANCE {
             check.error = check.error.max(off);
         } else {
-            check.wrong.push(at.get(k).copied().unwrap_or(k));
+            check.wrong.push(at);
         }
     }
     check

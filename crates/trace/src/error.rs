@@ -30,6 +30,14 @@ pub enum TraceError {
         /// Its number.
         slot: usize,
     },
+    /// A value has no such number.
+    #[error("value {slot} has no number {element}")]
+    NoElement {
+        /// The value's slot.
+        slot: usize,
+        /// The number's place.
+        element: usize,
+    },
     /// A trace that was read from a file has numbers, but nothing to run again.
     #[error("this trace was read from a file: there is nothing to run again")]
     NotLive,

@@ -12,6 +12,12 @@ use unspool_tensor::{Tape, Var};
 /// How deep parentheses, functions and powers may stand in each other.
 const DEEPEST: usize = 100;
 
+/// How many operators there may be: `a + b + c + …` is as deep as it is long.
+const MOST_OPERATORS: usize = 1000;
+
+/// So many characters of a long text are shown on either side of what is wrong.
+const SHOWN: usize = 40;
+
 /// What can be called, and what that is.
 pub const FUNCTIONS: [(&str, &str); 7] = [
     ("tanh", "hyperbolic tangent"),
@@ -49,7 +55,7 @@ pub enum ExpressionError {
         problem: String,
         /// Where, in characters from 1.
         column: usize,
-        /// The whole text, on one line.
+        /// The text on one line; of a long one, what stands there.
         text: String,
     },
     /// A variable has no value.
@@ -83,7 +89,7 @@ impl FromStr for Expression {
     fn from_str(text: &str) -> Result<Self, ExpressionError> {
         let characters: Vec<char> =
             text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
-        let mut reader = Reader { characters: &characters, at: 0, depth: 0 };
+        let mut reader = Reader { characters: &characters, at: 0, depth: 0, operators: 0 };
         let read = reader.sum().and_then(|tree| match reader.peek() {
             None => Ok(tree),
             Some(')') => Err("this parenthesis was never opened".to_owned()),
@@ -96,11 +102,19 @@ impl FromStr for Expression {
         match read {
             Ok(tree) => Ok(Expression { text, tree }),
             Err(problem) => {
-                let column = reader.at + 1;
-                Err(ExpressionError::Syntax { problem, column, text })
+                let text = excerpt(&characters, reader.at);
+                Err(ExpressionError::Syntax { problem, column: reader.at + 1, text })
             }
         }
     }
+}
+
+/// A text, or of a long one what stands around a place.
+fn excerpt(characters: &[char], at: usize) -> String {
+    let (from, to) = (at.saturating_sub(SHOWN), (at + SHOWN).min(characters.len()));
+    let middle: String = characters[from.min(to)..to].iter().collect();
+    let cut = |cut: bool| if cut { "…" } else { "" };
+    format!("{}{middle}{}", cut(from > 0), cut(to < characters.len()))
 }
 
 /// Reads from left to right. On an error it stands where that is.
@@ -108,6 +122,7 @@ struct Reader<'a> {
     characters: &'a [char],
     at: usize,
     depth: usize,
+    operators: usize,
 }
 
 type Read = Result<Tree, String>;
@@ -120,10 +135,20 @@ impl Reader<'_> {
         self.characters.get(self.at).copied()
     }
 
+    /// Takes an operator, unless there are too many.
+    fn operator(&mut self) -> Result<(), String> {
+        self.operators += 1;
+        if self.operators > MOST_OPERATORS {
+            return Err(format!("an expression has at most {MOST_OPERATORS} operators"));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
     fn sum(&mut self) -> Read {
         let mut left = self.product()?;
         while let Some(sign @ ('+' | '-')) = self.peek() {
-            self.at += 1;
+            self.operator()?;
             left = binary(sign, left, self.product()?);
         }
         Ok(left)
@@ -132,7 +157,7 @@ impl Reader<'_> {
     fn product(&mut self) -> Read {
         let mut left = self.signed()?;
         while let Some(sign @ ('*' | '/')) = self.peek() {
-            self.at += 1;
+            self.operator()?;
             left = binary(sign, left, self.signed()?);
         }
         Ok(left)
@@ -156,7 +181,7 @@ impl Reader<'_> {
         if self.peek() != Some('^') {
             return Ok(base);
         }
-        self.at += 1;
+        self.operator()?;
         // To the right: a^b^c is a^(b^c), and a^-b is allowed.
         let exponent = self.deeper(Self::signed)?;
         Ok(binary('^', base, exponent))
@@ -413,6 +438,9 @@ mod tests {
         for (text, expected) in rows {
             approx::assert_relative_eq!(value(text, &[("x", x)]), expected, max_relative = 1e-14);
         }
+        // As long as it may be.
+        let long = "x".to_owned() + &"+x".repeat(MOST_OPERATORS);
+        assert_eq!(value(&long, &[("x", 1.0)]), 1001.0);
         let two: Expression = "b + w*x + b".parse().unwrap();
         assert_eq!(two.variables(), ["b", "w", "x"]);
         assert_eq!(value("b + w*x + b", &[("b", 1.0), ("w", 2.0), ("x", 3.0)]), 8.0);
@@ -421,6 +449,7 @@ mod tests {
     #[test]
     fn what_is_no_expression_is_an_error_with_its_column() {
         let deep = "(".repeat(100_000);
+        let long = "x".to_owned() + &"+x".repeat(60_000);
         let rows = [
             ("", 1, "ends too early"),
             ("tanh(w*x + b", 13, "closing parenthesis"),
@@ -434,12 +463,14 @@ mod tests {
             ("f()", 1, "no function f"),
             ("exp()", 5, "missing before this"),
             (&deep, 102, "levels deep"),
+            (&long, 2002, "at most 1000 operators"),
         ];
         for (text, expected, part) in rows {
             match text.parse::<Expression>() {
-                Err(ExpressionError::Syntax { problem, column, .. }) => {
+                Err(ExpressionError::Syntax { problem, column, text }) => {
                     assert_eq!(column, expected, "{problem}");
                     assert!(problem.contains(part), "{problem}");
+                    assert!(text.chars().count() <= 2 * SHOWN + 2, "{text}");
                 }
                 other => panic!("{other:?}"),
             }

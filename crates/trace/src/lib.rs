@@ -15,7 +15,9 @@
 #![deny(missing_docs)]
 
 pub mod array;
+mod backward;
 pub mod check;
+pub mod element;
 pub mod error;
 pub mod explain;
 pub mod expression;
@@ -25,6 +27,7 @@ mod live;
 pub mod model;
 pub mod notation;
 mod open;
+pub mod progress;
 pub mod recorder;
 pub mod replay;
 mod settings;
@@ -37,9 +40,11 @@ mod verify;
 
 pub use array::{Array, Limits};
 pub use check::Extent;
+pub use element::ElementCheck;
 pub use error::{Result, TraceError};
 pub use explain::{Explanation, explanation};
 pub use notation::{Formula, NotationError};
+pub use progress::Watcher;
 pub use recorder::{Recorder, Settings};
 pub use trace::{Check, Contribution, Node, Opened, Origin, Step, Trace, Value, Verdict};
 pub use update::UpdateRule;

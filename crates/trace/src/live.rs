@@ -6,8 +6,10 @@ use std::sync::Arc;
 use unspool_tensor::op::DynOp;
 use unspool_tensor::{Tape, Tensor};
 
+use crate::backward::Places;
 use crate::error::{Result, TraceError};
 use crate::explain::known;
+use crate::progress::Watcher;
 use crate::recorder::{Recorder, Settings};
 use crate::replay::Replay;
 use crate::trace::{Origin, Trace};
@@ -34,12 +36,14 @@ pub(crate) struct Live {
     /// The slots from which the backward pass began, with their gradients.
     pub seeds: Vec<(usize, Tensor<f64>)>,
     pub settings: Settings,
+    /// The rows of large values, by slot, that are kept exactly.
+    pub rows: Places,
     /// The update behind it.
     pub rule: Option<UpdateRule>,
 }
 
 impl Trace {
-    fn live(&self) -> Result<&Live> {
+    pub(crate) fn live(&self) -> Result<&Live> {
         self.live.as_ref().ok_or(TraceError::NotLive)
     }
 
@@ -66,16 +70,19 @@ impl Trace {
     /// # Errors
     /// The trace was read from a file, or a value has a shape that does not fit.
     pub fn again(&self, changed: &[(usize, Tensor<f64>)]) -> Result<Trace> {
-        let Live { replay, seeds, settings, rule } = self.live()?;
+        let Live { replay, seeds, settings, rows, rule } = self.live()?;
         let tape = Tape::new(replay.context().clone());
         let vars = replay.onto(&tape, changed)?;
-        let recorder = Recorder::with(&tape, self.title.clone(), settings.clone());
+        // Nobody waits for it as they did for the first one.
+        let settings = Settings { watcher: Watcher::default(), ..settings.clone() };
+        let recorder = Recorder::with(&tape, self.title.clone(), settings);
         for (value, &var) in self.values.iter().zip(&vars) {
             match value.origin {
                 Origin::Parameter => recorder.parameter(value.name.clone(), var),
                 _ => recorder.name(value.name.clone(), var),
             };
         }
+        rows.iter().for_each(|(&slot, rows)| recorder.rows(vars[slot], rows));
         // Those that are ours are found again.
         let own = self
             .explanations

@@ -110,9 +110,11 @@ const LOWERED: [(char, char); 16] = [
     ('v', 'ᵥ'),
 ];
 
-/// A formula has no more characters, and is no deeper: so no text is too much for the stack.
-const LONGEST: usize = 1000;
-const DEEPEST: usize = 64;
+/// How deep what stands in parentheses, roots, sums and lists may stand in each other.
+const DEEPEST: usize = 100;
+
+/// How many characters a formula may have: `a + b + c + …` is as deep as it is long.
+const LONGEST: usize = 2000;
 
 const RELATIONS: [&str; 7] = ["+=", "=", "<", ">", "≤", "≥", "≠"];
 
@@ -129,12 +131,13 @@ impl FromStr for Formula {
 
     fn from_str(text: &str) -> Result<Self, NotationError> {
         let characters: Vec<char> = text.chars().collect();
+        if characters.len() > LONGEST {
+            let (problem, column) = (format!("more than {LONGEST} characters"), LONGEST + 1);
+            let text = characters[..64].iter().chain(&['…']).collect();
+            return Err(NotationError { problem, column, text });
+        }
         let mut reader = Reader { characters: &characters, at: 0, depth: 0 };
-        let read = match characters.len() > LONGEST {
-            true => Err(format!("there are more than {LONGEST} characters")),
-            false => reader.relation(),
-        };
-        let whole = read.and_then(|expr| match reader.peek() {
+        let whole = reader.relation().and_then(|expr| match reader.peek() {
             None => Ok(expr),
             Some(other) => Err(format!("there is {other:?} behind the end")),
         });
@@ -147,7 +150,6 @@ impl FromStr for Formula {
 struct Reader<'a> {
     characters: &'a [char],
     at: usize,
-    /// How many levels deep the factor is that is read.
     depth: usize,
 }
 
@@ -183,6 +185,17 @@ impl Reader<'_> {
         found
     }
 
+    /// Reads what stands in something else.
+    fn deeper(&mut self, read: fn(&mut Self) -> Read) -> Read {
+        if self.depth == DEEPEST {
+            return Err(format!("more than {DEEPEST} levels deep"));
+        }
+        self.depth += 1;
+        let found = read(self);
+        self.depth -= 1;
+        found
+    }
+
     fn relation(&mut self) -> Read {
         let mut left = self.cases()?;
         'more: loop {
@@ -205,8 +218,11 @@ impl Reader<'_> {
         if !self.take_word("where") {
             return Ok(value);
         }
-        let condition = self.relation()?;
-        let otherwise = if self.take_word("else") { Some(self.cases()?.into()) } else { None };
+        let condition = self.deeper(Self::relation)?;
+        let otherwise = match self.take_word("else") {
+            true => Some(self.deeper(Self::cases)?.into()),
+            false => None,
+        };
         Ok(Expr::Where(value.into(), condition.into(), otherwise))
     }
 
@@ -236,21 +252,11 @@ impl Reader<'_> {
     }
 
     fn factor(&mut self) -> Read {
-        if self.depth == DEEPEST {
-            return Err(format!("there are more than {DEEPEST} levels"));
-        }
-        self.depth += 1;
-        let read = self.signed();
-        self.depth -= 1;
-        read
-    }
-
-    fn signed(&mut self) -> Read {
         if self.take('-') || self.take('−') {
-            return Ok(Expr::Negative(self.factor()?.into()));
+            return Ok(Expr::Negative(self.deeper(Self::factor)?.into()));
         }
         if self.take('√') {
-            return Ok(Expr::Root(self.factor()?.into()));
+            return Ok(Expr::Root(self.deeper(Self::factor)?.into()));
         }
         if self.take('Σ') {
             let mut over = Vec::new();
@@ -262,7 +268,7 @@ impl Reader<'_> {
                 over.push(Expr::Name(plain.into()));
                 self.at += 1;
             }
-            return Ok(Expr::Sum(over, self.product()?.into()));
+            return Ok(Expr::Sum(over, self.deeper(Self::product)?.into()));
         }
         let mut base = self.atom()?;
         loop {
@@ -295,7 +301,7 @@ impl Reader<'_> {
             }
             Some('(') => {
                 self.at += 1;
-                let inner = self.relation()?;
+                let inner = self.deeper(Self::relation)?;
                 self.expect(')')?;
                 Ok(Expr::Group(inner.into()))
             }
@@ -330,7 +336,7 @@ impl Reader<'_> {
             if !all.is_empty() {
                 self.expect(',')?;
             }
-            all.push(self.relation()?);
+            all.push(self.deeper(Self::relation)?);
         }
         Ok(all)
     }
@@ -534,11 +540,17 @@ mod tests {
 
     #[test]
     fn what_is_no_formula_is_an_error_with_a_column() {
-        let (deep, long) = ("(".repeat(1000), "x+".repeat(1000));
-        let rows =
-            [("x +", 4), ("(x", 3), ("x = )", 5), ("", 1), ("a b", 3), (&deep, 65), (&long, 1)];
-        for (text, column) in rows {
+        for (text, column) in [("x +", 4), ("(x", 3), ("x = )", 5), ("", 1), ("a b", 3)] {
             assert_eq!(text.parse::<Formula>().unwrap_err().column, column, "{text}");
         }
+        // Nothing is so deep or so long that reading or dropping it ends the program.
+        for opening in ["(", "−", "√", "f(", "x[", "Σ", "x where ", "x where y else "] {
+            let deep = opening.repeat(LONGEST / opening.chars().count());
+            let problem = deep.parse::<Formula>().unwrap_err().problem;
+            assert!(problem.contains("levels deep"), "{opening}: {problem}");
+            assert!(opening.repeat(100_000).parse::<Formula>().is_err());
+        }
+        let long = "x".to_owned() + &" + x".repeat(100_000);
+        assert_eq!(long.parse::<Formula>().unwrap_err().column, LONGEST + 1);
     }
 }

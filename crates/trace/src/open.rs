@@ -11,6 +11,7 @@ use unspool_tensor::{Context, Tape, Var};
 use crate::check::picked;
 use crate::error::Result;
 use crate::explain::{Explanation, inside, known};
+use crate::progress::Stage;
 use crate::recorder::{Recorder, Settings};
 use crate::trace::{Distance, Node, Opened, Origin, Value};
 use crate::verify::{check_node, sum_of_parts};
@@ -45,7 +46,8 @@ impl Opening<'_> {
         let cut = explanation.as_ref().map_or("", |found| &found.cut);
         let every = self.settings.every.max(1) as u64;
         if node.opened.is_some() || self.key.below(number, every) == 0 {
-            check_node(node, self.context, self.settings.extent, cut)?;
+            let progress = self.settings.watcher.at(Stage::Nodes);
+            check_node(node, self.context, self.settings.extent, cut, progress)?;
         }
         Ok(())
     }
@@ -68,12 +70,16 @@ impl Opening<'_> {
         let mut inner = Recorder::with(&tape, node.op.clone(), self.settings.clone());
         (inner.known, inner.key) = (known.collect(), key);
         inner.explanations.borrow_mut().clone_from(self.explanations);
-        for (port, &var) in node.inputs.iter().zip(&inputs) {
+        for (input, (port, &var)) in node.inputs.iter().zip(&inputs).enumerate() {
             let outside = self.values.get(port.slot).map(|value| value.origin);
             match outside {
                 Some(Origin::Parameter) => inner.parameter(port.name.clone(), var),
                 _ => inner.name(port.name.clone(), var),
             };
+            if let Some(at) = live.at.get(&input) {
+                // What the node added and what the nodes inside add are compared.
+                inner.places(var, at);
+            }
         }
         let Some(outputs) = live.op.run_twin(&inputs)? else { return Ok(()) };
         node.can_open = true;

@@ -6,32 +6,32 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
-use rayon::prelude::*;
-use unspool_tensor::grads::{Contribution as Added, Grads, OutputGrads};
-use unspool_tensor::observe::{Node as Seen, Observer};
+use unspool_tensor::grads::Grads;
 use unspool_tensor::random::Key;
 use unspool_tensor::tape::BackwardMode;
-use unspool_tensor::{Context, Error, ParamStore, Tape, Tensor, Var};
+use unspool_tensor::{Error, ParamStore, Tape, Tensor, Var};
 
 use crate::array::{Array, Limits};
-use crate::check::{Extent, chosen, picked};
+use crate::backward::{Backward, Places};
+use crate::check::Extent;
 use crate::error::Result;
 use crate::explain::{Explanation, as_made, known};
 use crate::live::{Live, LiveNode};
 use crate::open::Opening;
+use crate::progress::{Stage, Watcher};
 use crate::replay::Replay;
 use crate::settings::Settings as Made;
-use crate::trace::{Check, Contribution, Node, Origin, Part, Port, Step, Trace, Update, Value};
+use crate::trace::{Node, Origin, Part, Port, Step, Trace, Update, Value};
 use crate::update::{Parameter, UpdateRule};
 use crate::verify::{check_sums, check_whole};
 
 /// A time step as people count: a tape's first one is 0, and a trace's is 1.
-fn from_one(time: Option<usize>) -> Option<usize> {
+pub(crate) fn from_one(time: Option<usize>) -> Option<usize> {
     time.map(|time| time + 1)
 }
 
 /// How much a recorder keeps, opens and checks.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How much of an array is kept; its depth is how many levels of fused nodes are opened.
     pub limits: Limits,
@@ -39,21 +39,29 @@ pub struct Settings {
     pub extent: Extent,
     /// Of how many nodes that do not open one is checked by differences: 1 for all.
     pub every: usize,
+    /// Who is told how far the checks are.
+    pub watcher: Watcher,
 }
 
 /// All of a small computation.
 impl Default for Settings {
     fn default() -> Self {
-        Settings { limits: Limits::NONE, extent: Extent::All, every: 1 }
+        Settings {
+            limits: Limits::NONE,
+            extent: Extent::All,
+            every: 1,
+            watcher: Watcher::default(),
+        }
     }
 }
 
 impl Settings {
     /// For a real model: large arrays as summaries, all nodes opened, and a few elements checked of
-    /// what every eighth of the simplest nodes adds to its inputs' gradients. Of what opens, they are
-    /// compared with the nodes inside.
+    /// what every eighth of the simplest nodes adds to its inputs' gradients. What opens is compared
+    /// with the nodes inside, and each gradient with the sum of its parts, at as few places.
     pub fn of_model() -> Self {
-        Settings { limits: Limits::default(), extent: Extent::Each(2), every: 8 }
+        let (limits, extent) = (Limits::default(), Extent::Each(2));
+        Settings { limits, extent, every: 8, ..Settings::default() }
     }
 }
 
@@ -89,60 +97,13 @@ pub struct Recorder<'t> {
     names: RefCell<BTreeMap<usize, String>>,
     parameters: RefCell<BTreeMap<usize, String>>,
     /// The rows of large values, by slot, that are kept exactly.
-    rows: RefCell<BTreeMap<usize, Vec<usize>>>,
+    rows: RefCell<Places>,
     pub(crate) explanations: RefCell<BTreeMap<String, Arc<Explanation>>>,
     backward: Rc<RefCell<Backward>>,
     /// What is kept of values that are known from the node that is opened, by slot.
     pub(crate) known: BTreeMap<usize, Array>,
     /// What chooses the nodes that are checked.
     pub(crate) key: Key,
-}
-
-/// What was seen of the backward pass.
-#[derive(Debug)]
-struct Backward {
-    context: Context,
-    settings: Settings,
-    /// By node, in the order of the backward pass.
-    nodes: Vec<NodeBackward>,
-}
-
-#[derive(Debug)]
-struct NodeBackward {
-    node: usize,
-    d_outputs: Vec<Option<Tensor<f64>>>,
-    contributions: Vec<Contribution>,
-    at: BTreeMap<usize, Vec<usize>>,
-}
-
-impl Observer<f64> for Backward {
-    fn backward(
-        &mut self,
-        node: &Seen<'_, f64>,
-        d_outputs: &OutputGrads<'_, f64>,
-        added: &[Added<f64>],
-    ) {
-        let Settings { limits, extent, .. } = &self.settings;
-        // All contributions to an input are compared at the same places, so that they add up.
-        let mut at: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for added in added {
-            at.entry(added.input).or_insert_with(|| {
-                let key = Key::new(node.index as u64).with(added.input as u64);
-                chosen(*extent, &added.value, key)
-            });
-        }
-        let time = node.time;
-        let contribution = |added: &Added<f64>| Contribution {
-            input: added.input,
-            time: from_one(added.time.or(time)),
-            value: Array::within(&added.value, limits),
-            check: Check::none(added.value.len(), "not among the samples"),
-            picked: picked(&added.value, &at[&added.input]),
-        };
-        let contributions = self.context.install(|| added.par_iter().map(contribution).collect());
-        let d_outputs = (0..node.outputs.len()).map(|k| d_outputs.get(k).cloned()).collect();
-        self.nodes.push(NodeBackward { node: node.index, d_outputs, contributions, at });
-    }
 }
 
 impl<'t> Recorder<'t> {
@@ -153,11 +114,7 @@ impl<'t> Recorder<'t> {
 
     /// The same with other settings.
     pub fn with(tape: &'t Tape<f64>, title: impl Into<String>, settings: Settings) -> Self {
-        let backward = Backward {
-            context: tape.context().clone(),
-            settings: settings.clone(),
-            nodes: Vec::new(),
-        };
+        let backward = Backward::new(tape.context().clone(), settings.clone());
         let backward = Rc::new(RefCell::new(backward));
         tape.observe(backward.clone());
         Recorder {
@@ -205,6 +162,11 @@ impl<'t> Recorder<'t> {
                 self.parameters.borrow_mut().insert(slot, name.into());
             }
         }
+    }
+
+    /// Compares the gradient by a value at these places; at all when there are none.
+    pub(crate) fn places(&self, var: Var<'t, f64>, places: &[usize]) {
+        self.backward.borrow_mut().places.insert(var.slot(), places.into());
     }
 
     /// Explains an op of one's own, or one of ours in other words.
@@ -281,11 +243,14 @@ impl<'t> Recorder<'t> {
         depth: usize,
     ) -> Result<(Trace, Grads<f64>)> {
         let tape = self.tape;
-        let grads = tape.vector_jacobian(seeds, BackwardMode::Showing)?;
+        self.backward.borrow_mut().begin();
+        let grads = tape.vector_jacobian(seeds, BackwardMode::Showing);
+        let pass = self.backward.borrow_mut().end();
+        let grads = grads?;
         let mut values = self.values(seeds, &grads);
         let mut nodes = self.nodes(&mut values);
         let mut steps: Vec<Step> = (0..nodes.len()).map(Step::Forward).collect();
-        for seen in std::mem::take(&mut self.backward.borrow_mut().nodes) {
+        for seen in pass.nodes {
             let Some(node) = nodes.get_mut(seen.node) else { continue };
             steps.push(Step::Backward(seen.node));
             node.contributions = seen.contributions;
@@ -310,13 +275,15 @@ impl<'t> Recorder<'t> {
             replay: Replay::new(tape),
             seeds: seeds.iter().map(|(v, d)| (v.slot(), d.clone().into_shared())).collect(),
             settings: self.settings.clone(),
+            rows: self.rows.borrow().clone(),
             rule: None,
         };
         let title = self.title.clone();
         let mut trace = Trace { title, steps, nodes, values, ..Trace::default() };
-        check_sums(&mut trace, &grads, tape);
+        check_sums(&mut trace, &grads, &live, &pass.places, tape);
         if self.settings.extent == Extent::All && depth == self.settings.limits.depth {
-            check_whole(&mut trace, &grads, &live, tape)?;
+            let progress = self.settings.watcher.at(Stage::Whole);
+            check_whole(&mut trace, &grads, &live, tape, progress)?;
         }
         trace.live = Some(live);
         Ok((trace, grads))

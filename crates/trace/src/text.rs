@@ -294,7 +294,11 @@ fn mark(check: &Check) -> String {
                     format!(" ({} cannot be told: {})", check.untold.len(), first.reason)
                 }
             };
-            format!("✓ {:.0e}{untold}", check.error)
+            let remark = match &check.remark[..] {
+                "" => String::new(),
+                remark => format!(" ({remark})"),
+            };
+            format!("✓ {:.0e}{untold}{remark}", check.error)
         }
     }
 }

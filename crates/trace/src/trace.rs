@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::{Array, Limits, number, numbers};
+use crate::array::{Array, Limits, maybe, number, numbers};
 use crate::explain::{Explanation, Symbol};
 use crate::live::{Live, LiveNode};
 use crate::notation::Formula;
@@ -19,6 +19,7 @@ pub struct Trace {
     /// What it is of.
     pub title: String,
     /// The loss; `None` when the backward pass began from other gradients.
+    #[serde(with = "maybe", default)]
     pub loss: Option<f64>,
     /// The update of the parameters behind the backward pass, if there is one.
     pub update: Option<Update>,

@@ -4,19 +4,38 @@ use unspool_tensor::grads::Grads;
 use unspool_tensor::{Context, Tape};
 
 use crate::array::Array;
-use crate::check::{Extent, by_comparison, by_differences, difference, picked};
+use crate::backward::Places;
+use crate::check::{Claim, Extent, by_comparison, by_differences, difference, picked};
 use crate::error::Result;
 use crate::live::Live;
-use crate::trace::{Check, Method, Node, Opened, Origin, Trace, Untold};
+use crate::progress::Progress;
+use crate::trace::{Check, Contribution, Method, Node, Opened, Origin, Trace, Untold};
 
 /// The numbers that are compared of all that a node added to an input; `None` when it added nothing.
 pub(crate) fn sum_of_parts(node: &Node, input: usize) -> Option<Vec<f64>> {
     let mut parts = node.contributions.iter().filter(|part| part.input == input);
     let mut sum = parts.next()?.picked.clone();
-    for part in parts {
-        sum.iter_mut().zip(&part.picked).for_each(|(sum, x)| *sum += x);
-    }
+    parts.for_each(|part| add(&mut sum, &part.picked));
     Some(sum)
+}
+
+fn add(sum: &mut [f64], numbers: &[f64]) {
+    sum.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
+}
+
+/// The numbers of what a node added, at some places, or at all when there are none: `None` where
+/// they are not kept.
+fn numbers_at(node: &Node, part: &Contribution, at: &[usize]) -> Option<Vec<f64>> {
+    let kept = node.live.as_ref()?.at.get(&part.input)?;
+    match (&kept[..], at) {
+        (kept, at) if kept == at => Some(part.picked.clone()),
+        ([], at) => at.iter().map(|&place| part.picked.get(place).copied()).collect(),
+        (_, []) => part.value.numbers().map(<[f64]>::to_vec),
+        (kept, at) => {
+            let number = |place: &usize| part.picked.get(kept.binary_search(place).ok()?).copied();
+            at.iter().map(number).collect()
+        }
+    }
 }
 
 /// Checks what a node added to the gradients of its inputs.
@@ -29,6 +48,7 @@ pub(crate) fn check_node(
     context: &Context,
     extent: Extent,
     cut: &str,
+    progress: Progress<'_>,
 ) -> Result<()> {
     if extent == Extent::None {
         return Ok(());
@@ -38,24 +58,32 @@ pub(crate) fn check_node(
         let Some(sum) = sum_of_parts(node, input) else { continue };
         let at = live.at.get(&input).cloned().unwrap_or_default();
         let x = &live.inputs[input];
+        let parts: Vec<usize> = (0..node.contributions.len())
+            .filter(|&k| node.contributions[k].input == input)
+            .collect();
+        let scale = match parts[..] {
+            [k] => node.contributions[k].value.largest(),
+            _ => 0.0,
+        };
+        let claim = Claim { at: &at, numbers: &sum, scale };
         // What is large and opens is compared with its parts, which are cheaper to run again.
         let by_twin = extent != Extent::All && node.opened.is_some();
         let whole = match (by_twin, &node.opened) {
-            (true, Some(opened)) => twin_check(opened, input, None, x.len(), &at, &sum),
-            _ => Some(by_differences(Method::Differences, x, &at, &sum, |moved| {
-                let mut inputs = live.inputs.clone();
-                inputs[input] = moved.clone();
-                let (after, _) = live.op.run_forward(context, &inputs)?;
-                Ok(difference(&live.d_outputs, &live.outputs, &after))
-            })?),
+            (true, Some(opened)) => twin_check(opened, input, None, x.len(), claim),
+            _ => {
+                progress.found(sum.len());
+                Some(by_differences(Method::Differences, x, claim, progress, |moved| {
+                    let mut inputs = live.inputs.clone();
+                    inputs[input] = moved.clone();
+                    let (after, _) = live.op.run_forward(context, &inputs)?;
+                    Ok(difference(&live.d_outputs, &live.outputs, &after))
+                })?)
+            }
         };
         let whole = whole.map(|check| match cut {
             "" => check,
             cut => check.excused(|number| sum.get(number) == Some(&0.0), cut),
         });
-        let parts: Vec<usize> = (0..node.contributions.len())
-            .filter(|&k| node.contributions[k].input == input)
-            .collect();
         for &k in &parts {
             let part = &node.contributions[k];
             let check = match (&parts[..], &node.opened) {
@@ -63,7 +91,9 @@ pub(crate) fn check_node(
                 (_, Some(opened)) => {
                     let times = || parts.iter().map(|&k| node.contributions[k].time);
                     let alone = times().filter(|&time| time == part.time).count() == 1;
-                    let same = twin_check(opened, input, part.time, x.len(), &at, &part.picked);
+                    let scale = part.value.largest();
+                    let claim = Claim { at: &at, numbers: &part.picked, scale };
+                    let same = twin_check(opened, input, part.time, x.len(), claim);
                     // What is cut off is cut off at every time step.
                     let cut =
                         whole.iter().flat_map(|whole| &whole.untold).filter(|_| !cut.is_empty());
@@ -96,55 +126,72 @@ fn twin_check(
     input: usize,
     time: Option<usize>,
     of: usize,
-    at: &[usize],
-    numbers: &[f64],
+    claim: Claim<'_>,
 ) -> Option<Check> {
     let value = opened.trace.values.get(input)?;
-    let mut sum = vec![0.0; numbers.len()];
+    let mut sum = vec![0.0; claim.numbers.len()];
     for (node, part) in opened.trace.parts(value) {
-        if time.is_some() && part.time != time {
-            continue;
+        if time.is_none() || part.time == time {
+            add(&mut sum, &numbers_at(node, part, claim.at)?);
         }
-        let inner = node.live.as_ref()?.at.get(&part.input)?;
-        let values: Vec<f64> = match (inner.is_empty(), part.value.numbers()) {
-            (true, _) if at.is_empty() => part.picked.clone(),
-            (_, Some(all)) => at.iter().map(|&at| all[at]).collect(),
-            _ if inner == at => part.picked.clone(),
-            _ => return None,
-        };
-        sum.iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
     }
-    Some(by_comparison(Method::Twin, of, at, numbers, &sum))
+    Some(by_comparison(Method::Twin, of, claim, &sum))
 }
 
 /// Holds each gradient against the sum of its seed and its parts.
-pub(crate) fn check_sums(trace: &mut Trace, grads: &Grads<f64>, tape: &Tape<f64>) {
+pub(crate) fn check_sums(
+    trace: &mut Trace,
+    grads: &Grads<f64>,
+    live: &Live,
+    places: &Places,
+    tape: &Tape<f64>,
+) {
     for slot in 0..trace.values.len() {
         let value = &trace.values[slot];
         let Some(d) = tape.var(slot).and_then(|var| grads.wrt(var)) else { continue };
-        let d = d.as_standard_layout().into_owned().into_shared();
-        let of = d.len();
+        let at = places.get(&slot).map_or(&[][..], Vec::as_slice);
         let check = match value.parts.len() {
-            0 => Check::none(of, "given from outside"),
-            _ => {
-                let numbers = |array: &Array| array.numbers().map(<[f64]>::to_vec);
-                let seed = value.seed.as_ref().map(numbers);
-                let parts = trace.parts(value).map(|(_, part)| numbers(&part.value));
-                let all: Option<Vec<Vec<f64>>> = seed.into_iter().chain(parts).collect();
-                match all {
-                    Some(all) => {
-                        let mut sum = vec![0.0; of];
-                        for part in all {
-                            sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-                        }
-                        by_comparison(Method::Sum, of, &[], &picked(&d, &[]), &sum)
+            0 => Check::none(d.len(), "given from outside"),
+            all => {
+                let numbers = picked(d, at);
+                let scale = value.gradient.as_ref().map_or(0.0, Array::largest);
+                let claim = Claim { at, numbers: &numbers, scale };
+                match sum_at(trace, slot, live, at, numbers.len()) {
+                    Some(sum) => {
+                        let checked = |part: &&Contribution| part.check.checked() > 0;
+                        let parts = trace.parts(value).map(|(_, part)| part);
+                        let remark = match (parts.filter(checked).count(), all) {
+                            (checked, all) if checked == all => String::new(),
+                            (_, 1) => "its only part is not checked".into(),
+                            (0, all) => format!("none of its {all} parts is checked"),
+                            (checked, all) => format!("{checked} of its {all} parts are checked"),
+                        };
+                        Check { remark, ..by_comparison(Method::Sum, d.len(), claim, &sum) }
                     }
-                    None => Check::none(of, "large: its parts are checked"),
+                    None => Check::none(d.len(), "large: its parts are kept as summaries"),
                 }
             }
         };
         trace.values[slot].check = Some(check);
     }
+}
+
+/// The sum of a value's seed and of the parts of its gradient, at some places or at all.
+fn sum_at(
+    trace: &Trace,
+    slot: usize,
+    live: &Live,
+    at: &[usize],
+    numbers: usize,
+) -> Option<Vec<f64>> {
+    let mut sum = vec![0.0; numbers];
+    for (_, seed) in live.seeds.iter().filter(|(seeded, _)| *seeded == slot) {
+        add(&mut sum, &picked(seed, at));
+    }
+    for (node, part) in trace.parts(&trace.values[slot]) {
+        add(&mut sum, &numbers_at(node, part, at)?);
+    }
+    Some(sum)
 }
 
 /// Holds the gradients of inputs and parameters against differences of the whole computation.
@@ -153,30 +200,51 @@ pub(crate) fn check_whole(
     grads: &Grads<f64>,
     live: &Live,
     tape: &Tape<f64>,
+    progress: Progress<'_>,
 ) -> Result<()> {
-    let before: Vec<_> =
-        live.seeds.iter().map(|(slot, _)| live.replay.values()[*slot].clone()).collect();
-    let weights: Vec<_> = live.seeds.iter().map(|(_, d)| Some(d.clone())).collect();
-    for slot in 0..trace.values.len() {
-        if !matches!(trace.values[slot].origin, Origin::Input | Origin::Parameter) {
-            continue;
-        }
-        let Some(d) = tape.var(slot).and_then(|var| grads.wrt(var)) else { continue };
-        let numbers: Vec<f64> = d.iter().copied().collect();
-        let x = &live.replay.values()[slot];
-        let check = by_differences(Method::Whole, x, &[], &numbers, |moved| {
-            let all = live.replay.run(&[(slot, moved.clone())])?;
-            let after: Vec<_> = live.seeds.iter().map(|(slot, _)| all[*slot].clone()).collect();
-            Ok(difference(&weights, &before, &after))
-        })?;
-        // What a node cut off from a leaf, the whole does not know either.
-        let cut: Vec<Untold> = (trace.parts(&trace.values[slot]))
-            .flat_map(|(_, part)| part.check.untold.iter().cloned())
-            .collect();
-        let check = cut.iter().fold(check, |check, cut| {
-            check.excused(|number| number == cut.at && numbers[number] == 0.0, &cut.reason)
-        });
+    let leaf = |slot: &usize| {
+        let origin = trace.values[*slot].origin;
+        matches!(origin, Origin::Input | Origin::Parameter)
+    };
+    let gradient = |slot| Some((slot, tape.var(slot).and_then(|var| grads.wrt(var))?));
+    let leaves: Vec<_> = (0..trace.values.len()).filter(leaf).filter_map(gradient).collect();
+    progress.found(leaves.iter().map(|(_, d)| d.len()).sum());
+    for (slot, d) in leaves {
+        let numbers = picked(d, &[]);
+        let claim = Claim { at: &[], numbers: &numbers, scale: 0.0 };
+        let check = whole(trace, live, slot, claim, progress)?;
         trace.values[slot].check = Some(check);
     }
     Ok(())
+}
+
+/// Holds the gradient by a value against differences of all that is behind it.
+pub(crate) fn whole(
+    trace: &Trace,
+    live: &Live,
+    slot: usize,
+    claim: Claim<'_>,
+    progress: Progress<'_>,
+) -> Result<Check> {
+    let Live { replay, seeds, .. } = live;
+    let before: Vec<_> = seeds.iter().map(|(slot, _)| replay.values()[*slot].clone()).collect();
+    let weights: Vec<_> = seeds.iter().map(|(_, d)| Some(d.clone())).collect();
+    let x = &replay.values()[slot];
+    let check = replay.context().install(|| {
+        by_differences(Method::Whole, x, claim, progress, |moved| {
+            let all = replay.run(&[(slot, moved.clone())])?;
+            let after: Vec<_> = seeds.iter().map(|(slot, _)| all[*slot].clone()).collect();
+            Ok(difference(&weights, &before, &after))
+        })
+    })?;
+    // What a node cut off from a leaf, the whole does not know either.
+    let cut: Vec<Untold> = (trace.parts(&trace.values[slot]))
+        .flat_map(|(_, part)| part.check.untold.iter().cloned())
+        .collect();
+    Ok(cut.iter().fold(check, |check, cut| {
+        let zero = |number: usize| {
+            claim.place(number) == cut.at && claim.numbers.get(number) == Some(&0.0)
+        };
+        check.excused(zero, &cut.reason)
+    }))
 }

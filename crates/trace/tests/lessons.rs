@@ -7,8 +7,8 @@ use unspool_trace::{Step, Trace};
 /// How far fused ops and their twins may be apart.
 const TWIN: f64 = 1e-12;
 
-fn look(name: &str, trace: &Trace) -> (usize, usize, usize) {
-    let (mut nodes, mut gradients, mut untold) = (0, 0, 0);
+fn look(name: &str, trace: &Trace) -> [usize; 4] {
+    let [mut nodes, mut gradients, mut checked, mut untold] = [0; 4];
     trace.walk(&mut |path, inside, node| {
         let place = format!("{name} {path:?} {}", node.op);
         nodes += 1;
@@ -25,7 +25,10 @@ fn look(name: &str, trace: &Trace) -> (usize, usize, usize) {
             let check = &part.check;
             assert_ne!(check.method, Method::None, "{place}: {}", check.remark);
             assert!(check.passes(), "{place}, input {}: {check:?}", part.input);
+            // Every number is checked, or marked with why not.
+            assert_eq!(check.checked() + check.untold.len(), check.of, "{place}: {check:?}");
             gradients += 1;
+            checked += check.checked();
             untold += check.untold.len();
         }
         assert_eq!(node.opened.is_some(), node.can_open, "{place}");
@@ -43,7 +46,7 @@ fn look(name: &str, trace: &Trace) -> (usize, usize, usize) {
             assert!(check.passes() || value.parts.is_empty(), "{place}: {}: {check:?}", value.name);
         }
     });
-    (nodes, gradients, untold)
+    [nodes, gradients, checked, untold]
 }
 
 #[test]
@@ -54,11 +57,13 @@ fn every_node_of_every_lesson_has_all_there_is_to_show() {
         for trace in &lesson.traces {
             let forward = trace.steps.iter().filter(|step| matches!(step, Step::Forward(_)));
             assert_eq!(forward.count(), trace.nodes.len());
-            let (nodes, gradients, untold) = look(listed.name, trace);
+            let [nodes, gradients, checked, untold] = look(listed.name, trace);
             println!(
-                "{}: {nodes} nodes, {gradients} contributions, {untold} numbers untold",
+                "{}: {nodes} nodes, {gradients} contributions, {checked} numbers, {untold} untold",
                 listed.name
             );
+            // Only what is cut off, or stands at a kink.
+            assert!(untold * 20 <= checked, "{}: {untold} untold, {checked} told", listed.name);
             if let Some(update) = &trace.update {
                 assert!(update.loss_after < trace.loss.unwrap(), "{}", listed.name);
             }

@@ -16,13 +16,43 @@ fn a_model_is_checked_in_samples_and_written_in_little_space() {
     let checks = trace.checks();
     let checked: usize = checks.iter().map(|check| check.checked()).sum();
     assert!(checks.iter().all(|check| check.wrong.is_empty()));
-    let mut differences = 0;
-    trace.walk(&mut |_, _, node| {
-        let of_node = node.contributions.iter().map(|part| &part.check);
-        let of_node = of_node.filter(|check| check.method == Method::Differences);
-        differences += of_node.map(|check| check.checked()).sum::<usize>();
+    let untold: usize = checks.iter().map(|check| check.untold.len()).sum();
+    assert!(untold * 50 < checked, "{untold} untold, {checked} told");
+    let [mut differences, mut twins, mut sums] = [0; 3];
+    trace.walk(&mut |path, inside, node| {
+        for part in &node.contributions {
+            match part.check.method {
+                Method::Differences => differences += part.check.checked(),
+                Method::Twin => twins += part.check.checked(),
+                // What opens is compared with what is inside, all of it.
+                Method::None => assert!(node.opened.is_none(), "{path:?} {}", node.op),
+                Method::Sum | Method::Whole => {}
+            }
+        }
+        for port in node.inputs.iter().chain(&node.outputs) {
+            let value = &inside.values[port.slot];
+            let Some(check) = value.check.as_ref().filter(|_| !value.parts.is_empty()) else {
+                continue;
+            };
+            // The sum of the parts, and a word about what of them is not checked.
+            sums += 1;
+            assert_eq!((check.method, check.passes()), (Method::Sum, true), "{}", value.name);
+            let parts = inside.parts(value);
+            let told = parts.filter(|(_, part)| part.check.checked() > 0).count();
+            let of = value.parts.len();
+            let remark = match (told == of, told, of) {
+                (true, ..) => "",
+                (_, _, 1) => "its only part is not checked",
+                (_, 0, _) => "none of its",
+                _ => &format!("{told} of its {of} parts are checked"),
+            };
+            assert!(check.remark.starts_with(remark), "{}: {}", value.name, check.remark);
+            assert_eq!(remark.is_empty(), check.remark.is_empty(), "{}", check.remark);
+        }
     });
+    println!("{differences} by differences, {twins} by twins, {sums} sums, {checked} in all");
     assert!(differences > 500, "{differences} of {checked} numbers checked by differences");
+    assert!(twins > 200, "{twins} of {checked} numbers checked by twins");
     let mut apart = 0.0_f64;
     trace.walk(&mut |_, _, node| {
         apart = node.opened.as_ref().map_or(apart, |opened| apart.max(opened.distance()));
@@ -32,6 +62,9 @@ fn a_model_is_checked_in_samples_and_written_in_little_space() {
     assert!(update.loss_after < trace.loss.unwrap());
     // The words that are read and written are there exactly, forward, backward and updated.
     let table = trace.find("encoder.embedding.weight").unwrap();
+    // And when it is run again, too.
+    let again = trace.again(&[]).unwrap();
+    assert!(again.find("encoder.embedding.weight") == Some(table));
     for array in [&table.value, table.gradient.as_ref().unwrap(), table.updated.as_ref().unwrap()] {
         let Content::Summary(summary) = &array.content else { panic!("{array:?}") };
         let rows: Vec<usize> = summary.rows.iter().map(|row| row.row).collect();

@@ -151,7 +151,7 @@ fn the_decoder_of_every_model_opens_into_what_it_is_equal_to() {
                     continue;
                 }
                 let limits = Limits { depth: 1, ..Limits::NONE };
-                let settings = Settings { limits, extent: Extent::None, every: 1 };
+                let settings = Settings { limits, extent: Extent::None, ..Settings::default() };
                 let context = Context::sequential().with_key(Key::new(2));
                 let batch = batch(&[(3, 2), (1, 4)]);
                 let trace = trace_model(

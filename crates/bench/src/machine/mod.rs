@@ -4,6 +4,7 @@
 //! kernels that are held against them. `unsafe` is in this folder alone.
 
 mod bandwidth;
+mod ceiling;
 mod evict;
 mod peak;
 mod rate;
@@ -14,6 +15,7 @@ use std::{fs, thread};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::ceiling::Ceiling;
 pub use self::evict::Evictor;
 pub use self::peak::{Instructions, NumberType};
 use crate::workload::{Cost, Work};

@@ -58,6 +58,17 @@ impl Instructions {
         }
     }
 
+    /// The set that a variant is named for, if it is.
+    pub(crate) fn of_variant(variant: &str) -> Option<Self> {
+        Instructions::ALL.into_iter().find(|set| set.name() == variant)
+    }
+
+    /// The best one of this machine.
+    pub(crate) fn best() -> Self {
+        let supported = Instructions::ALL.into_iter().filter(|set| set.is_supported());
+        supported.last().unwrap_or(Instructions::Portable)
+    }
+
     /// Whether this machine has it.
     pub fn is_supported(self) -> bool {
         chains(self, NumberType::F32).is_some()
@@ -65,11 +76,11 @@ impl Instructions {
 }
 
 /// Runs so many rounds of chains.
-type Chains = fn(u64);
+pub(super) type Chains = fn(u64);
 
 /// The function that runs chains of multiply-adds, and how many operations a round has: two for
 /// each number of each chain. `None` when the machine lacks the instructions.
-fn chains(instructions: Instructions, number: NumberType) -> Option<(Chains, f64)> {
+pub(super) fn chains(instructions: Instructions, number: NumberType) -> Option<(Chains, f64)> {
     match (instructions, number) {
         (Instructions::Portable, NumberType::F32) => Some((portable::f32, portable::FLOP_F32)),
         (Instructions::Portable, NumberType::F64) => Some((portable::f64, portable::FLOP_F64)),

@@ -47,8 +47,8 @@ on each line, or is TOML: shapes = [\"64x640x1024\"].
 
 Every answer is held to an oracle in f64 before, while and after it is timed; a wrong one exits with
 1. In the table, ± is half the distance between the quartiles; GB/s is what is read and written at
-least; peak, own and roof are percentages of the most operations a second of this machine, of those
-with the kernel's own instructions, and of the roofline; error is the largest error as a share of
+least; peak, own and roof are percentages of the most operations a second of this machine in the same
+turns, of those with the kernel's own instructions, and of the roofline; error is the largest error as a share of
 its bound. A comparison says \"no difference\" unless there is more of it than between a kernel and
 itself. Kernels of your own are measured in the same way by a program: docs/kernels.md.")]
 pub struct Bench {

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
 use unspool_seq2seq::batch::{Batch, Example};
 use unspool_seq2seq::{Limits as Lengths, Strategy, Translator};
 use unspool_tensor::Context;
 use unspool_tensor::random::Key;
 use unspool_trace::lessons::{self, Lesson};
 use unspool_trace::model::trace_model;
-use unspool_trace::{Extent, Limits, Settings, Trace};
+use unspool_trace::progress::{Event, Stage};
+use unspool_trace::{Limits, Settings, Trace, Watcher};
 
 use super::translate::source_of;
 use super::update::rule_of;
@@ -49,7 +51,9 @@ pub struct Subject {
     /// What dropout draws from
     #[arg(long, value_name = "N", default_value_t = 1, requires = "model")]
     seed: u64,
-    /// Check every number of a model's gradients, not one of each array
+    /// Check every number of a model's gradients by differences, where else it is two of each array
+    /// and of every eighth of the simplest nodes. For each number all behind it runs some 20 times:
+    /// for a model of thousands of parameters, not of millions
     #[arg(long, requires = "model")]
     full: bool,
     /// Keep arrays of a model with more numbers as summaries
@@ -167,12 +171,30 @@ impl Subject {
         let title = format!("{} on {}", runs::name(path), texts.join(", "));
         // What is checked is what can be opened, however much of it is shown.
         let limits = Limits { depth: usize::MAX, digits: None, ..self.limits() };
+        let bar = console.bar(0, "numbers checked");
         let settings = match self.full {
-            true => Settings { limits, extent: Extent::All, every: 1 },
+            true => Settings { limits, watcher: watcher(bar.clone()), ..Settings::default() },
             false => Settings { limits, ..Settings::of_model() },
         };
         let context = context.clone().with_key(Key::new(self.seed));
         let rule = rule_of(&checkpoint, self.rate, &context)?;
-        Ok(trace_model(model, &batch, title, rule, settings, context)?)
+        let trace = trace_model(model, &batch, title, rule, settings, context);
+        bar.finish_and_clear();
+        Ok(trace?)
     }
+}
+
+/// Shows how far the checks are: first those of nodes, whose number grows as nodes open, then those
+/// of parameters.
+fn watcher(bar: ProgressBar) -> Watcher {
+    bar.set_prefix("nodes");
+    Watcher::new(move |event| match event {
+        Event::Found(Stage::Nodes, numbers) => bar.inc_length(numbers as u64),
+        Event::Found(Stage::Whole, numbers) => {
+            bar.reset();
+            bar.set_prefix("parameters");
+            bar.set_length(numbers as u64);
+        }
+        Event::Checked(_, numbers) => bar.inc(numbers as u64),
+    })
 }

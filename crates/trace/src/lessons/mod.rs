@@ -20,6 +20,7 @@ use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Tape, Var};
 
 pub use self::first::expression;
+use crate::array::points;
 use crate::{Recorder, Result, Trace, TraceError};
 
 /// A lesson: what to read, and what to walk through.
@@ -45,6 +46,7 @@ pub struct Series {
     /// What it is.
     pub name: String,
     /// Time steps and numbers.
+    #[serde(with = "points")]
     pub points: Vec<(usize, f64)>,
 }
 

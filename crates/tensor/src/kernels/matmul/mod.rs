@@ -205,7 +205,7 @@ fn drive_packed<T: Real>(
         debug_assert_eq!((a.nrows(), b.columns(), a.ncols()), (c.nrows(), c.ncols(), b.rows()));
     }
     let depth = factors.iter().map(|(a, _)| a.ncols()).sum();
-    match split(context, kernel, c.dim(), depth) {
+    match pieces(context, kernel, c.dim(), depth) {
         None => {
             for (number, (a, b)) in factors.iter().enumerate() {
                 kernel.product(a.view(), *b, accumulate || number > 0, c.view_mut());
@@ -213,7 +213,7 @@ fn drive_packed<T: Real>(
         }
         Some(Bands::Rows(band)) => context.install(|| {
             let bands = c.axis_chunks_iter_mut(Axis(0), band).into_par_iter().enumerate();
-            bands.for_each(|(at, mut c)| {
+            bands.with_max_len(1).for_each(|(at, mut c)| {
                 let rows = at * band..at * band + c.nrows();
                 for (number, (a, b)) in factors.iter().enumerate() {
                     let a = a.slice(s![rows.clone(), ..]);
@@ -224,7 +224,7 @@ fn drive_packed<T: Real>(
         Some(Bands::Panels(band)) => context.install(|| {
             let columns = band * kernel.panel_width();
             let bands = c.axis_chunks_iter_mut(Axis(1), columns).into_par_iter().enumerate();
-            bands.for_each(|(at, mut c)| {
+            bands.with_max_len(1).for_each(|(at, mut c)| {
                 for (number, (a, b)) in factors.iter().enumerate() {
                     let b = b.band(at * band, c.ncols());
                     kernel.product(a.view(), b, accumulate || number > 0, c.view_mut());
@@ -243,7 +243,44 @@ enum Bands {
     Panels(usize),
 }
 
-/// What each thread takes of `c [M, N]`, or `None` when one does all.
+/// The pieces that threads take of `c [M, N]` one after the other, so that a core that is slower
+/// takes fewer; `None` when one thread does all. The second factor is packed: to cut costs little.
+fn pieces<T: Real>(
+    context: &Context,
+    kernel: &dyn MatmulKernel<T>,
+    (m, n): (usize, usize),
+    k: usize,
+) -> Option<Bands> {
+    /// A piece is at least so many multiply-adds: some twenty microseconds.
+    const LEAST: usize = 1 << 21;
+    /// A thread reads all of `b` for each piece of rows, and should have many for it.
+    const ROWS: usize = 128;
+    let work = work(m, n, k);
+    let threads = context.threads_for_product(work);
+    if m * n == 0 || threads == 1 {
+        return None;
+    }
+    let most = (work / LEAST).max(threads);
+    let rows = m.div_ceil(most).max(ROWS).next_multiple_of(kernel.tile_rows());
+    let panels = n.div_ceil(kernel.panel_width());
+    Some(if m >= 2 * threads * rows {
+        Bands::Rows(rows)
+    } else if panels >= threads {
+        Bands::Panels((panels / most).max(1))
+    } else {
+        Bands::Rows(m.div_ceil(threads).next_multiple_of(kernel.tile_rows()))
+    })
+}
+
+/// The multiply-adds of a product, for the choice of threads.
+fn work(m: usize, n: usize, k: usize) -> usize {
+    /// Fewer rows wait for `b` to be read as long as so many take.
+    const ROWS_A_READ: usize = 8;
+    m.max(ROWS_A_READ).saturating_mul(n).saturating_mul(k)
+}
+
+/// What each thread takes of `c [M, N]`, or `None` when one does all: one part each, for each packs
+/// a whole factor.
 ///
 /// They share the longer side, unless it cannot be cut into parts that are as equal: columns when
 /// it is N, for then each thread's part of `b` stays in its own cache.
@@ -253,10 +290,7 @@ fn split<T: Real>(
     (m, n): (usize, usize),
     k: usize,
 ) -> Option<Bands> {
-    // Fewer rows wait for `b` to be read as long as so many take.
-    const ROWS_A_READ: usize = 8;
-    let work = m.max(ROWS_A_READ).saturating_mul(n).saturating_mul(k);
-    if m * n == 0 || !context.parallel(work) {
+    if m * n == 0 || !context.parallel(work(m, n, k)) {
         return None;
     }
     let threads = context.threads();
@@ -322,9 +356,16 @@ element!(f64, 2, F64x4 F64x8);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Mutex;
+    use std::thread::{self, ThreadId};
+    use std::time::Instant;
+
     use ndarray::Array2;
 
     use super::*;
+    use crate::Kernels;
     use crate::random::Key;
 
     fn all_conform<T: Element>() {
@@ -395,6 +436,89 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Rows of `b` would be written behind a panel that is too narrow for them.
+    #[test]
+    fn a_panel_takes_no_more_columns_than_it_has() {
+        fn refuse<T: Element>() {
+            for kernel in T::variants().into_iter().filter(|k| k.name().starts_with("avx")) {
+                if !kernel.is_supported() {
+                    continue;
+                }
+                let columns = 2 * kernel.panel_width();
+                let b = Array2::<T>::zeros((columns, columns));
+                for b in [b.view(), b.t()] {
+                    let mut panel = vec![T::zero(); columns * kernel.panel_width()];
+                    let pack = || kernel.pack_panel(b, &mut panel);
+                    assert!(catch_unwind(AssertUnwindSafe(pack)).is_err(), "{}", kernel.name());
+                }
+            }
+        }
+        refuse::<f32>();
+        refuse::<f64>();
+    }
+
+    /// The naive product, which remembers its threads, and waits for so many.
+    #[derive(Debug)]
+    struct Meeting {
+        expected: usize,
+        threads: Mutex<HashSet<ThreadId>>,
+    }
+
+    impl MatmulKernel<f32> for Meeting {
+        fn name(&self) -> &str {
+            "meeting"
+        }
+
+        fn panel_width(&self) -> usize {
+            4
+        }
+
+        fn product(
+            &self,
+            a: ArrayView2<'_, f32>,
+            b: PackedView<'_, f32>,
+            accumulate: bool,
+            c: ArrayViewMut2<'_, f32>,
+        ) {
+            let start = Instant::now();
+            self.threads.lock().unwrap().insert(thread::current().id());
+            while self.threads.lock().unwrap().len() < self.expected {
+                assert!(start.elapsed().as_secs() < 60, "nobody helps");
+                thread::yield_now();
+            }
+            Naive.product(a, b, accumulate, c);
+        }
+    }
+
+    #[test]
+    fn whoever_has_no_shard_helps_with_the_products_of_another() {
+        let ones = |rows, columns| Array2::<f32>::ones((rows, columns));
+        for (rows, columns) in [(3, 40), (2000, 3), (700, 5)] {
+            for (threads, expected) in [(1, 1), (2, 2), (3, 3)] {
+                let kernel = Arc::new(Meeting { expected, threads: Mutex::default() });
+                let context = Context::with_threads(threads).unwrap().with_parallel_from(0);
+                let context = context.with_kernels(Kernels::default().with_matmul(kernel.clone()));
+                let packed = Packed::new(&context, ones(5, columns).view());
+                let shard = context.for_shard(7);
+                assert_eq!(shard.threads(), 1);
+                let mut c = ones(rows, columns);
+                context.install(|| {
+                    product_packed(&shard, ones(rows, 5).view(), &packed, true, c.view_mut());
+                });
+                assert_eq!(c, 6.0 * ones(rows, columns));
+                assert_eq!(kernel.threads.lock().unwrap().len(), threads);
+            }
+        }
+        // Elsewhere there is nobody to help.
+        let kernel = Arc::new(Meeting { expected: 1, threads: Mutex::default() });
+        let context = Context::with_threads(2).unwrap().with_parallel_from(0);
+        let context = context.with_kernels(Kernels::default().with_matmul(kernel.clone()));
+        let packed = Packed::new(&context, ones(5, 40).view());
+        let mut c = ones(3, 40);
+        product_packed(&context.for_shard(0), ones(3, 5).view(), &packed, true, c.view_mut());
+        assert_eq!(kernel.threads.lock().unwrap().len(), 1);
     }
 
     #[test]

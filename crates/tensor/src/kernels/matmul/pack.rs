@@ -11,9 +11,13 @@ use super::vector::{Vector, panel_width};
 /// Writes `b [K, N]` with N up to NR as a panel `[K, NR]`, with zeros behind its columns.
 ///
 /// The callers have checked that the machine has the instruction set of `V`.
+///
+/// # Panics
+/// `b` is wider, or the panel too short.
 pub(super) fn pack_panel<V: Vector>(b: ArrayView2<'_, V::Element>, panel: &mut [V::Element]) {
     let nr = panel_width::<V>();
     let (depth, columns) = b.dim();
+    assert!(columns <= nr, "{columns} columns are no panel of {nr}");
     let panel = &mut panel[..depth * nr];
     if columns < nr {
         panel.chunks_exact_mut(nr).for_each(|row| row[columns..].fill(V::Element::zero()));

@@ -213,7 +213,7 @@ impl App {
         let (_, node) = self.node()?;
         let part = node.contributions.get(question.contribution)?;
         let port = node.inputs.get(part.input)?;
-        let explanation = self.root().explanations.get(&node.op)?;
+        let explanation = self.root().explanations.get(&node.explanation)?;
         let rules: Vec<_> = match explanation.rule(&port.name) {
             [] => explanation.backward.iter().flat_map(|rule| &rule.formulas).collect(),
             rules => rules.iter().collect(),

@@ -323,7 +323,7 @@ impl App {
             return "update".contains(sought);
         };
         let Some(node) = trace.nodes.get(*node) else { return false };
-        let title = self.root().explanations.get(&node.op).map(|one| one.title.as_str());
+        let title = self.root().explanations.get(&node.explanation).map(|one| one.title.as_str());
         let ports = node.inputs.iter().chain(&node.outputs);
         let values =
             ports.flat_map(|port| [port.name.as_str(), names::value(trace, port)]).map(Some);

@@ -62,7 +62,7 @@ fn a_check_agrees_with_the_formula() {
         strike(&mut app, "g c");
         let Screen::Told { lines, .. } = &app.screen else { panic!("{name}: {}", app.message) };
         let text = lines.join("\n");
-        assert!(text.contains("apart by") && text.contains('✓'), "{name}: {text}");
+        assert!(text.contains("by the formula") && text.contains('✓'), "{name}: {text}");
         assert!(!text.contains('✗'), "{name}: {text}");
     }
 }

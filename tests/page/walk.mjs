@@ -59,7 +59,7 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
   const shown = (panel, { forward, backward }, say) => {
     const { nodes, values } = here();
     const node = nodes[forward ?? backward];
-    const told = root().explanations[node.op];
+    const told = root().explanations[node.explanation];
     const texts = (nodes) => JSON.stringify([...nodes].map((one) => one.title));
     const formulas = forward !== undefined ? told.forward : told.backward.flatMap((rule) => rule.formulas);
     if (texts(panel.querySelectorAll('.formula')) !== JSON.stringify(formulas.map(({ text }) => text))) say('other formulas');

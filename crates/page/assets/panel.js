@@ -20,7 +20,7 @@ function valueLink(trace, slot, go) {
 const named = (port, name) => (port === name ? name : `${port} = ${name}`);
 
 function nodePanel(trace, node, index, backward, go) {
-  const explanation = explained(node.op);
+  const explanation = explained(node.explanation);
   const where = [`node ${index}`, node.scope && ` · ${node.scope}`, node.layer !== null && ` · layer ${node.layer}`, node.time !== null && ` · time step ${node.time}`];
   const open = node.opened
     ? h("p", { class: "into" }, h("button", { type: "button", class: "primary", onclick: () => go.open(index) }, `Into its ${plural(node.opened.trace.nodes.length, "simpler op")}`),

@@ -18,7 +18,7 @@ function inside(path, from = root()) {
 
 const here = () => inside(place.path);
 const explained = (op) => root().explanations?.[op] ?? null;
-const titleOf = (node) => explained(node.op)?.title ?? node.op;
+const titleOf = (node) => explained(node.explanation)?.title ?? node.op;
 
 const isForward = (step) => step !== "update" && step.forward !== undefined;
 const nodeOf = (step) => (step === "update" ? null : (step.forward ?? step.backward));

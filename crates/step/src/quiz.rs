@@ -158,13 +158,14 @@ impl App {
         }
         let port = node.contributions.get(question.contribution);
         let name = port.and_then(|part| node.inputs.get(part.input)).map(|port| &port.name);
-        let rule = self.root().explanations.get(&node.op).zip(name).map(|(explanation, name)| {
-            let rule = match explanation.rule(name) {
-                [] => explanation.backward.iter().flat_map(|rule| &rule.formulas).collect(),
-                rule => rule.iter().collect::<Vec<_>>(),
-            };
-            rule.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        });
+        let rule =
+            self.root().explanations.get(&node.explanation).zip(name).map(|(explanation, name)| {
+                let rule = match explanation.rule(name) {
+                    [] => explanation.backward.iter().flat_map(|rule| &rule.formulas).collect(),
+                    rule => rule.iter().collect::<Vec<_>>(),
+                };
+                rule.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            });
         let rule = rule.unwrap_or_default();
         if let Some(quiz) = &mut self.quiz {
             quiz.hints += 1;

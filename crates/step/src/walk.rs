@@ -257,7 +257,8 @@ impl App {
                 return "update".contains(&sought);
             };
             let Some(node) = trace.nodes.get(*node) else { return false };
-            let title = self.root().explanations.get(&node.op).map(|one| one.title.as_str());
+            let title =
+                self.root().explanations.get(&node.explanation).map(|one| one.title.as_str());
             let values = (node.inputs.iter().chain(&node.outputs)).flat_map(|port| {
                 [Some(port.name.as_str()), trace.values.get(port.slot).map(|x| x.name.as_str())]
             });

@@ -25,7 +25,7 @@ fn walk(app: &mut App, nodes: &mut usize) {
         let text = views::text(app);
         if let (Step::Backward(_), Some((_, node))) = (step, app.node()) {
             *nodes += 1;
-            let explanation = &app.root().explanations[&node.op];
+            let explanation = &app.root().explanations[&node.explanation];
             for formula in explanation.forward.iter().take(1) {
                 let start: String = formula.to_string().chars().take(20).collect();
                 assert!(text.contains(&start), "no formula {formula}\n{text}");

@@ -10,7 +10,7 @@ use unspool_tensor::{Context, Tensor};
 
 use crate::array::Array;
 use crate::check::{chosen, picked, with_largest};
-use crate::recorder::Settings;
+use crate::recorder::{Settings, from_one};
 use crate::trace::{Check, Contribution};
 
 /// Watches the backward passes of a tape.
@@ -90,7 +90,7 @@ impl Observer<f64> for Backward {
         let time = node.time;
         let contribution = |added: &Added<f64>| Contribution {
             input: added.input,
-            time: added.time.or(time),
+            time: from_one(added.time.or(time)),
             value: Array::within(&added.value, limits),
             check: Check::none(added.value.len(), "not among the samples"),
             picked: picked(&added.value, &at[&added.input]),

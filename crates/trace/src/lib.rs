@@ -30,6 +30,7 @@ mod open;
 pub mod progress;
 pub mod recorder;
 pub mod replay;
+mod settings;
 pub mod source;
 mod summary;
 mod text;

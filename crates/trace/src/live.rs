@@ -8,6 +8,7 @@ use unspool_tensor::{Tape, Tensor};
 
 use crate::backward::Places;
 use crate::error::{Result, TraceError};
+use crate::explain::known;
 use crate::progress::Watcher;
 use crate::recorder::{Recorder, Settings};
 use crate::replay::Replay;
@@ -82,7 +83,12 @@ impl Trace {
             };
         }
         rows.iter().for_each(|(&slot, rows)| recorder.rows(vars[slot], rows));
-        self.explanations.values().for_each(|one| recorder.explain(one.clone()));
+        // Those that are ours are found again.
+        let own = self
+            .explanations
+            .iter()
+            .filter(|(key, one)| **key == one.op && known(key).is_none_or(|ours| *ours != **one));
+        own.for_each(|(_, one)| recorder.explain(one.clone()));
         rule.iter().for_each(|rule| recorder.update_by(rule.clone()));
         match (self.loss, &seeds[..]) {
             (Some(_), [(loss, _)]) => recorder.finish(vars[*loss]),

@@ -10,10 +10,10 @@ use unspool_tensor::{Context, Tape, Var};
 
 use crate::check::picked;
 use crate::error::Result;
-use crate::explain::{Explanation, known};
+use crate::explain::{Explanation, inside, known};
 use crate::progress::Stage;
 use crate::recorder::{Recorder, Settings};
-use crate::trace::{Distance, Node, Opened, Value};
+use crate::trace::{Distance, Node, Opened, Origin, Value};
 use crate::verify::{check_node, sum_of_parts};
 
 /// What the nodes of a tape are opened and checked with.
@@ -56,7 +56,8 @@ impl Opening<'_> {
     fn open(&self, node: &mut Node, key: Key) -> Result<()> {
         let Some(live) = &node.live else { return Ok(()) };
         let tape = Tape::new(self.context.clone());
-        tape.at_time(node.time);
+        // A tape counts time from 0.
+        tape.at_time(node.time.and_then(|time| time.checked_sub(1)));
         let inputs: Vec<Var<'_, f64>> = (live.inputs.iter().zip(&live.wanted))
             .map(|(x, &wanted)| match wanted {
                 true => tape.input(x.clone()),
@@ -70,7 +71,11 @@ impl Opening<'_> {
         (inner.known, inner.key) = (known.collect(), key);
         inner.explanations.borrow_mut().clone_from(self.explanations);
         for (input, (port, &var)) in node.inputs.iter().zip(&inputs).enumerate() {
-            inner.name(port.name.clone(), var);
+            let outside = self.values.get(port.slot).map(|value| value.origin);
+            match outside {
+                Some(Origin::Parameter) => inner.parameter(port.name.clone(), var),
+                _ => inner.name(port.name.clone(), var),
+            };
             if let Some(at) = live.at.get(&input) {
                 // What the node added and what the nodes inside add are compared.
                 inner.places(var, at);
@@ -79,6 +84,11 @@ impl Opening<'_> {
         let Some(outputs) = live.op.run_twin(&inputs)? else { return Ok(()) };
         node.can_open = true;
         let Some(depth) = self.depth.checked_sub(1) else { return Ok(()) };
+        for (slot, name) in inside::names(&node.op, &tape) {
+            if let Some(var) = tape.var(slot) {
+                inner.name(name, var);
+            }
+        }
         for (port, &var) in node.outputs.iter().zip(&outputs) {
             inner.name(port.name.clone(), var);
         }

@@ -1,7 +1,7 @@
 //! The recorder: it watches a tape, and makes a [`Trace`] of what ran there.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,17 +15,20 @@ use crate::array::{Array, Limits};
 use crate::backward::{Backward, Places};
 use crate::check::Extent;
 use crate::error::Result;
-use crate::explain::{Explanation, known};
+use crate::explain::{Explanation, as_made, known};
 use crate::live::{Live, LiveNode};
 use crate::open::Opening;
 use crate::progress::{Stage, Watcher};
 use crate::replay::Replay;
+use crate::settings::Settings as Made;
 use crate::trace::{Node, Origin, Part, Port, Step, Trace, Update, Value};
 use crate::update::{Parameter, UpdateRule};
 use crate::verify::{check_sums, check_whole};
 
-/// How much of an op's settings is shown, in characters.
-const SETTINGS: usize = 160;
+/// A time step as people count: a tape's first one is 0, and a trace's is 1.
+pub(crate) fn from_one(time: Option<usize>) -> Option<usize> {
+    time.map(|time| time + 1)
+}
 
 /// How much a recorder keeps, opens and checks.
 #[derive(Clone, Debug)]
@@ -217,10 +220,19 @@ impl<'t> Recorder<'t> {
 
     /// The trace with the explanations of all its ops.
     fn explained(&self, mut trace: Trace) -> Result<Trace> {
-        let mut ops = BTreeSet::new();
-        trace.walk(&mut |_, _, node| _ = ops.insert(node.op.clone()));
-        let found = ops.into_iter().filter_map(|op| Some((self.explanation(&op)?, op)));
-        trace.explanations = found.map(|(found, op)| (op, Explanation::clone(&found))).collect();
+        let mut all = BTreeMap::new();
+        trace.walk(&mut |_, _, node| {
+            if all.contains_key(&node.explanation) {
+                return;
+            }
+            let Some(about) = self.explanation(&node.op) else { return };
+            let made = node.live.as_ref().filter(|_| node.explanation != node.op);
+            let made = made
+                .and_then(|live| of_node(&about, &Made::of(&live.op), &live.inputs, &live.outputs));
+            let found = made.map_or_else(|| Explanation::clone(&about), |(_, found)| found);
+            all.insert(node.explanation.clone(), found);
+        });
+        trace.explanations = all;
         Ok(trace)
     }
 
@@ -336,12 +348,17 @@ impl<'t> Recorder<'t> {
                 let outputs = slots.zip(0..node.outputs.len());
                 let outputs = outputs.map(|(slot, k)| Port { name: output_name(k), slot });
                 let wants = |&slot: &usize| tape.var(slot).is_some_and(Var::wants_grad);
+                let made = Made::of(&op);
+                let explanation = (explained.as_ref())
+                    .and_then(|about| of_node(about, &made, node.inputs, node.outputs))
+                    .map_or_else(|| node.op.to_owned(), |(key, _)| key);
                 Node {
                     op: node.op.into(),
+                    explanation,
                     scope: node.scope.into(),
                     layer: layer_of(node.scope),
-                    time: node.time,
-                    settings: settings_of(&op),
+                    time: from_one(node.time),
+                    settings: made.words(),
                     inputs,
                     outputs: outputs.collect(),
                     contributions: Vec::new(),
@@ -424,11 +441,16 @@ fn layer_of(scope: &str) -> Option<usize> {
     scope.split('.').rev().find_map(|part| part.strip_prefix('l')?.parse().ok())
 }
 
-/// How an op was made, as Rust prints it, cut when that is long.
-fn settings_of(op: &std::sync::Arc<dyn unspool_tensor::op::DynOp<f64>>) -> String {
-    let text = format!("{op:?}").split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(SETTINGS) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
+/// The explanation of a node's op, with its key, when it depends on how the op was made; an
+/// explanation of one's own stands as it is.
+fn of_node(
+    about: &Explanation,
+    made: &Made,
+    inputs: &[Tensor<f64>],
+    outputs: &[Tensor<f64>],
+) -> Option<(String, Explanation)> {
+    let ours = known(&about.op).is_some_and(|ours| *ours == *about);
+    let inputs: Vec<&[usize]> = inputs.iter().map(|x| x.shape()).collect();
+    let output = outputs.first().map_or(&[][..], |y| y.shape());
+    if ours { as_made(about, made, &inputs, output) } else { None }
 }

@@ -1,13 +1,17 @@
 //! A trace as text: node by node, forward and then backward.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter, Write};
 
-use crate::array::{Array, Content};
+use crate::array::{Array, Content, Summary};
 use crate::explain::{Explanation, Symbol};
 use crate::trace::{Check, Node, Origin, Port, Step, Trace, Value, Verdict};
 
 /// How many numbers of an array stand on its line.
 const SHOWN: usize = 12;
+/// How many rows of a summary, that are kept exactly, stand behind it.
+const ROWS: usize = 4;
 
 impl Display for Trace {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -17,14 +21,19 @@ impl Display for Trace {
                 let (before, after) = (number(loss), number(update.loss_after));
                 let by = match &update.formulas[..] {
                     [formula] => formula.to_string(),
-                    _ => format!("{}, rate {}", update.title, update.rate),
+                    _ => format!("{}, rate {}", update.title, number(update.rate)),
                 };
                 writeln!(f, "loss {before} before the update and {after} after it ({by})")?;
             }
             (Some(loss), None) => writeln!(f, "result {}", number(loss))?,
             _ => {}
         }
-        Walk { root: self, trace: self, indent: 0 }.write(f)?;
+        writeln!(
+            f,
+            "Inside of a node x, y and z are its own letters; the name behind them is the value's."
+        )?;
+        let told = RefCell::default();
+        Walk { root: self, trace: self, indent: 0, told: &told }.write(f)?;
         let checks = self.checks();
         let checked: usize = checks.iter().map(|check| check.checked()).sum();
         let wrong: usize = checks.iter().map(|check| check.wrong.len()).sum();
@@ -41,6 +50,8 @@ struct Walk<'a> {
     root: &'a Trace,
     trace: &'a Trace,
     indent: usize,
+    /// The explanations whose letters have been explained.
+    told: &'a RefCell<BTreeSet<String>>,
 }
 
 impl Walk<'_> {
@@ -91,7 +102,7 @@ impl Walk<'_> {
     }
 
     fn explanation(&self, node: &Node) -> Option<&Explanation> {
-        self.root.explanations.get(&node.op)
+        self.root.explanations.get(&node.explanation)
     }
 
     fn head(&self, f: &mut Formatter<'_>, index: usize, node: &Node) -> fmt::Result {
@@ -124,13 +135,13 @@ impl Walk<'_> {
             for formula in &explanation.forward {
                 self.line(f, format!("       {formula}"))?;
             }
+            self.letters(f, node, explanation)?;
             for source in explanation.forward_source.iter().take(1) {
                 self.line(f, format!("       {}:{}", source.path, source.line))?;
             }
         }
-        // Of an op with settings, not of one that is its name alone.
-        if node.settings.contains([' ', '(']) {
-            self.line(f, format!("     as {}", node.settings))?;
+        if !node.settings.is_empty() {
+            self.line(f, format!("     with {}", node.settings))?;
         }
         for port in &node.inputs {
             self.line(f, format!("     {}", self.port(port)))?;
@@ -151,13 +162,50 @@ impl Walk<'_> {
         }
     }
 
+    /// What the letters of the formulas are, what is kept for the backward pass, and what else must be
+    /// known: once for each explanation.
+    fn letters(
+        &self,
+        f: &mut Formatter<'_>,
+        node: &Node,
+        explanation: &Explanation,
+    ) -> fmt::Result {
+        if !self.told.borrow_mut().insert(node.explanation.clone()) {
+            return Ok(());
+        }
+        let Explanation { inputs, outputs, symbols, saved, remark, .. } = explanation;
+        for Symbol { name, meaning } in inputs.iter().chain(outputs).chain(symbols) {
+            self.line(f, format!("         {name}: {meaning}"))?;
+        }
+        if !saved.is_empty() {
+            self.line(f, format!("         kept for the backward pass: {saved}"))?;
+        }
+        if !remark.is_empty() {
+            self.line(f, format!("         {remark}"))?;
+        }
+        Ok(())
+    }
+
+    /// A gradient by the letter of a port, and the name of the value when that is another.
+    fn gradient_of(&self, port: &Port, link: &str) -> String {
+        match self.trace.values.get(port.slot) {
+            Some(value) if value.name != port.name => {
+                format!("d_{} ({link} {})", port.name, value.name)
+            }
+            _ => format!("d_{}", port.name),
+        }
+    }
+
     fn backward(&self, f: &mut Formatter<'_>, index: usize) -> fmt::Result {
         let Some(node) = self.trace.nodes.get(index) else { return Ok(()) };
         self.head(f, index, node)?;
         for port in &node.outputs {
             let gradient = self.trace.values.get(port.slot).and_then(|x| x.gradient.as_ref());
             if let Some(gradient) = gradient {
-                self.line(f, format!("     d_{} = {}", port.name, array(gradient)))?;
+                self.line(
+                    f,
+                    format!("     {} = {}", self.gradient_of(port, "of"), array(gradient)),
+                )?;
             }
         }
         if let Some(explanation) = self.explanation(node) {
@@ -174,7 +222,8 @@ impl Walk<'_> {
                 Some(time) if node.time.is_none() => format!(" at t={time}"),
                 _ => String::new(),
             };
-            let told = format!("   → d_{}{time} = {}", port.name, array(&part.value));
+            let name = self.gradient_of(port, "to");
+            let told = format!("   → {name}{time} = {}", array(&part.value));
             self.line(f, format!("{told}  {}", mark(&part.check)))?;
         }
         Ok(())
@@ -187,11 +236,19 @@ impl Walk<'_> {
         self.line(f, format!("  d_{} = {}  {check}", value.name, array(gradient)))?;
         if value.parts.len() > 1 {
             let mut parts = Vec::new();
-            for (node, part) in self.trace.parts(value) {
+            for (place, (node, part)) in value.parts.iter().zip(self.trace.parts(value)) {
                 let time = part.time.map_or(String::new(), |time| format!(" t={time}"));
-                parts.push(format!("{}{time} {:.2e}", node.op, part.value.norm()));
+                let size = match part.value.numbers() {
+                    Some([one]) => number(*one),
+                    _ => format!("{:.2e}", part.value.norm()),
+                };
+                parts.push(format!("{} {}{time} {size}", place.node, node.op));
             }
-            self.line(f, format!("       norms of its parts: {}", parts.join(", ")))?;
+            let what = match gradient.len() {
+                1 => "the sum of",
+                _ => "the lengths of its parts, which do not add up:",
+            };
+            self.line(f, format!("       {what} {}", parts.join(", ")))?;
         }
         Ok(())
     }
@@ -285,12 +342,79 @@ fn array(array: &Array) -> String {
             }
             format!("{shape}{text}")
         }
-        Content::Summary(summary) => format!(
-            "{shape}{} to {}, mean {}, norm {}",
-            number(summary.least),
-            number(summary.largest),
-            number(summary.mean),
-            number(summary.norm)
-        ),
+        Content::Summary(summary) => shape + &summarised(summary),
+    }
+}
+
+/// What a summary knows, on a line.
+fn summarised(summary: &Summary) -> String {
+    let mut text = String::new();
+    // Of nothing that is finite there is no least.
+    if summary.least <= summary.largest {
+        let [least, largest] = [summary.least, summary.largest].map(number);
+        let _ = write!(text, "{least} to {largest}, mean {}, ", number(summary.mean));
+    }
+    let _ = write!(text, "norm {}", number(summary.norm));
+    for (count, what) in [(summary.zeros, "zeros"), (summary.not_finite, "NOT FINITE")] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    for row in summary.rows.iter().take(ROWS) {
+        let numbers: Vec<String> = row.numbers.iter().take(SHOWN).map(|&x| number(x)).collect();
+        let more = if row.numbers.len() > SHOWN { " …" } else { "" };
+        let _ = write!(text, "; row {}: {}{more}", row.row, numbers.join(" "));
+    }
+    match summary.rows.len().saturating_sub(ROWS) {
+        0 => {}
+        more => _ = write!(text, "; {more} more rows are kept"),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::Limits;
+    use crate::lessons::{expression, lesson};
+    use ndarray::Array2;
+
+    #[test]
+    fn a_walk_says_what_its_letters_are_and_what_a_gradient_is_the_sum_of() {
+        let values = [("a", 0.8), ("x", 0.5), ("b", 0.0), ("y", 2.0)];
+        let values = values.map(|(name, x)| (name.to_owned(), x)).into();
+        let own =
+            expression("sigmoid(a*x + b) * a - x^2/y", &values).unwrap().traces[0].to_string();
+        let cell = lesson("through-time").unwrap().traces[0].to_string();
+        let rows = [
+            (&own, "       z = x²\n         x: any shape\n"),
+            (&own, "kept for the backward pass: x and y."),
+            (&own, "     with exponent 2\n"),
+            // Signs, for the parts of a number add up.
+            (&own, "the sum of 4 pow_number -0.5, 0 mul 0.1538"),
+            (&own, "   → d_x (to z0) = 0.1922"),
+            (&cell, "0  rnn_step: A step of a plain recurrent network, t=1"),
+            (&cell, "which do not add up: 4 rnn_step t=5 "),
+            (&cell, "W_ih, W_hh, b_ih, b_hh: weight_ih, weight_hh, bias_ih, bias_hh"),
+        ];
+        for (text, part) in rows {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!cell.contains("t=0"));
+        assert_eq!(cell.matches("a: [B, H], the sum before tanh").count(), 1);
+    }
+
+    #[test]
+    fn a_summary_says_what_is_not_finite_and_has_its_rows() {
+        let limits = Limits::default();
+        let x = Array2::from_shape_fn((40, 3), |(row, column)| match (row, column) {
+            (7, 1) => f64::NAN,
+            (3, _) => 2.0,
+            _ => 0.0,
+        });
+        let text = array(&Array::within(&x, &limits).with_rows(&x, &[3], &limits));
+        assert!(text.contains("116 zeros, 1 NOT FINITE; row 3: 2 2 2; row 7: 0 NaN 0"), "{text}");
+        let text = array(&Array::within(&x.mapv(|_| f64::NAN), &limits));
+        assert!(text.contains("120 NOT FINITE") && !text.contains("inf"), "{text}");
     }
 }

@@ -29,7 +29,8 @@ pub struct Trace {
     pub nodes: Vec<Node>,
     /// The values by slot: a value stands before the nodes that read it.
     pub values: Vec<Value>,
-    /// The explanations of all ops, by name; those of opened nodes too. Empty in an opened node.
+    /// The explanations of all ops, by the keys that nodes have; those of opened nodes too. Empty in an
+    /// opened node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub explanations: BTreeMap<String, Explanation>,
     /// What runs it again; not in a file.
@@ -120,15 +121,18 @@ pub struct Part {
 /// An op that ran.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
-    /// The op's name: the key of its explanation.
+    /// The op's name.
     pub op: String,
+    /// The key of its explanation: the op's name, or more where the formulas depend on how the op was
+    /// made.
+    pub explanation: String,
     /// The dotted scope, such as `encoder.l0`; empty outside of any.
     pub scope: String,
     /// The layer that the scope names, if it does.
     pub layer: Option<usize>,
-    /// The time step.
+    /// The time step: the first one is 1.
     pub time: Option<usize>,
-    /// How the op was made: its axes, masks and rates, as Rust prints them, cut when that is long.
+    /// How the op was made: its axes, masks and rates, in words, cut when they are many; maybe empty.
     pub settings: String,
     /// Its inputs.
     pub inputs: Vec<Port>,
@@ -160,7 +164,7 @@ pub struct Port {
 pub struct Contribution {
     /// Which of the node's inputs.
     pub input: usize,
-    /// The time step that it belongs to: the op's own word, or the node's.
+    /// The time step that it belongs to, from 1: the op's own word, or the node's.
     pub time: Option<usize>,
     /// The contribution, of the input's shape.
     pub value: Array,
@@ -386,6 +390,7 @@ impl Trace {
         };
         let node = |node: &Node| Node {
             op: node.op.clone(),
+            explanation: node.explanation.clone(),
             scope: node.scope.clone(),
             layer: node.layer,
             time: node.time,

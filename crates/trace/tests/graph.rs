@@ -63,7 +63,7 @@ fn time_steps_are_columns_and_scopes_are_rows() {
     let trace = &lesson("through-time").unwrap().traces[0];
     let graph = Graph::of(trace);
     let steps: Vec<_> = graph.steps.iter().map(|step| (step.time, step.column)).collect();
-    assert_eq!(steps, [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]);
+    assert_eq!(steps, [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)]);
     let rows: Vec<_> = graph.rows.iter().map(|row| (row.name.as_str(), row.levels)).collect();
     assert_eq!(rows, [("", 6), ("", 1), ("loss", 1)]);
     assert_eq!(graph.boxes[0].kind, Kind::Fused);

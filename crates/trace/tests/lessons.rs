@@ -12,7 +12,7 @@ fn look(name: &str, trace: &Trace) -> [usize; 4] {
     trace.walk(&mut |path, inside, node| {
         let place = format!("{name} {path:?} {}", node.op);
         nodes += 1;
-        let explained = trace.explanations.get(&node.op);
+        let explained = trace.explanations.get(&node.explanation);
         let explained = explained.unwrap_or_else(|| panic!("{place}: no explanation"));
         assert!(!explained.forward.is_empty() && !explained.backward.is_empty(), "{place}");
         assert!(!explained.forward_source.is_empty(), "{place}: no source");
@@ -126,7 +126,7 @@ fn the_gradient_of_the_plain_network_vanishes_and_that_of_the_lstm_does_not() {
         assert_eq!(series.points.len(), steps, "{}", series.name);
     }
     let share = |points: &[(usize, f64)]| points[0].1 / points[points.len() - 1].1;
-    assert!(share(series("‖d_h‖ of the rnn")) < 0.05);
-    assert!(share(series("‖d_c‖ of the lstm")) > 0.3);
-    assert_eq!(series("d_weight_hh‖ of the rnn")[0], (1, 0.0));
+    assert!(share(series("‖d_h‖ of the plain network")) < 0.05);
+    assert!(share(series("‖d_c‖ of the LSTM")) > 0.3);
+    assert_eq!(series("d_weight_hh‖ of the plain network")[0], (1, 0.0));
 }

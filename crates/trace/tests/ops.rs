@@ -52,7 +52,7 @@ fn every_op_of_the_tables_is_explained_opened_and_checked() {
         let trace = trace_of(case).unwrap_or_else(|error| panic!("{name}: {error}"));
         let node = &trace.nodes[0];
         names.push(explained().find(|op| *op == node.op).unwrap_or_else(|| panic!("{name}")));
-        let about = &trace.explanations[&node.op];
+        let about = &trace.explanations[&node.explanation];
         assert!(!about.title.is_empty() && !about.forward.is_empty(), "{name}");
         assert!(!about.forward_source.is_empty() && !about.backward_source.is_empty(), "{name}");
         for (k, port) in node.inputs.iter().enumerate() {

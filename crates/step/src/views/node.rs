@@ -88,14 +88,14 @@ impl Pane<'_> {
 
     fn node(&mut self, node: &Node) {
         let app = self.app;
-        let explanation = app.root().explanations.get(&node.op);
+        let explanation = app.root().explanations.get(&node.explanation);
         let title = explanation.map_or(&node.op, |one| &one.title);
         self.line(title, app.look.heading(), 2);
         if !node.scope.is_empty() {
             self.line(&format!("in {}", node.scope), app.look.faint(), 2);
         }
-        if node.settings.contains([' ', '(']) {
-            self.line(&format!("as {}", node.settings), app.look.faint(), 2);
+        if !node.settings.is_empty() {
+            self.line(&format!("with {}", node.settings), app.look.faint(), 2);
         }
         if let Some(opened) = &node.opened {
             let told = format!(

@@ -33,7 +33,7 @@ pub(super) fn additive() -> Result<Lesson> {
         &[
             "A decoder that writes a translation looks back at the source: which position matters now? \
              Additive attention (Bahdanau et al. 2015) asks a small network. For each position s it \
-             adds the projected state q = W·state and the projected memory k = U·m, bends the sum with \
+             adds the projected state q = state·Wᵀ and the projected memory k = m·Uᵀ, bends the sum with \
              tanh, and multiplies by v: one number, the score e. Softmax makes weights of the scores, \
              and the context is the mean of the memory with these weights.",
             "Backward there are two ways from the context to the memory. One is plain: d_m gets \
@@ -79,7 +79,7 @@ fn scored(general: bool, title: &str) -> Result<Trace> {
 
 pub(super) fn dot() -> Result<Lesson> {
     let dot = scored(false, "the dot score: q·m")?;
-    let general = scored(true, "the general score: q·W m")?;
+    let general = scored(true, "the general score: q·k, with k = m·Wᵀ")?;
     Ok(told(
         &[
             "The score of a position can be a plain inner product of query and memory (Luong et al. \

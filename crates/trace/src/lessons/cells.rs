@@ -69,8 +69,8 @@ pub(super) fn lstm() -> Result<Lesson> {
              step to step the gradient of c is multiplied by f and by nothing else, no weight and no \
              tanh. A gate that is open lets it through unharmed.",
             "Each gate then passes its gradient through its own sigmoid or tanh, and the four pieces \
-             together are the gradient of one sum a = W_ih·x + b_ih + W_hh·h + b_hh. The gradient of a \
-             weight is, as for one neuron, what came in times what it was multiplied with.",
+             together are the gradient of one sum a = x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh. The gradient of a \
+             weight is, as for one neuron, what came in times what it was multiplied by.",
             "In training all of this is one op. Open it to walk through the gates one by one; the \
              outputs and the gradients of both are compared.",
         ],
@@ -94,8 +94,8 @@ pub(super) fn gru() -> Result<Lesson> {
             "Backward, d_h' goes three ways: to the candidate by 1 − z, to the update gate by h − n, \
              and straight to the old state by z. When candidate and old state agree, the update gate \
              gets no gradient: it makes no difference how they are mixed.",
-            "The reset gate stands behind the product W_hn·h + b_hn, as in PyTorch and cuDNN; in the \
-             paper it stands before. So the hidden part of the candidate gets its gradient times r, \
+            "The reset gate stands behind the product s = h·W_hnᵀ + b_hn, as in PyTorch and cuDNN; in \
+             the paper it stands before. So the hidden part of the candidate gets its gradient times r, \
              and bias_ih and bias_hh get different gradients there, unlike in an LSTM.",
         ],
         &[

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use unspool_tensor::ops::cross_entropy::CrossEntropyOptions;
 
-use super::{Lesson, Variables, array, half_squared_error, input, parameter, tape, told};
+use super::{Lesson, Variables, array, half_squared_error, input, named, parameter, tape, told};
 use crate::expression::{Expression, ExpressionError};
 use crate::{Recorder, Result};
 
@@ -14,9 +14,12 @@ pub(super) fn neuron() -> Result<Lesson> {
     let x = input(&recorder, "x", array(&[3], &[0.5, -1.0, 2.0]));
     let w = parameter(&recorder, "w", array(&[3], &[0.4, 0.3, -0.2]));
     let b = parameter(&recorder, "b", array(&[], &[0.1]));
-    let sum = recorder.name("a", ((w * x)?.sum_all()? + b)?);
-    let y = recorder.name("y", sum.tanh()?);
+    let z = recorder.name("z", (x * w)?);
+    let sum = recorder.name("Σz", z.sum_all()?);
+    let a = recorder.name("a", (sum + b)?);
+    let y = recorder.name("y", a.tanh()?);
     let loss = half_squared_error(&recorder, y, array(&[], &[0.5]))?;
+    named(&recorder, &[(4, "e"), (5, "e²"), (6, "Σe²")]);
     recorder.update(0.5);
     let trace = recorder.finish(loss)?;
     Ok(told(
@@ -48,7 +51,8 @@ pub(super) fn neuron() -> Result<Lesson> {
 pub(super) fn example() -> Result<Lesson> {
     let values = [("w", 0.8), ("x", 0.5), ("b", -0.2)];
     let values = values.map(|(name, value)| (name.to_owned(), value));
-    expression("tanh(w*x + b) * w", &values.into())
+    let names = [(0, "p"), (1, "s"), (2, "t"), (3, "y")];
+    expression_of("tanh(w*x + b) * w", &values.into(), &names)
 }
 
 /// The lesson of an expression of the user's own, for these values of its variables.
@@ -57,6 +61,15 @@ pub(super) fn example() -> Result<Lesson> {
 /// The text is no expression, a variable has no value, a value is of no variable, or the result is
 /// not finite.
 pub fn expression(text: &str, values: &BTreeMap<String, f64>) -> Result<Lesson> {
+    expression_of(text, values, &[])
+}
+
+/// The same, with names for the outputs of nodes.
+fn expression_of(
+    text: &str,
+    values: &BTreeMap<String, f64>,
+    names: &[(usize, &str)],
+) -> Result<Lesson> {
     let expression: Expression = text.parse()?;
     let variables = expression.variables();
     if let Some(name) = values.keys().find(|name| !variables.contains(&name.as_str())) {
@@ -79,6 +92,7 @@ pub fn expression(text: &str, values: &BTreeMap<String, f64>) -> Result<Lesson> 
     if !vars.values().any(|var| var.slot() == result.slot()) {
         recorder.name("result", result);
     }
+    named(&recorder, names);
     let trace = recorder.finish(result)?;
     Ok(Lesson {
         name: "expression".into(),

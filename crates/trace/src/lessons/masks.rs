@@ -76,7 +76,7 @@ pub(super) fn dropout() -> Result<Lesson> {
              divided by 1 − rate, so that the sum which the next layer sees is right on average; when \
              the model is used, nothing is dropped and nothing is scaled.",
             "Backward the same mask is used: d_x = d_y ⊙ mask / (1 − rate). A unit that was off had no \
-             part in the loss and gets no gradient; and neither does a weight that was multiplied with \
+             part in the loss and gets no gradient; and neither does a weight that was multiplied by \
              it, since that weight's gradient is what came in times 0.",
             "A mask that is drawn anew for each run would make finite differences meaningless. Here it \
              is a function of a key, the time, the sentence and the unit: the node can run again, with \

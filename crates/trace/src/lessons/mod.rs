@@ -195,6 +195,17 @@ fn parameter<'t>(recorder: &Recorder<'t>, name: &str, value: ArrayD<f64>) -> Var
     recorder.parameter(name, recorder.tape().input(value))
 }
 
+/// Names the outputs of nodes by the letters of the text.
+fn named(recorder: &Recorder<'_>, names: &[(usize, &str)]) {
+    let tape = recorder.tape();
+    for &(index, name) in names {
+        if let Some(var) = tape.node(index, |node| node.first_output_slot).and_then(|x| tape.var(x))
+        {
+            recorder.name(name, var);
+        }
+    }
+}
+
 /// `½·Σ (y − wanted)²`: the loss of lessons whose output is a vector.
 fn half_squared_error<'t>(
     recorder: &Recorder<'t>,

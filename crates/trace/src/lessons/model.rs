@@ -9,7 +9,7 @@ use unspool_seq2seq::{LossOptions, ModelConfig, ModelError, Seq2Seq, SourceSide,
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
 
-use super::{Lesson, drawn, tape, told};
+use super::{Lesson, drawn, named, tape, told};
 use crate::{Recorder, Result};
 
 /// How long vectors are.
@@ -53,6 +53,8 @@ pub(super) fn encoder_decoder() -> Result<Lesson> {
     let recorder = Recorder::new(&tape, "\"a b c\" is to become \"c b a\"");
     let loss = model.training_loss(&tape, &batch, options)?.loss;
     recorder.name("loss", loss);
+    // The words, the memory and its keys, the decoder's first state, and what the output layer reads.
+    named(&recorder, &[(0, "x"), (1, "m"), (2, "k"), (6, "h[0]"), (7, "r")]);
     recorder.parameters_of(model.params());
     recorder.update(RATE);
     let trace = recorder.finish(loss)?;

@@ -45,7 +45,7 @@ fn unrolled<C: Cell>(cell: C, title: &str) -> Result<(Trace, Vec<Series>)> {
     tape.at_time(None);
     let loss = half_squared_error(&recorder, states[0], array(&[1, HIDDEN], &[1.0, -1.0]))?;
     let trace = recorder.finish(loss)?;
-    let kind = C::KIND.name();
+    let kind = if C::KIND.has_cell_state() { "LSTM" } else { "plain network" };
     let norms = |letter: &str| -> Vec<(usize, f64)> {
         let of_letter = slots.iter().filter(|(_, other, _)| *other == letter);
         let norm = |slot: usize| trace.values.get(slot)?.gradient.as_ref().map(|d| d.norm());
@@ -59,7 +59,6 @@ fn unrolled<C: Cell>(cell: C, title: &str) -> Result<(Trace, Vec<Series>)> {
     }
     if let Some(weight) = trace.find("weight_hh") {
         let points = trace.norms_over_time(weight);
-        let points = points.into_iter().map(|(time, norm)| (time + 1, norm)).collect();
         let name = format!("‖what a step adds to d_weight_hh‖ of the {kind}");
         series.push(Series { name, points });
     }
@@ -75,8 +74,8 @@ pub(super) fn through_time() -> Result<Lesson> {
              is a deep network whose layers are the time steps. Backpropagation through time is \
              nothing but the backward pass over that: from the last step to the first.",
             "Here the loss looks at the last hidden state h5 alone. To reach h1 the gradient must go \
-             back through four steps. In the plain network each of them is d_h = W_hhᵀ·(d_h' ⊙ \
-             (1 − h'²)): multiplied by a weight and by a number below 1. With weights of this size the \
+             back through four steps. In the plain network each of them is d_h = (d_h' ⊙ (1 − \
+             h'²))·W_hh: multiplied by a number below 1 and by a weight. With weights of this size the \
              gradient shrinks at each step, and what happened at the first step hardly has a say. That \
              is the vanishing gradient. With large weights it can grow instead, and explode.",
             "In the LSTM the gradient has a second way back, through the cell state: d_c = d_c' ⊙ f. \
@@ -84,7 +83,7 @@ pub(super) fn through_time() -> Result<Lesson> {
              the cell state arrives at the first step nearly as it left the last.",
             "The weight W_hh was used five times, and each use adds its share to the one gradient: \
              d_W_hh is the sum over the steps of what came in at that step times the state it was \
-             multiplied with. At the first step the state is 0, so its share is 0, whatever comes in.",
+             multiplied by. At the first step the state is 0, so its share is 0, whatever comes in.",
         ],
         &[
             "the norms by time step, side by side",

@@ -54,24 +54,25 @@ for step in $(seq 16 -1 1); do keys b; await " $step/17"; done
 keys g
 holds backward 'backward 9/17'
 # What if.
-keys w; await 'new x'; type_text 'w[0]=0.9'; keys Enter
+keys w; await 'new '; type_text 'w[0]=0.9'; keys Enter
 holds what_if 'w[0]: 0.4'
 keys Escape; sleep 0.1; await 'changed'; keys u; await 'taken back'
-# Check.
+# Check; any key goes back, and does what it does.
 keys f; await 'forward 1/17'; keys c
-holds check 'apart by'
-keys Enter; await 'forward 1/17'
-# Quiz: a right guess, a wrong one, a hint, the score.
+holds check 'moved by'
+keys n; await 'forward 2/17'
+# Quiz: a right guess, a wrong one and a right one, a hint, the score.
 keys z; await '= ?'; keys Enter; type_text '0.5'; keys Enter; await 'right: d_x'
-keys n; await 'backward 10/17'; keys Enter; type_text '12'; keys Enter; await 'wrong: d_x'
+keys n; await 'backward 10/17'; keys Enter; type_text '12'; keys Enter; await 'once more'
+keys Enter; type_text '0.5'; keys Enter; await 'right: d_x'
 keys n; await 'backward 11/17'; keys y
 holds quiz 'hint:'
 keys z
-holds score '1 of 2 right'
+holds score '1.5 of 2 points'
 keys Enter
 # Other sizes, while it runs.
-tmux resize-window -t step -x 120 -y 40; sleep 0.3
-holds wide 'arithmetic.rs'
+tmux resize-window -t step -x 120 -y 30; sleep 0.3
+holds wide 'p weights'
 tmux resize-window -t step -x 30 -y 8
 await 'is too small'
 tmux resize-window -t step -x 80 -y 24
@@ -93,5 +94,6 @@ done
 [ "$(tmux display-message -p -t step '#{alternate_on} #{cursor_flag}')" = '0 1' ] || {
   echo 'a signal left the terminal as it was in the program' >&2; failed=1
 }
+keys Enter; type_text 'echo "it left with $?"'; keys Enter; await 'it left with 1'
 [ $failed = 0 ] && echo 'the terminal program does as it should'
 exit $failed

@@ -55,25 +55,14 @@ pub fn lesson_of(trace: &Trace, limits: &Limits, bytes: usize) -> Result<Lesson,
             }
         }
     }
-    let mut text = vec![
-        "A training step, forward and backward, as it was recorded. Large arrays are summaries: the \
-         means of blocks, the extremes, a histogram, and their largest row."
-            .to_owned(),
-    ];
+    let mut lesson = Lesson::of(shown);
     if closed > 0 {
-        text.push(format!(
+        lesson.text.push(format!(
             "{closed} fused nodes stay closed, so that the page stays small; unspool trace --json with \
              --depth has them all. --numbers says from which size on an array is a summary."
         ));
     }
-    Ok(Lesson {
-        name: "model".into(),
-        title: trace.title.clone(),
-        look: Vec::new(),
-        text,
-        traces: vec![shown],
-        series: Vec::new(),
-    })
+    Ok(lesson)
 }
 
 /// The node at a path of fused nodes.

@@ -61,6 +61,8 @@ pub struct App {
     pub screen: Screen,
     /// How many lines are scrolled away.
     pub scroll: usize,
+    /// How many of the node's lines were, when something else filled the screen.
+    walk_scroll: usize,
     /// A line to tell.
     pub message: String,
     /// Where to stop.
@@ -78,6 +80,8 @@ pub struct App {
     /// Columns and rows.
     pub size: (u16, u16),
     seed: u64,
+    /// Whether each lesson begins with a quiz.
+    begins_with_quiz: bool,
     /// Whether it is over.
     pub over: bool,
 }
@@ -98,6 +102,7 @@ impl App {
             element: 0,
             screen: Screen::Walk,
             scroll: 0,
+            walk_scroll: 0,
             message: String::new(),
             stop: None,
             changes: Vec::new(),
@@ -107,6 +112,7 @@ impl App {
             look: options.look,
             size: options.size,
             seed: options.seed,
+            begins_with_quiz: options.quiz,
             over: false,
         };
         if options.quiz {
@@ -115,14 +121,14 @@ impl App {
         Ok(app)
     }
 
-    /// The list of lessons, behind it the first of them.
+    /// The list of lessons, behind it the first of them. A quiz begins when one is chosen.
     ///
     /// # Errors
     /// None in practice: what is computed is fixed.
     pub fn of_lessons(options: Options) -> Result<Self> {
         let first = LESSONS.first().ok_or(StepError::Empty)?;
-        let app = App::new(first.lesson()?, options)?;
-        Ok(App { screen: Screen::Lessons(0), ..app })
+        let app = App::new(first.lesson()?, Options { quiz: false, ..options })?;
+        Ok(App { screen: Screen::Lessons(0), begins_with_quiz: options.quiz, ..app })
     }
 
     /// The screen has another size.
@@ -144,11 +150,15 @@ impl App {
         self.message.clear();
         match (self.screen.clone(), key) {
             (Screen::Lessons(chosen), _) => self.choose(chosen, key),
-            (_, Key::Char('q')) if self.screen == Screen::Walk => self.over = true,
+            (Screen::Walk, Key::Char('q')) => self.over = true,
             (_, Key::Up | Key::Char('k')) => self.scroll = self.scroll.saturating_sub(1),
             (_, Key::Down | Key::Char('j')) => self.scroll_by(1),
             (_, Key::PageUp) => self.scroll = self.scroll.saturating_sub(self.page()),
             (_, Key::PageDown) => self.scroll_by(self.page()),
+            // What is read is left by the key that showed it, too.
+            (Screen::Help, Key::Char('?'))
+            | (Screen::Text, Key::Char('t'))
+            | (Screen::Parameters, Key::Char('p')) => self.show(Screen::Walk),
             (_, Key::Char('?')) => self.show(Screen::Help),
             (_, Key::Char('t')) => self.show(Screen::Text),
             (_, Key::Char('p')) => self.show(Screen::Parameters),
@@ -157,8 +167,12 @@ impl App {
                 self.show(Screen::Lessons(known.unwrap_or(0)));
             }
             (Screen::Walk, _) => self.walk_key(key),
-            // Any other key leaves what is read.
-            _ => self.show(Screen::Walk),
+            (_, Key::Enter | Key::Escape | Key::Char('q')) => self.show(Screen::Walk),
+            // Any other key leaves what is read, and does what it does.
+            _ => {
+                self.show(Screen::Walk);
+                self.walk_key(key);
+            }
         }
     }
 
@@ -217,16 +231,24 @@ impl App {
                 (self.array, self.element) = (0, 0);
                 self.changes.clear();
                 self.quiz = None;
+                if self.begins_with_quiz {
+                    self.start_quiz();
+                }
+                self.scroll = 0;
+                self.screen = Screen::Walk;
                 self.show(Screen::Text);
             }
             Err(error) => self.say(error.to_string()),
         }
     }
 
-    /// Fills the screen with something else.
+    /// Fills the screen with something else. The node is found again as it was left.
     pub(crate) fn show(&mut self, screen: Screen) {
+        if self.screen == Screen::Walk {
+            self.walk_scroll = self.scroll;
+        }
+        self.scroll = if screen == Screen::Walk { self.walk_scroll } else { 0 };
         self.screen = screen;
-        self.scroll = 0;
     }
 
     /// Tells what was found.

@@ -1,11 +1,13 @@
 //! The check on demand: the number under the cursor is moved a little, all behind it runs again, and
 //! the difference quotient stands beside the gradient.
 
+use ratatui::style::Style;
 use unspool_trace::trace::Method;
-use unspool_trace::{Check, Trace};
+use unspool_trace::{Check, Trace, Verdict};
 
 use crate::app::App;
-use crate::what_if::place;
+use crate::look::{self, Look};
+use crate::names::{self, place};
 
 /// Against what, in words.
 fn words(method: Method) -> &'static str {
@@ -18,15 +20,48 @@ fn words(method: Method) -> &'static str {
     }
 }
 
-/// A tick and the error, or why there is none.
+/// What a check found, in a few words.
 pub fn mark(check: &Check) -> String {
-    match check.method {
-        Method::None => format!("not checked: {}", check.remark),
-        _ if !check.wrong.is_empty() => format!("✗ {} of {} wrong", check.wrong.len(), check.of),
-        _ if !check.untold.is_empty() => {
-            format!("✓ {:.0e}, {} cannot be told", check.error, check.untold.len())
+    let untold = match check.untold.len() {
+        0 => String::new(),
+        count => format!(", {count} cannot be told"),
+    };
+    match check.verdict() {
+        Verdict::Unchecked => format!("not checked: {}", check.remark),
+        Verdict::Untold => {
+            let reason = check.untold.first().map_or("", |untold| &untold.reason);
+            format!("? cannot be told: {reason}")
         }
-        _ => format!("✓ {:.0e}", check.error),
+        Verdict::Wrong => format!("✗ {} of {} wrong", check.wrong.len(), check.of),
+        Verdict::Right => {
+            let error = match (check.method, check.remark.as_str()) {
+                (Method::Sum, "") => "the sum of its parts".into(),
+                (_, remark) => {
+                    let error =
+                        if check.error == 0.0 { "0" } else { &format!("{:.0e}", check.error) };
+                    let remark = if remark.is_empty() { "" } else { &format!("; {remark}") };
+                    format!("{error}{remark}")
+                }
+            };
+            format!("✓ {error}{untold}")
+        }
+    }
+}
+
+/// The style of what was checked.
+pub fn style(look: Look, check: &Check) -> Style {
+    match check.verdict() {
+        Verdict::Right => look.right(),
+        Verdict::Wrong => look.wrong(),
+        Verdict::Untold | Verdict::Unchecked => look.faint(),
+    }
+}
+
+/// How near the inside of a node is to the node.
+pub fn same_to(distance: f64) -> String {
+    match distance {
+        0.0 => "exactly the same".into(),
+        distance => format!("the same to {distance:.0e}"),
     }
 }
 
@@ -34,7 +69,9 @@ pub fn mark(check: &Check) -> String {
 pub fn found(check: &Check, gradient: Option<f64>, element: usize) -> Vec<String> {
     let mut lines = vec![mark(check)];
     if check.method != Method::None {
-        lines[0] += &format!(", against {}", words(check.method));
+        if check.method != Method::Sum {
+            lines[0] += &format!(", against {}", words(check.method));
+        }
         lines.push(format!("{} of {} numbers compared", check.checked(), check.of));
     }
     if let (Some(gradient), Some(expected)) = (gradient, check.expected(element)) {
@@ -49,8 +86,8 @@ pub fn found(check: &Check, gradient: Option<f64>, element: usize) -> Vec<String
 
 impl App {
     pub(crate) fn check(&mut self) {
-        if self.has_question() {
-            self.say("the check shows the answer: guess first");
+        if self.quiz.is_some() && (self.has_question() || !self.is_backward()) {
+            self.say("the check shows gradients: guess first, on the way back");
             return;
         }
         let Some(shown) = self.shown() else {
@@ -60,16 +97,14 @@ impl App {
         let element = self.element;
         let trace = self.trace();
         let Some(value) = trace.values.get(shown.slot) else { return };
-        let place = place(&value.value.shape, element);
-        let name = format!("d_{}{place}", shown.name);
         // The node's own letter for a value says little of which it is.
-        let whole = format!("d_{}{place}", value.name);
+        let whole = format!("d_{}{}", value.name, place(&value.value.shape, element));
         let mut lines = Vec::new();
-        if let Some((_, node)) = self.node() {
+        if let Some((_, node)) = self.node().filter(|_| self.is_backward()) {
             for part in &node.contributions {
                 if node.inputs.get(part.input).is_some_and(|port| port.slot == shown.slot) {
-                    let time = part.time.map_or(String::new(), |time| format!(" at t={time}"));
-                    lines.push(format!("What this node adds to {name}{time}"));
+                    let name = names::number_added(trace, node, part, element);
+                    lines.push(format!("Of this node: {name}"));
                     let gradient = part.value.numbers().and_then(|x| x.get(element).copied());
                     let found = found(&part.check, gradient, element);
                     lines.extend(found.into_iter().map(|line| format!("  {line}")));
@@ -78,7 +113,7 @@ impl App {
             }
         }
         if let Some(check) = &value.check {
-            lines.push(format!("The whole of {whole}"));
+            lines.push(format!("The whole of {whole}, as it was recorded"));
             let gradient = value.gradient.as_ref().and_then(|x| x.numbers()?.get(element).copied());
             let found = found(check, gradient, element);
             lines.extend(found.into_iter().map(|line| format!("  {line}")));
@@ -93,64 +128,32 @@ impl App {
     }
 }
 
-/// The loss, or what the backward pass began with, when a number is another.
-fn result(trace: &Trace, slot: usize, element: usize, to: f64) -> Result<f64, String> {
-    let mut whole = trace.tensor(slot).map_err(|error| error.to_string())?;
-    match whole.iter_mut().nth(element) {
-        Some(number) => *number = to,
-        None => return Err("there is no such number".into()),
-    }
-    let values = trace.what_if(&[(slot, whole)]).map_err(|error| error.to_string())?;
-    let mut sum = 0.0;
-    for (value, after) in trace.values.iter().zip(&values) {
-        let Some(seed) = &value.seed else { continue };
-        let seed = seed.numbers().ok_or("the gradients that came in are kept as a summary only")?;
-        sum += seed.iter().zip(after).map(|(seed, y)| seed * y).sum::<f64>();
-    }
-    Ok(sum)
-}
-
-/// A difference quotient, with its numbers.
+/// What a check of a number finds that is made now.
 fn live(trace: &Trace, slot: usize, element: usize) -> Result<Vec<String>, String> {
-    let whole = trace.tensor(slot).map_err(|error| error.to_string())?;
-    let x = *whole.iter().nth(element).ok_or("there is no such number")?;
-    let h = 1e-4 * x.abs().max(1.0);
-    let at = |t: f64| result(trace, slot, element, x + t);
-    let (above, below) = (at(h)?, at(-h)?);
-    let rough = (above - below) / (2.0 * h);
-    let half = (at(h / 2.0)? - at(-h / 2.0)?) / h;
-    // The error of a central difference falls with h²: two of them take it away.
-    let quotient = (4.0 * half - rough) / 3.0;
+    let found = trace.check_element(slot, element).map_err(|error| error.to_string())?;
+    let Some(found) = found else {
+        return Ok(vec!["no gradient flows here".into()]);
+    };
+    let value = trace.values.get(slot);
+    let name = value.map_or(String::new(), |x| x.name.clone() + &place(&x.value.shape, element));
     let f = match trace.loss {
-        Some(_) => "loss",
+        Some(_) => names::result(trace),
         None => "Σ d_y·y",
     };
-    let mut lines = vec![
-        format!("x = {x}, h = {h:.0e}"),
-        format!("{f} at x + h   {above:+.12}"),
-        format!("{f} at x − h   {below:+.12}"),
-        format!("quotient       {quotient:+.10e}   (f(x+h) − f(x−h)) / 2h, with h and h/2"),
-    ];
-    let gradient = trace.values.get(slot).and_then(|value| value.gradient.as_ref());
-    let claimed = gradient.and_then(|gradient| gradient.numbers()?.get(element).copied());
-    match (claimed, gradient) {
-        (Some(gradient), _) => {
-            let off = (gradient - quotient).abs();
-            let mark = if off <= 1e-6 * gradient.abs().max(1e-3) { "✓" } else { "✗" };
-            lines.push(format!("by the formula {gradient:+.10e}"));
-            lines.push(format!("apart by       {off:.1e} {mark}"));
-            if mark == "✗" {
-                lines.push(
-                    "a kink, a jump or a gradient that is 0 by decree does this, too: see above"
-                        .into(),
-                );
-            }
+    let mut rows = Vec::new();
+    let first = match found.moved {
+        Some(moved) => {
+            rows.push((format!("{f} at {name} + h"), format!("{:+.12e}", moved.above)));
+            rows.push((format!("{f} at {name} − h"), format!("{:+.12e}", moved.below)));
+            rows.push(("their difference / 2h".into(), format!("{:+.10e}", moved.quotient())));
+            format!("{name} = {}, moved by h = {:.0e} to both sides", found.x, moved.h)
         }
-        (None, Some(_)) => {
-            lines.push("by the formula: kept as a summary only; --numbers keeps more".into());
-        }
-        (None, None) => lines
-            .push("no gradient flows here: it is a constant, or the loss does not see it".into()),
-    }
-    Ok(lines)
+        None => format!("{name} = {}; beside it {f} is not finite", found.x),
+    };
+    rows.push(("with h made ever smaller".into(), format!("{:+.10e}", found.found())));
+    rows.push(("by the formula".into(), format!("{:+.10e}", found.gradient)));
+    let label = rows.iter().map(|(label, _)| look::width(label)).max().unwrap_or(0);
+    let rows = rows.into_iter().map(|(name, x)| format!("{}  {x}", look::pad(&name, label)));
+    let verdict = format!("{}; off by {:.0e} would be right", mark(&found.check), found.allowed);
+    Ok([first].into_iter().chain(rows).chain([verdict]).collect())
 }

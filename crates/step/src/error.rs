@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::key::NAMED;
+
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -13,8 +15,9 @@ pub enum StepError {
     Empty,
     /// A script has a word that is no key.
     #[error(
-        "line {line}, column {column}: {word:?} is no key; text to type stands in double quotes, and \
-         docs/step.md names the keys"
+        "line {line}, column {column}: {word:?} is no key: a key is a character, or one of {}; text to \
+         type stands in double quotes",
+        NAMED.map(|(name, _)| name).join(", ")
     )]
     Script {
         /// The line, from 1.

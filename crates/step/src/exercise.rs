@@ -85,17 +85,26 @@ impl Exercise {
             ("src/subject.rs", self.subject.into()),
             ("src/exercise.rs", self.task.into()),
         ];
-        // All or nothing: a half of two exercises is none.
+        // Nothing is overwritten.
         if let Some(path) = files.iter().map(|(name, _)| out.join(name)).find(|path| path.exists())
         {
             return Err(StepError::Exists(path));
         }
         let folder = out.join("src");
         fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        let mut written = Vec::new();
         for (name, text) in files {
             let path = out.join(name);
-            let file = fs::File::create_new(&path);
-            file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed(&path))?;
+            let result = fs::File::create_new(&path).and_then(|mut file| {
+                written.push(path.clone());
+                file.write_all(text.as_bytes())
+            });
+            if let Err(error) = result {
+                // All or nothing: a half of an exercise would be in the way of the next try. What is
+                // told is why it was not written, so what else fails here is not.
+                written.iter().for_each(|path| _ = fs::remove_file(path));
+                return Err(failed(&path)(error));
+            }
         }
         Ok(())
     }

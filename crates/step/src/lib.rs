@@ -6,6 +6,7 @@
 //! - [`walk`] moves: steps, opened nodes, jumps, search, breakpoints.
 //! - [`what_if`] changes a number and runs again; [`check`] takes a difference quotient on demand;
 //!   [`quiz`] hides gradients until they are guessed.
+//! - [`names`] says what a node calls a value beside what the lesson calls it.
 //! - [`exercise`] makes a small crate whose backward pass the reader writes.
 
 #![deny(missing_docs)]
@@ -14,8 +15,10 @@ pub mod app;
 pub mod check;
 pub mod error;
 pub mod exercise;
+mod hint;
 pub mod key;
 pub mod look;
+pub mod names;
 mod prompt;
 pub mod quiz;
 pub mod script;

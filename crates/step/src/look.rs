@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,11 +123,15 @@ fn plain(character: char) -> char {
         '·' | '⋅' => '*',
         '⊙' => 'o',
         '×' => 'x',
-        '▸' | '▶' | '→' | '►' => '>',
+        '▸' | '▶' | '→' | '►' | '›' => '>',
         '◂' | '◀' | '←' | '◄' => '<',
         '█' | '■' => '#',
         '▓' | '◆' => '@',
         '▒' | '░' | '▪' => ':',
+        '▁' | '▂' => '_',
+        '▃' | '▄' => '-',
+        '▅' | '▆' => '=',
+        '▇' => '#',
         '✓' => 'v',
         '✗' => 'X',
         'Δ' => 'D',
@@ -204,14 +209,17 @@ const LONG: [(char, &str); 62] = [
     ('₂', "_2"),
 ];
 
-/// A number in at most eight characters, always with its sign.
+/// A number in at most eight characters, always with its sign, and with at least three digits that
+/// count where there is room for them.
 pub fn number(x: f64) -> String {
     let size = x.abs();
     match size {
         _ if x.is_nan() => "NaN".into(),
         _ if x.is_infinite() => if x < 0.0 { "-inf" } else { "+inf" }.into(),
         0.0 => "0".into(),
-        size if !(1e-3..1e4).contains(&size) => format!("{x:+.1e}"),
+        size if !(1e-99..1e100).contains(&size) => format!("{x:+.0e}"),
+        size if !(1e-9..1e10).contains(&size) => format!("{x:+.1e}"),
+        size if !(1e-2..1e4).contains(&size) => format!("{x:+.2e}"),
         size if size < 10.0 => format!("{x:+.4}"),
         size if size < 100.0 => format!("{x:+.3}"),
         size if size < 1000.0 => format!("{x:+.2}"),
@@ -224,42 +232,104 @@ pub fn size(x: f64) -> String {
     number(x).trim_start_matches('+').into()
 }
 
-/// A text in lines of at most `width` characters. It keeps its own indent; all lines but the first
-/// stand behind `indent`.
-pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
-    let width = width.max(indent + 8);
+/// How many columns a text takes.
+pub fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+fn width_of(character: char) -> usize {
+    UnicodeWidthChar::width(character).unwrap_or(0)
+}
+
+/// A text of exactly so many columns, if it has no more.
+pub fn pad(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+/// A text in lines of at most `columns`. It keeps its own indent; all lines but the first stand behind
+/// `indent`.
+pub fn wrap(text: &str, columns: usize, indent: usize) -> Vec<String> {
+    let columns = columns.max(indent + 8);
     let mut lines = Vec::new();
-    let mut line: String = text.chars().take_while(|c| *c == ' ').take(width - 8).collect();
+    let mut line: String = text.chars().take_while(|c| *c == ' ').take(columns - 8).collect();
     let (mut empty, mut length) = (true, line.len());
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let mut word: Vec<char> = word.chars().collect();
-        if !empty && length + 1 + word.len() > width {
+        if !empty && length + 1 + width(word) > columns {
             lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
             length = indent;
         } else if !empty {
             line.push(' ');
             length += 1;
         }
-        // A word that no line holds is cut.
-        while length + word.len() > width {
-            let rest = word.split_off(width - length);
-            line.extend(word);
-            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
-            (word, length) = (rest, indent);
+        for character in word.chars() {
+            // A word that no line holds is cut.
+            if length + width_of(character) > columns {
+                lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+                length = indent;
+            }
+            line.push(character);
+            length += width_of(character);
         }
-        length += word.len();
-        line.extend(word);
         empty = false;
     }
     lines.push(line);
     lines
 }
 
-/// A text of at most `width` characters: what is longer ends in a sign that it does.
-pub fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+/// A text of at most so many columns: what is longer ends in a sign that it does.
+pub fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
         return text.into();
     }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    let mut room = columns.saturating_sub(1);
+    let fits = |c: &char| room.checked_sub(width_of(*c)).inspect(|rest| room = *rest).is_some();
+    let kept: String = text.chars().take_while(fits).collect();
     format!("{kept}…")
+}
+
+/// The end of a text, of at most so many columns.
+pub fn tail(text: &str, columns: usize) -> String {
+    let turned = |text: &str| text.chars().rev().collect::<String>();
+    turned(&cut(&turned(text), columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_takes_eight_columns_at_most_and_says_three_digits() {
+        for (x, told) in [
+            (0.005_313, "+5.31e-3"),
+            (-0.000_71, "-7.10e-4"),
+            (0.01, "+0.0100"),
+            (-9.999_99, "-10.0000"),
+            (9999.99, "+10000.0"),
+            (123_456.0, "+1.23e5"),
+            (9.999e9, "+1.00e10"),
+            (1.26e-45, "+1.3e-45"),
+            (-1e-320, "-1e-320"),
+            (0.0, "0"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(number(x), told);
+            assert!(told.len() <= 8);
+        }
+    }
+
+    #[test]
+    fn wide_letters_count_twice() {
+        assert_eq!(width("黒い a"), 6);
+        assert_eq!(pad("黒い", 6), "黒い  ");
+        for (columns, cut_off, end) in
+            [(6, "黒い猫", "黒い猫"), (5, "黒い…", "…い猫"), (4, "黒…", "…猫")]
+        {
+            assert_eq!(
+                (cut("黒い猫", columns).as_str(), tail("黒い猫", columns).as_str()),
+                (cut_off, end)
+            );
+        }
+        assert_eq!(wrap("黒い猫が 眠る", 8, 0), ["黒い猫が", "眠る"]);
+        assert_eq!(wrap("黒い猫が眠る", 9, 1), ["黒い猫が", " 眠る"]);
+    }
 }

@@ -20,8 +20,8 @@ pub(crate) struct Prompt {
     pub text: String,
 }
 
-/// A longer line is no sense.
-const LONGEST: usize = 60;
+/// Nobody types a longer line; what is pasted ends somewhere.
+const LONGEST: usize = 1000;
 
 impl Prompt {
     fn new(purpose: For) -> Self {
@@ -51,7 +51,7 @@ impl Prompt {
     /// What stands before what is typed.
     pub fn question(&self, app: &App) -> String {
         match self.purpose {
-            For::Jump => "go to (12, t=3 or a name): ".into(),
+            For::Jump => "go to (a node such as 12, t=3, or the name of a value): ".into(),
             For::Search => "search: ".into(),
             For::Stop => "stop at a gradient's norm (> 0.5, < 1e-3, off): ".into(),
             For::Change => app.change_question(),
@@ -82,6 +82,9 @@ impl App {
             Key::Char(character) if prompt.text.chars().count() < LONGEST => {
                 prompt.text.push(character);
                 self.ask(prompt);
+            }
+            Key::Char(_) => {
+                self.say(format!("a line has at most {LONGEST} characters"));
             }
             _ => self.ask(prompt),
         }

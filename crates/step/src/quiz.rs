@@ -1,15 +1,19 @@
 //! The quiz: a gradient is hidden until it is guessed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use unspool_trace::Step;
+use unspool_trace::{Contribution, Step};
 
 use crate::app::App;
+use crate::hint::hint;
 use crate::look::number;
-use crate::what_if::place;
+use crate::names;
 
-/// A guess is right when it is within 1% of the number, or within 0.001.
-pub const TOLERANCE: (f64, f64) = (0.01, 1e-3);
+/// A guess is right when it is within 1% of the number, or within 0.1% of its array's largest.
+pub const TOLERANCE: (f64, f64) = (0.01, 0.001);
+
+/// So many guesses can be made: the second for half a point.
+pub const TRIES: usize = 2;
 
 /// Which question: the trace, the open nodes and the node.
 type Asked = (usize, Vec<usize>, usize);
@@ -17,8 +21,27 @@ type Asked = (usize, Vec<usize>, usize);
 /// The guesses until now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quiz {
-    answers: BTreeMap<Asked, (f64, bool)>,
-    hints: usize,
+    answers: BTreeMap<Asked, Answer>,
+    hints: BTreeSet<Asked>,
+}
+
+/// What was guessed at a node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// In their order.
+    pub guesses: Vec<f64>,
+    /// Whether the last of them is right.
+    pub right: bool,
+}
+
+impl Answer {
+    fn points(&self) -> f64 {
+        match (self.right, self.guesses.len()) {
+            (true, 1) => 1.0,
+            (true, _) => 0.5,
+            _ => 0.0,
+        }
+    }
 }
 
 /// A number to guess.
@@ -28,21 +51,33 @@ pub struct Question {
     pub contribution: usize,
     /// Which of its numbers.
     pub element: usize,
-    /// How it is written.
+    /// What it is, in words.
     pub name: String,
     answer: f64,
+    /// The largest number of its array.
+    largest: f64,
 }
 
 impl Quiz {
-    /// How many guesses were right, of how many.
-    pub fn score(&self) -> (usize, usize) {
-        (self.answers.values().filter(|(_, right)| *right).count(), self.answers.len())
+    /// How many points there are, of how many.
+    pub fn score(&self) -> (f64, usize) {
+        // A sum of none would be −0.
+        let points = self.answers.values().fold(0.0, |sum, answer| sum + answer.points());
+        (points, self.answers.len())
     }
 }
 
 /// Whether a guess is near enough.
-fn is_right(guess: f64, answer: f64) -> bool {
-    (guess - answer).abs() <= (TOLERANCE.0 * answer.abs()).max(TOLERANCE.1)
+fn is_right(guess: f64, answer: f64, largest: f64) -> bool {
+    (guess - answer).abs() <= (TOLERANCE.0 * answer.abs()).max(TOLERANCE.1 * largest)
+}
+
+/// The numbers of an array that can be asked for: a zero is no question, and what is not finite is no
+/// answer.
+fn askable(part: &Contribution) -> Vec<usize> {
+    let numbers = part.value.numbers().unwrap_or_default();
+    let asked = |at: &usize| numbers[*at] != 0.0 && numbers[*at].is_finite();
+    (0..numbers.len()).filter(asked).collect()
 }
 
 /// A number below `count`, which the seed and the node determine (the mixer of SplitMix64).
@@ -64,10 +99,11 @@ impl App {
 
     pub(crate) fn end_quiz(&mut self) {
         let Some(quiz) = self.quiz.take() else { return };
-        let (right, all) = quiz.score();
+        let (points, all) = quiz.score();
         let lines = vec![
-            format!("{right} of {all} right; hints: {}", quiz.hints),
+            format!("{points} of {all} points; hints: {}", quiz.hints.len()),
             String::new(),
+            "a point for the first guess, half of one for the second".into(),
             tolerance(),
             "the same seed asks the same questions".into(),
         ];
@@ -78,32 +114,35 @@ impl App {
     pub fn question(&self) -> Option<Question> {
         self.quiz.as_ref()?;
         let Step::Backward(index) = self.current() else { return None };
-        let node = self.trace().nodes.get(index)?;
-        let whole: Vec<usize> = (node.contributions.iter().enumerate())
-            .filter(|(_, part)| part.value.numbers().is_some_and(|numbers| !numbers.is_empty()))
-            .map(|(number, _)| number)
-            .collect();
-        let contribution = *whole.get(drawn(self.seed(), index, whole.len()))?;
-        let part = node.contributions.get(contribution)?;
+        let trace = self.trace();
+        let node = trace.nodes.get(index)?;
+        let asked = node.contributions.iter().map(askable).enumerate();
+        let asked: Vec<_> = asked.filter(|(_, elements)| !elements.is_empty()).collect();
+        let (contribution, elements) = asked.get(drawn(self.seed(), index, asked.len()))?;
+        let element = *elements.get(drawn(self.seed() ^ 1, index, elements.len()))?;
+        let part = node.contributions.get(*contribution)?;
         let numbers = part.value.numbers()?;
-        // A zero is no question where there is something else.
-        let told: Vec<usize> = (0..numbers.len()).filter(|&at| numbers[at] != 0.0).collect();
-        let element = match told.is_empty() {
-            true => 0,
-            false => told[drawn(self.seed() ^ 1, index, told.len())],
-        };
-        let port = node.inputs.get(part.input)?;
-        let time = match part.time {
-            Some(time) if node.time.is_none() => format!(" at t={time}"),
-            _ => String::new(),
-        };
-        let name = format!("d_{}{}{time}", port.name, place(&part.value.shape, element));
-        Some(Question { contribution, element, name, answer: *numbers.get(element)? })
+        let finite = numbers.iter().filter(|x| x.is_finite());
+        Some(Question {
+            contribution: *contribution,
+            element,
+            name: names::number_added(trace, node, part, element),
+            answer: *numbers.get(element)?,
+            largest: finite.fold(0.0, |top, x| x.abs().max(top)),
+        })
     }
 
-    /// What was guessed here, and whether it was right.
-    pub fn answer(&self) -> Option<(f64, bool)> {
-        self.quiz.as_ref()?.answers.get(&self.asked()?).copied()
+    /// What was guessed here, once it was right or there are no more tries.
+    pub fn answer(&self) -> Option<&Answer> {
+        let answer = self.quiz.as_ref()?.answers.get(&self.asked()?)?;
+        (answer.right || answer.guesses.len() >= TRIES).then_some(answer)
+    }
+
+    /// All guesses made here.
+    pub(crate) fn guesses(&self) -> &[f64] {
+        let answer = self.quiz.as_ref().zip(self.asked());
+        let answer = answer.and_then(|(quiz, asked)| quiz.answers.get(&asked));
+        answer.map_or(&[], |answer| &answer.guesses)
     }
 
     /// Whether a guess is still to be made here, so that what goes out is hidden.
@@ -136,54 +175,67 @@ impl App {
             self.say("a guess is a number, such as -0.25");
             return;
         };
-        let right = is_right(guess, question.answer);
-        let told = number(question.answer);
-        self.say(match right {
-            true => format!("right: {} = {told}", question.name),
-            false => format!("wrong: {} = {told}, not {}", question.name, number(guess)),
-        });
-        if let Some(quiz) = &mut self.quiz {
-            quiz.answers.insert(asked, (guess, right));
-        }
+        let Some(quiz) = &mut self.quiz else { return };
+        let answer = quiz.answers.entry(asked).or_default();
+        answer.guesses.push(guess);
+        answer.right = is_right(guess, question.answer, question.largest);
+        let (name, told) = (&question.name, number(question.answer));
+        let guess = number(guess);
+        let told = match (answer.right, answer.guesses.len() < TRIES) {
+            (true, _) => format!("right: {name} = {told}"),
+            (false, true) => format!("wrong: not {guess}; once more, for half a point"),
+            (false, false) => format!("wrong: {name} = {told}, not {guess}"),
+        };
+        self.say(told);
     }
 
     pub(crate) fn hint(&mut self) {
-        let (Some(question), Some((_, node))) = (self.question(), self.node()) else {
+        if self.question().is_none() {
             self.say("hints are for the quiz: z begins one");
             return;
-        };
+        }
         if self.answer().is_some() {
             self.say("this one is answered: n goes on to the next");
             return;
         }
-        let port = node.contributions.get(question.contribution);
-        let name = port.and_then(|part| node.inputs.get(part.input)).map(|port| &port.name);
-        let rule =
-            self.root().explanations.get(&node.explanation).zip(name).map(|(explanation, name)| {
-                let rule = match explanation.rule(name) {
-                    [] => explanation.backward.iter().flat_map(|rule| &rule.formulas).collect(),
-                    rule => rule.iter().collect::<Vec<_>>(),
-                };
-                rule.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-            });
-        let rule = rule.unwrap_or_default();
-        if let Some(quiz) = &mut self.quiz {
-            quiz.hints += 1;
+        if let (Some(asked), Some(quiz)) = (self.asked(), &mut self.quiz) {
+            quiz.hints.insert(asked);
         }
-        self.say(format!("hint: {rule}"));
+        self.say("the hint stands beneath the question");
     }
 
-    /// Other numbers are other questions.
-    pub(crate) fn forget_answers(&mut self) {
-        if let Some(quiz) = &mut self.quiz {
-            quiz.answers.clear();
+    /// The hint that was asked for here.
+    pub(crate) fn hint_shown(&self) -> Option<String> {
+        if !self.quiz.as_ref()?.hints.contains(&self.asked()?) {
+            return None;
+        }
+        let question = self.question()?;
+        let (_, node) = self.node()?;
+        let part = node.contributions.get(question.contribution)?;
+        let port = node.inputs.get(part.input)?;
+        let explanation = self.root().explanations.get(&node.explanation)?;
+        let rules: Vec<_> = match explanation.rule(&port.name) {
+            [] => explanation.backward.iter().flat_map(|rule| &rule.formulas).collect(),
+            rules => rules.iter().collect(),
+        };
+        Some(hint(self.trace(), node, part, question.element, &rules))
+    }
+
+    /// Other numbers are other questions: the quiz begins anew. Says so, if there was anything.
+    pub(crate) fn forget_answers(&mut self) -> &'static str {
+        match &mut self.quiz {
+            Some(quiz) if *quiz != Quiz::default() => {
+                *quiz = Quiz::default();
+                "; the quiz begins anew"
+            }
+            _ => "",
         }
     }
 }
 
 /// What counts as right, in words.
 pub fn tolerance() -> String {
-    "right is within 1% of the number, or within 0.001".into()
+    "right is within 1% of the number, or within 0.1% of the array's largest".into()
 }
 
 #[cfg(test)]
@@ -192,16 +244,19 @@ mod tests {
 
     #[test]
     fn a_guess_is_right_within_the_tolerance_that_is_told() {
-        for (guess, answer, right) in [
-            (1.0, 1.0, true),
-            (1.0099, 1.0, true),
-            (1.0101, 1.0, false),
-            (-1.0, 1.0, false),
-            (0.0009, 0.0, true),
-            (0.0011, 0.0, false),
-            (-99.0, -100.0, true),
+        for (guess, answer, largest, right) in [
+            (1.0, 1.0, 1.0, true),
+            (1.0099, 1.0, 1.0, true),
+            (1.0101, 1.0, 1.0, false),
+            (-1.0, 1.0, 1.0, false),
+            (0.00109, 1e-4, 1.0, true),
+            (0.00111, 1e-4, 1.0, false),
+            // Small beside nothing.
+            (0.0, 5e-4, 5e-4, false),
+            (5.04e-4, 5e-4, 5e-4, true),
+            (-99.0, -100.0, 100.0, true),
         ] {
-            assert_eq!(is_right(guess, answer), right, "{guess} for {answer}");
+            assert_eq!(is_right(guess, answer, largest), right, "{guess} for {answer}");
         }
     }
 }

@@ -3,7 +3,9 @@
 use unspool_trace::{Node, Step, Trace};
 
 use crate::app::{App, Screen};
-use crate::look;
+use crate::check::same_to;
+use crate::look::{self, number};
+use crate::names::{self, place};
 
 /// Where one is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,11 +145,8 @@ impl App {
         let Some((index, node)) = self.node() else { return };
         match &node.opened {
             Some(opened) => {
-                let told = format!(
-                    "{} simpler nodes, the same to {:.0e}",
-                    opened.trace.nodes.len(),
-                    opened.distance()
-                );
+                let nodes = opened.trace.nodes.len();
+                let told = format!("{nodes} simpler nodes, {}", same_to(opened.distance()));
                 self.place.path.push(index);
                 self.go_to_step(0);
                 if backward {
@@ -192,55 +191,103 @@ impl App {
         let count = value.map_or(0, |value| value.value.len());
         if count > 0 {
             self.element = self.element.saturating_add_signed(by + count as isize) % count;
+            self.scroll = crate::views::node::cursor_line(self);
         }
     }
 
+    /// The number under the cursor: `w[1] (here x[1]) = +0.3000`.
+    pub(crate) fn under_cursor_in_words(&self) -> Option<String> {
+        let shown = self.shown()?;
+        let trace = self.trace();
+        let value = trace.values.get(shown.slot)?;
+        let place = place(&value.value.shape, self.element);
+        let here = match value.name == shown.name {
+            true => String::new(),
+            false => format!(" (here {}{place})", shown.name),
+        };
+        let now = value.value.numbers().and_then(|all| all.get(self.element));
+        let now = now.map_or(String::new(), |&now| format!(" = {}", number(now)));
+        Some(format!("› {}{place}{here}{now}", value.name))
+    }
+
     pub(crate) fn jump(&mut self, text: &str) {
-        let backward = self.is_backward();
-        if text.is_empty() {
+        // A value may have a name that looks like a time step.
+        if text.is_empty() || self.jump_to_value(text) {
             return;
         }
         if let Ok(node) = text.parse() {
-            self.go_to_node(node, backward);
+            self.go_to_node(node, self.is_backward());
             return;
         }
         let time = text.strip_prefix('t').map(|rest| rest.trim_start_matches(['=', ' ']));
         if let Some(time) = time.and_then(|time| time.parse::<usize>().ok()) {
-            let at = |step: &Step| match *step {
-                Step::Forward(node) if !backward => Some(node),
-                Step::Backward(node) if backward => Some(node),
-                _ => None,
-            };
-            let trace = self.trace();
-            let here =
-                |step: &Step| at(step).and_then(|node| trace.nodes.get(node)?.time) == Some(time);
-            match trace.steps.iter().position(here) {
-                Some(step) => self.go_to_step(step),
-                None => self.say(format!("no node of this pass runs at t={time}")),
-            }
+            self.jump_to_time(time);
             return;
         }
-        let trace = self.trace();
-        let found = trace.values.iter().position(|value| value.name == text);
-        let Some(slot) = found else {
-            let name = |value: &&unspool_trace::Value| value.name.contains(text);
-            let near = trace.values.iter().find(name).map(|value| value.name.clone());
-            let near = near.map_or(String::new(), |near| format!("; there is {near}"));
-            self.say(format!("nothing is called {text:?}{near}"));
-            return;
-        };
-        let reads = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|x| x.slot == slot);
-        match trace.nodes.iter().position(reads) {
-            Some(node) => {
-                self.go_to_node(node, backward);
-                let array = self.arrays().iter().position(|shown| shown.slot == slot);
-                self.array = array.unwrap_or(0);
-            }
-            None => self.say(format!("no node reads {text}")),
+        let traces = (0..=self.place.path.len()).rev().map(|depth| self.trace_at(depth));
+        let near = traces.flat_map(|trace| &trace.values).find(|value| value.name.contains(text));
+        let near = near.map_or(String::new(), |near| format!("; there is {}", near.name));
+        self.say(format!("nothing is called {text:?}{near}"));
+    }
+
+    /// The trace inside of so many of the open nodes.
+    fn trace_at(&self, depth: usize) -> &Trace {
+        inside(self.root(), self.place.path.get(..depth).unwrap_or_default())
+    }
+
+    /// To a node that reads or makes a value, here or outside of the open nodes; `false` where nothing
+    /// has that name.
+    fn jump_to_value(&mut self, name: &str) -> bool {
+        let backward = self.is_backward();
+        for depth in (0..=self.place.path.len()).rev() {
+            let trace = self.trace_at(depth);
+            let Some(slot) = trace.values.iter().position(|value| value.name == name) else {
+                continue;
+            };
+            let has = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|x| x.slot == slot);
+            let Some(node) = trace.nodes.iter().position(has) else {
+                self.say(format!("no node reads {name}"));
+                return true;
+            };
+            self.leave_to(depth, name);
+            self.go_to_node(node, backward);
+            let array = self.arrays().iter().position(|shown| shown.slot == slot);
+            self.array = array.unwrap_or(0);
+            self.scroll = crate::views::node::cursor_line(self);
+            return true;
+        }
+        false
+    }
+
+    /// Leaves open nodes for what is outside of them.
+    fn leave_to(&mut self, depth: usize, what: &str) {
+        if depth < self.place.path.len() {
+            let left = self.trace_at(depth).nodes.get(self.place.path[depth]);
+            let left = left.map_or(String::new(), |node| node.op.clone());
+            self.place.path.truncate(depth);
+            self.say(format!("{what} is outside of {left}, which is left"));
         }
     }
 
-    /// To the next step whose node has the text in its names; with none, the text of before.
+    fn jump_to_time(&mut self, time: usize) {
+        let backward = self.is_backward();
+        let trace = self.trace();
+        let here = |step: &Step| {
+            let node = match *step {
+                Step::Forward(node) if !backward => node,
+                Step::Backward(node) if backward => node,
+                _ => return false,
+            };
+            trace.nodes.get(node).is_some_and(|node| node.time == Some(time))
+        };
+        match trace.steps.iter().position(here) {
+            Some(step) => self.go_to_step(step),
+            None => self.say(format!("no node of this pass runs at t={time}")),
+        }
+    }
+
+    /// To the next step whose node has the text in its names; with none, the text of before. The pass
+    /// where one is comes first, and what is outside of the open nodes last.
     pub(crate) fn search(&mut self, text: &str) {
         if !text.is_empty() {
             self.sought = text.to_lowercase();
@@ -249,30 +296,39 @@ impl App {
         if sought.is_empty() {
             return;
         }
-        let count = self.trace().steps.len();
-        let order = (1..=count).map(|by| (self.place.step + by) % count);
-        let matches = |&step: &usize| {
-            let trace = self.trace();
-            let Some(Step::Forward(node) | Step::Backward(node)) = trace.steps.get(step) else {
-                return "update".contains(&sought);
-            };
-            let Some(node) = trace.nodes.get(*node) else { return false };
-            let title =
-                self.root().explanations.get(&node.explanation).map(|one| one.title.as_str());
-            let values = (node.inputs.iter().chain(&node.outputs)).flat_map(|port| {
-                [Some(port.name.as_str()), trace.values.get(port.slot).map(|x| x.name.as_str())]
-            });
-            let names = [Some(node.op.as_str()), Some(node.scope.as_str()), title];
-            names.into_iter().chain(values).flatten().any(|x| x.to_lowercase().contains(&sought))
-        };
-        let found = order.into_iter().find(matches);
-        match found {
-            Some(step) => {
-                self.go_to_step(step);
+        let depth = self.place.path.len();
+        for outer in (0..=depth).rev() {
+            let trace = self.trace_at(outer);
+            let count = trace.steps.len();
+            let from = if outer == depth { self.place.step } else { count.saturating_sub(1) };
+            let mut order: Vec<usize> = (1..count).map(|by| (from + by) % count).collect();
+            let backward = |step: usize| !matches!(trace.steps.get(step), Some(Step::Forward(_)));
+            order.sort_by_key(|&step| backward(step) != self.is_backward());
+            // Where one is already comes last.
+            order.push(from);
+            let found = order.into_iter().find(|&step| self.has_name(trace, step, &sought));
+            if let Some(step) = found {
                 self.say(format!("found {sought:?}; / and enter finds the next"));
+                self.leave_to(outer, &format!("{sought:?}"));
+                self.go_to_step(step);
+                return;
             }
-            None => self.say(format!("no node has {sought:?} in its names")),
         }
+        self.say(format!("no node has {sought:?} in its names"));
+    }
+
+    /// Whether a step's node has a text in its names.
+    fn has_name(&self, trace: &Trace, step: usize, sought: &str) -> bool {
+        let Some(Step::Forward(node) | Step::Backward(node)) = trace.steps.get(step) else {
+            return "update".contains(sought);
+        };
+        let Some(node) = trace.nodes.get(*node) else { return false };
+        let title = self.root().explanations.get(&node.explanation).map(|one| one.title.as_str());
+        let ports = node.inputs.iter().chain(&node.outputs);
+        let values =
+            ports.flat_map(|port| [port.name.as_str(), names::value(trace, port)]).map(Some);
+        let names = [Some(node.op.as_str()), Some(node.scope.as_str()), title];
+        names.into_iter().chain(values).flatten().any(|x| x.to_lowercase().contains(sought))
     }
 
     pub(crate) fn set_stop(&mut self, text: &str) {
@@ -303,26 +359,32 @@ impl App {
         for step in self.place.step + 1..self.trace().steps.len() {
             if let Some((name, norm)) = self.stops(step, stop) {
                 self.go_to_step(step);
-                self.say(format!("stopped: d_{name} has norm {}", look::size(norm)));
+                self.say(format!("stopped: {name} has norm {}", look::size(norm)));
                 return;
             }
         }
         self.say(format!("no gradient ahead has {stop}; home and r begin anew"));
     }
 
-    /// The gradient of a step, coming in or going out, that stops a run.
+    /// The gradient of a step, coming in or going out, that stops a run. What is given from outside,
+    /// such as the 1 of the loss, does not.
     fn stops(&self, step: usize, stop: Break) -> Option<(String, f64)> {
         let trace = self.trace();
         let Some(Step::Backward(node)) = trace.steps.get(step) else { return None };
         let node = trace.nodes.get(*node)?;
         let comes = node.outputs.iter().filter_map(|port| {
-            let gradient = trace.values.get(port.slot)?.gradient.as_ref()?;
-            Some((port.name.clone(), gradient.norm()))
+            let value = trace.values.get(port.slot).filter(|value| value.seed.is_none())?;
+            Some((names::gradient(trace, port), value.gradient.as_ref()?.norm()))
         });
         let goes = node.contributions.iter().filter_map(|part| {
-            Some((node.inputs.get(part.input)?.name.clone(), part.value.norm()))
+            let port = node.inputs.get(part.input)?;
+            Some((names::gradient(trace, port), part.value.norm()))
         });
-        let meets = |norm: f64| if stop.above { norm > stop.limit } else { norm < stop.limit };
+        // What is no number is beyond every limit.
+        let meets = |norm: f64| match stop.above {
+            true => norm > stop.limit || norm.is_nan(),
+            false => norm < stop.limit,
+        };
         comes.chain(goes).find(|(_, norm)| meets(*norm))
     }
 }

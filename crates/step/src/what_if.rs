@@ -1,9 +1,11 @@
 //! What if a number were another? The computation runs again, and what changed is told.
 
-use unspool_trace::{Origin, Trace, Value};
+use unspool_trace::{Array, Origin, Trace};
 
 use crate::app::App;
 use crate::look::{self, number};
+use crate::names::{self, place};
+use crate::views::numbers::same;
 use crate::walk::inside;
 
 /// A number that was changed.
@@ -46,9 +48,15 @@ impl App {
         // Of a summary, too.
         let whole = self.trace().tensor(shown.slot).ok();
         let now = whole.and_then(|whole| whole.iter().nth(self.element).copied());
-        let now = now.map_or(String::new(), |now| format!(" ({now})"));
         let place = value.map_or(String::new(), |value| place(&value.value.shape, self.element));
-        format!("new {}{place}{now}, or NAME[i,j]=number: ", shown.name)
+        let outer = self.outer_slot(shown.slot).and_then(|slot| self.root().values.get(slot));
+        let name = outer.or(value).map_or(&shown.name, |value| &value.name);
+        let here = match *name == shown.name {
+            true => String::new(),
+            false => format!("here {}{place}, ", shown.name),
+        };
+        let now = now.map_or("not there".into(), |now| format!("now {now}"));
+        format!("new {name}{place} ({here}{now}), or NAME[i,j]=number: ")
     }
 
     pub(crate) fn change(&mut self, text: &str) {
@@ -91,13 +99,13 @@ impl App {
         let before = std::mem::replace(current, after);
         let lines = differences(&before, current);
         self.changes.push(Change { trace, told: told.clone(), before });
-        self.forget_answers();
+        let forgotten = self.forget_answers();
         self.stay_within();
         let mut all = vec![told, String::new()];
         all.extend(lines);
         all.extend([
             String::new(),
-            "u takes it back; Δ stands beside the numbers of a node".into(),
+            format!("u takes it back; Δ stands beside the numbers of a node{forgotten}"),
         ]);
         self.tell("What if", all);
         Ok(())
@@ -111,18 +119,34 @@ impl App {
         Ok(Target { slot, element: self.element })
     }
 
-    /// `NAME` or `NAME[i,j]`: a value of the outermost trace, or one of the node's arrays.
+    /// `NAME` or `NAME[i,j]`: a value of the lesson, of the open node, or by the node's own letter.
     fn named(&self, text: &str) -> Result<Target, String> {
         let (name, index) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
             Some((name, index)) => (name.trim(), index),
             None => (text, ""),
         };
-        let here = || {
-            let shown = self.arrays().into_iter().find(|shown| shown.name == name)?;
-            self.outer_slot(shown.slot)
+        let slot_of = |trace: &Trace| trace.values.iter().position(|value| value.name == name);
+        let letter = self.arrays().into_iter().find(|shown| shown.name == name);
+        let letter = letter.map(|shown| self.outer_slot(shown.slot));
+        let within = slot_of(self.trace()).map(|slot| self.outer_slot(slot));
+        let lesson = slot_of(self.root()).map(Some);
+        // What has several meanings here is not guessed.
+        let known: Vec<Option<usize>> = [letter, within, lesson].into_iter().flatten().collect();
+        let Some(&slot) = known.first() else {
+            return Err(format!("nothing is called {name:?}"));
         };
-        let slot = self.root().values.iter().position(|value| value.name == name).or_else(here);
-        let slot = slot.ok_or_else(|| format!("nothing is called {name:?}"))?;
+        if known.iter().any(|other| *other != slot) {
+            let value = slot.and_then(|slot| self.root().values.get(slot));
+            let (here, write) = match value {
+                Some(value) => (value.name.as_str(), format!("write {}, or ", value.name)),
+                None => ("computed", String::new()),
+            };
+            return Err(format!(
+                "here {name} is {here}, but another value is called {name}: {write}go there by : {name}"
+            ));
+        }
+        let slot =
+            slot.ok_or_else(|| format!("{name} is computed in here: change an input or a weight"))?;
         let shape = self.root().values.get(slot).map(|x| x.value.shape.clone()).unwrap_or_default();
         let mut at = Vec::new();
         for part in index.split(',').filter(|part| !part.trim().is_empty()) {
@@ -146,9 +170,9 @@ impl App {
                 if let Some(place) = self.lesson.traces.get_mut(trace) {
                     *place = before;
                 }
-                self.forget_answers();
+                let forgotten = self.forget_answers();
                 self.stay_within();
-                self.say(format!("taken back: {told}"));
+                self.say(format!("taken back: {told}{forgotten}"));
             }
             None => self.say("nothing was changed"),
         }
@@ -161,71 +185,62 @@ impl App {
     }
 }
 
-/// The place of an element as it is written: `[1,2]`; nothing for a single number.
-pub fn place(shape: &[usize], element: usize) -> String {
-    if shape.iter().product::<usize>() == 1 && shape.len() < 2 {
-        return String::new();
+/// How far a number moved; to or from what is not finite is infinitely far.
+fn moved(a: f64, b: f64) -> f64 {
+    match (b - a).abs() {
+        _ if same(a, b) => 0.0,
+        by if by.is_nan() => f64::INFINITY,
+        by => by,
     }
-    let (mut rest, mut index) = (element, Vec::new());
-    for &length in shape.iter().rev() {
-        index.push((rest % length.max(1)).to_string());
-        rest /= length.max(1);
-    }
-    index.reverse();
-    format!("[{}]", index.join(","))
 }
 
-/// The largest change of a number, and the number before and after.
-fn largest(before: &[f64], after: &[f64]) -> (f64, f64, f64) {
-    let pairs = before.iter().zip(after).map(|(&a, &b)| ((b - a).abs(), a, b));
-    pairs.fold((0.0, 0.0, 0.0), |top, one| if one.0 > top.0 { one } else { top })
-}
-
-fn change_of(name: &str, before: &Value, after: &Value) -> Option<(f64, String)> {
-    let (by, from, to) = largest(before.value.numbers()?, after.value.numbers()?);
-    let told =
-        format!("{name:24} {:>8} → {:>8}   Δ {}", number(from), number(to), number(to - from));
-    (by > 0.0).then_some((by, told))
+/// The number that moved furthest, in words, and how far; `None` where none did.
+fn change_of(name: &str, before: &Array, after: &Array) -> Option<(f64, String)> {
+    let pairs = before.numbers()?.iter().zip(after.numbers()?).enumerate();
+    let far = pairs.map(|(at, (&a, &b))| (moved(a, b), at, a, b));
+    let (by, at, from, to) =
+        far.fold((0.0, 0, 0.0, 0.0), |top, one| if one.0 > top.0 { one } else { top });
+    let name = look::pad(&format!("{name}{}", place(&after.shape, at)), 28);
+    let (from, change, to) = (number(from), number(to - from), number(to));
+    (by > 0.0).then(|| (by, format!("  {name} {from:>8} → {to:>8}   Δ {change}")))
 }
 
 /// The loss before and after, and the largest changes.
 fn differences(before: &Trace, after: &Trace) -> Vec<String> {
     let mut lines = Vec::new();
     if let (Some(a), Some(b)) = (before.loss, after.loss) {
-        let by = number(b - a);
-        lines.push(format!("loss {} → {}   Δ {by}", look::size(a), look::size(b)));
+        let (name, by) = (names::result(after), number(b - a));
+        lines.push(format!("{name} {} → {}   Δ {by}", look::size(a), look::size(b)));
     }
     let mut values = Vec::new();
     for (node, one) in after.nodes.iter().enumerate() {
         for port in &one.outputs {
             let pair = before.values.get(port.slot).zip(after.values.get(port.slot));
-            let name = after.values.get(port.slot).map_or(&port.name, |value| &value.name);
-            let name = format!("{node} {} → {name}", one.op);
-            values.extend(pair.and_then(|(a, b)| change_of(&name, a, b)));
+            let name = format!("{node} {} → {}", one.op, names::value(after, port));
+            values.extend(pair.and_then(|(a, b)| change_of(&name, &a.value, &b.value)));
         }
     }
     let mut gradients = Vec::new();
     for (a, b) in before.values.iter().zip(&after.values) {
-        let numbers =
-            |value: &Value| value.gradient.as_ref().and_then(|x| Some(x.numbers()?.to_vec()));
-        let (Some(from), Some(to)) = (numbers(a), numbers(b)) else { continue };
-        let (by, from, to) = largest(&from, &to);
-        if by > 0.0 && !matches!(b.origin, Origin::Output { .. }) {
-            let name = format!("d_{}", b.name);
-            let change = number(to - from);
-            let (from, to) = (number(from), number(to));
-            gradients.push((by, format!("{name:24} {from:>8} → {to:>8}   Δ {change}")));
+        if let (Some(from), Some(to)) = (&a.gradient, &b.gradient)
+            && !matches!(b.origin, Origin::Output { .. })
+        {
+            gradients.extend(change_of(&format!("d_{}", b.name), from, to));
         }
     }
-    for (title, mut changes) in [
-        ("The largest changes, of each node's output:", values),
+    for (title, changes) in [
+        ("The largest changes of what nodes compute, in the order of the nodes:", values),
         ("Of the gradients of inputs and weights:", gradients),
     ] {
-        changes.sort_by(|a, b| b.0.total_cmp(&a.0));
-        if !changes.is_empty() {
-            lines.extend([String::new(), title.into()]);
-            lines.extend(changes.into_iter().take(8).map(|(_, told)| told));
+        if changes.is_empty() {
+            continue;
         }
+        let mut largest: Vec<usize> = (0..changes.len()).collect();
+        largest.sort_by(|&a, &b| changes[b].0.total_cmp(&changes[a].0));
+        largest.truncate(8);
+        largest.sort_unstable();
+        lines.extend([String::new(), title.into()]);
+        lines.extend(largest.into_iter().map(|at| changes[at].1.clone()));
     }
     if lines.len() < 2 {
         lines.push("nothing else changed".into());

@@ -70,6 +70,24 @@ fn an_exercise_is_written_once_and_nothing_is_overwritten() {
     assert!(!folder.exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn an_exercise_that_cannot_be_written_leaves_nothing() {
+    let folder = std::env::temp_dir().join(format!("unspool-half-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(folder.join("src")).unwrap();
+    // Neither there nor free.
+    let blocked = folder.join("src/subject.rs");
+    std::os::unix::fs::symlink(folder.join("nowhere"), &blocked).unwrap();
+    let neuron = exercise("neuron").unwrap();
+    let half = neuron.write(&folder, &built_from());
+    assert!(matches!(&half, Err(StepError::Write { path, .. }) if *path == blocked), "{half:?}");
+    assert!(!folder.join("Cargo.toml").exists() && !folder.join("src/main.rs").exists());
+    fs::remove_file(&blocked).unwrap();
+    neuron.write(&folder, &built_from()).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn every_exercise_has_hints_and_a_place_to_write() {
     for one in &EXERCISES {

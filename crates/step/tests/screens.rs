@@ -32,7 +32,7 @@ fn screens_are_as_they_were() {
     for (name, lesson, size, keys) in [
         ("lessons", "", "80x24", "down screen"),
         ("neuron_forward", "neuron", "80x24", "n n n screen"),
-        ("neuron_backward", "neuron", "80x24", "g n*4 screen s screen"),
+        ("neuron_backward", "neuron", "80x24", "g n*4 screen"),
         (
             "neuron_what_if",
             "neuron",
@@ -44,9 +44,9 @@ fn screens_are_as_they_were() {
             "softmax_quiz",
             "softmax",
             "80x24",
-            "z screen enter \"7\" screen enter screen n y screen z screen",
+            "z screen enter \"7\" screen enter screen y screen enter \"8\" enter screen z screen",
         ),
-        ("help", "neuron", "80x24", "? screen pagedown screen"),
+        ("help", "neuron", "80x24", "? screen pagedown screen pagedown screen"),
         ("text", "softmax", "80x24", "t screen"),
         ("lstm_inside", "lstm-cell", "80x24", "i n*3 screen o screen"),
         ("through_time", "through-time", "120x40", "g n*6 screen p screen x screen"),

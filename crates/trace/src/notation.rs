@@ -348,6 +348,12 @@ impl Display for Formula {
     }
 }
 
+impl Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text())
+    }
+}
+
 fn joined(all: &[Expr], show: impl Fn(&Expr) -> String, between: &str) -> String {
     all.iter().map(show).collect::<Vec<_>>().join(between)
 }

@@ -25,7 +25,8 @@ use crate::console::{Console, Outcome, naming, print, print_whole};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 On the left is the computation, unrolled over time; on the right the current node: formulas, numbers, \
-the gradient that comes in, what goes out, our source. ? shows all keys; docs/step.md says more.
+the gradient that comes in, what goes out, our source. ? shows all keys, and what the names and signs \
+mean. Without colour, as in what --keys prints, . : * # behind a number say how large it is.
 
 Examples:
   unspool step                               the lessons, to choose from
@@ -34,7 +35,7 @@ Examples:
   unspool step --model runs/demo --input \"the black cat sleeps\"
   unspool step softmax --quiz                guess what is hidden
   unspool step neuron --keys \"n n g\"         print a screen, and end
-  unspool step neuron --keys 'w \"x=0.9\" enter'
+  unspool step neuron --keys 'w \"w[0]=0.9\" enter'
   unspool step neuron --script walk.keys     key strokes from a file
   unspool step --exercise list               backward passes to write
   unspool step --exercise softmax --out softmax")]
@@ -107,7 +108,7 @@ impl StepThrough {
                     print_whole(&format!("{between}{screen}"))
                 })?;
             }
-            None => interact(&mut app)?,
+            None => return interact(&mut app),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -132,14 +133,7 @@ impl StepThrough {
         let limits = Limits { digits: None, depth: usize::MAX, ..self.subject.limits() };
         Ok(match self.subject.record(console, context)? {
             Recorded::Lesson(lesson) => lesson,
-            Recorded::Model(trace) => Lesson {
-                name: String::new(),
-                title: trace.title.clone(),
-                look: Vec::new(),
-                text: vec!["A training step of a model. p shows its weights.".into()],
-                traces: vec![trace.limited(&limits)],
-                series: Vec::new(),
-            },
+            Recorded::Model(trace) => Lesson::of(trace.limited(&limits)),
         })
     }
 
@@ -190,8 +184,8 @@ impl Drop for Restore {
     }
 }
 
-/// Keys in, screens out, until it is over or a signal comes.
-fn interact(app: &mut App) -> Result<(), Box<dyn Error>> {
+/// Keys in, screens out, until it is over or a signal comes, which is a failure.
+fn interact(app: &mut App) -> Outcome {
     let signalled = Arc::new(AtomicBool::new(false));
     let flag = signalled.clone();
     ctrlc::set_handler(move || {
@@ -222,5 +216,5 @@ fn interact(app: &mut App) -> Result<(), Box<dyn Error>> {
         terminal.draw(|frame| views::draw(app, frame.buffer_mut()))?;
     }
     drop(restore);
-    Ok(())
+    Ok(if app.over { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -12,6 +12,9 @@ use unspool_trace::{Node, Step, Trace};
 use crate::app::App;
 use crate::look;
 
+/// So much of an op's name is always told.
+const OP: usize = 6;
+
 /// How far a node has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -90,24 +93,26 @@ fn grid(app: &App, width: usize) -> Vec<(Line<'static>, bool)> {
         return Vec::new();
     }
     let done = done(app, trace);
-    let label = scopes.iter().map(|scope| scope.chars().count()).max().unwrap_or(0);
+    let label = scopes.iter().map(|scope| look::width(scope)).max().unwrap_or(0);
     let label = label.clamp(5, (width / 2).max(5));
     // The columns that fit, with the current one among them.
-    let fits = (width.saturating_sub(label + 1) / 2).max(1);
+    let digits = times.iter().flatten().max().map_or(1, |last| last.to_string().len());
+    let fits = (width.saturating_sub(label + 1) / (digits + 1)).max(1);
     let times: Vec<Option<usize>> = times.into_iter().collect();
     let time = app.node().and_then(|(_, node)| node.time);
     let at = times.iter().position(|one| *one == time).unwrap_or(0);
     let first = (at + 1).saturating_sub(fits).min(times.len().saturating_sub(fits));
     let shown: Vec<Option<usize>> = times.iter().skip(first).take(fits).copied().collect();
-    let mut head = format!("{:label$} ", "t");
+    let mut head = look::pad("t", label + 1);
     for time in &shown {
-        head += &time.map_or(" ─".to_owned(), |time| format!("{:>2}", time % 100));
+        let time = time.map_or("─".to_owned(), |time| time.to_string());
+        head += &format!(" {time:>digits$}");
     }
     let mut rows = vec![(Line::styled(head, app.look.faint()), false)];
     for (row, scope) in scopes.iter().enumerate() {
         let name = if scope.is_empty() { "·" } else { scope };
         let name = look::cut(name, label);
-        let mut spans = vec![Span::raw(format!("{name:label$} "))];
+        let mut spans = vec![Span::raw(look::pad(&name, label + 1))];
         let mut here = false;
         for time in &shown {
             let nodes = cells.get(&(row, *time)).map(Vec::as_slice).unwrap_or_default();
@@ -117,7 +122,7 @@ fn grid(app: &App, width: usize) -> Vec<(Line<'static>, bool)> {
                 _ if current => ('◆', app.look.here()),
                 found => found,
             };
-            spans.push(Span::raw(" "));
+            spans.push(Span::raw(" ".repeat(digits)));
             spans.push(Span::styled(sign.to_string(), style));
         }
         rows.push((Line::from(spans), here));
@@ -160,15 +165,19 @@ fn nodes(app: &App, area: Rect) -> Vec<Line<'static>> {
             let time = node.time.map_or(String::new(), |time| format!(" t{time}"));
             if *name == node.op { time } else { format!(" → {name}{time}") }
         });
-        let text = format!("{sign}{open}{index:>3} {}{out}", node.op);
-        let text = look::cut(&app.look.text(&text), width);
+        let start = app.look.text(&format!("{sign}{open}{index:>3} "));
+        let out = app.look.text(&out);
+        // What comes out is told in full before the op is.
+        let room = width.saturating_sub(look::width(&start) + look::width(&out));
+        let op = look::cut(&node.op, room.max(OP));
+        let text = look::pad(&look::cut(&format!("{start}{op}{out}"), width), width);
         let style = match done[index] {
             _ if current == Some(index) => app.look.here(),
             Done::Not => app.look.faint(),
             Done::Forward => Style::new(),
             Done::Backward => app.look.right(),
         };
-        Line::styled(format!("{text:width$}"), style)
+        Line::styled(text, style)
     };
     trace.nodes.iter().enumerate().skip(first).take(rows).map(line).collect()
 }

@@ -4,6 +4,7 @@ pub mod graph;
 pub mod node;
 pub mod numbers;
 pub mod pages;
+pub(crate) mod sum;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,6 +14,7 @@ use unspool_trace::Step;
 
 use crate::app::{App, Screen};
 use crate::look;
+use crate::names;
 
 /// A smaller screen says that it is too small.
 pub const SMALLEST: (u16, u16) = (60, 16);
@@ -79,22 +81,30 @@ pub fn overflow(app: &App) -> usize {
     count.saturating_sub(rows)
 }
 
-/// Scrolling lines in a frame; beneath it is said when there are more.
+/// Scrolling lines in a frame; beneath it is said what is chosen, and when there are more.
 pub(crate) fn draw_pane(
     app: &App,
     buffer: &mut Buffer,
     area: Rect,
     title: &str,
+    chosen: Option<&str>,
     lines: Vec<Line<'static>>,
 ) {
     let rows = usize::from(area.height.saturating_sub(2));
     let scroll = app.scroll.min(lines.len().saturating_sub(rows));
     let below = lines.len().saturating_sub(rows + scroll);
     let mut block = Block::bordered().title(format!(" {} ", app.look.text(title)));
-    if scroll + below > 0 {
-        let more = format!(" {scroll} above, {below} below: down ");
-        block = block.title_bottom(Line::from(more).right_aligned());
+    let more = match (scroll, below) {
+        (0, 0) => "",
+        (0, _) => " more below: down ",
+        (_, 0) => " more above: up ",
+        _ => " more above and below ",
+    };
+    if let Some(chosen) = chosen {
+        let room = usize::from(area.width).saturating_sub(look::width(more) + 5);
+        block = block.title_bottom(format!(" {} ", look::cut(&app.look.text(chosen), room)));
     }
+    block = block.title_bottom(Line::from(more).right_aligned());
     let shown: Vec<Line<'static>> = lines.into_iter().skip(scroll).take(rows).collect();
     let inside = block.inner(area);
     block.render(area, buffer);
@@ -104,40 +114,43 @@ pub(crate) fn draw_pane(
 
 fn title(app: &App, width: u16) -> Line<'static> {
     let trace = app.root();
-    let mut text = format!(" unspool step │ {}", app.lesson.title);
-    if app.lesson.traces.len() > 1 {
-        text +=
-            &format!(" │ {} of {}: {}", app.place.trace + 1, app.lesson.traces.len(), trace.title);
+    let (mut text, mut right) = (" unspool step".to_owned(), String::new());
+    // Behind the list of lessons there is none yet.
+    if !matches!(app.screen, Screen::Lessons(_)) {
+        text += &match app.lesson.traces.len() {
+            1 => format!(" │ {}", app.lesson.title),
+            count => format!(" │ {}/{count} {}", app.place.trace + 1, trace.title),
+        };
+        if let Some(loss) = trace.loss {
+            right += &format!("{} {}", names::result(trace), look::size(loss));
+        }
+        if let Some(quiz) = &app.quiz {
+            let (points, all) = quiz.score();
+            right += &format!("  quiz {points}/{all}");
+        }
+        if !app.changes.is_empty() {
+            right += "  changed";
+        }
     }
-    let mut right = String::new();
-    if let Some(loss) = trace.loss {
-        right += &format!("loss {}", look::size(loss));
-    }
-    if let Some(quiz) = &app.quiz {
-        let (good, all) = quiz.score();
-        right += &format!("  quiz {good}/{all}");
-    }
-    if !app.changes.is_empty() {
-        right += "  changed";
-    }
-    let (width, taken) = (usize::from(width), right.chars().count() + 2);
-    let left = look::cut(&app.look.text(&text), width.saturating_sub(taken));
-    let gap = width.saturating_sub(left.chars().count() + taken - 1);
-    Line::styled(format!("{left}{:gap$}{right} ", ""), app.look.here())
+    let right = app.look.text(&right);
+    let (width, taken) = (usize::from(width), look::width(&right) + 2);
+    let room = width.saturating_sub(taken);
+    let left = look::pad(&look::cut(&app.look.text(&text), room), room);
+    Line::styled(format!("{left} {right} "), app.look.here())
 }
 
 fn message(app: &App) -> Line<'static> {
     let width = usize::from(app.size.0).saturating_sub(2);
     match &app.prompt {
         Some(prompt) => {
-            let question = app.look.text(&prompt.question(app));
             // What is typed is seen, however long the question.
-            let typed = prompt.text.chars().count() + 1;
-            let question = look::cut(&question, width.saturating_sub(typed));
+            let typed = look::tail(&prompt.text, width.saturating_sub(10));
+            let question = app.look.text(&prompt.question(app));
+            let question = look::cut(&question, width.saturating_sub(look::width(&typed) + 1));
             Line::from(vec![
                 Span::raw(" "),
                 Span::styled(question, app.look.heading()),
-                Span::raw(prompt.text.clone()),
+                Span::raw(typed),
                 Span::styled(" ", app.look.here()),
             ])
         }
@@ -152,19 +165,36 @@ fn message(app: &App) -> Line<'static> {
     }
 }
 
+/// The keys that are of use here, as many as there is room for; that of the help is always there.
 fn keys_of(app: &App, width: u16) -> String {
-    let text = match (&app.prompt, &app.screen) {
-        (Some(_), _) => " enter does it   esc leaves it",
-        (_, Screen::Lessons(_)) => " up down choose   enter opens   esc back   q quits",
+    let width = usize::from(width);
+    let (keys, last): (Vec<&str>, &str) = match (&app.prompt, &app.screen) {
+        (Some(_), _) => (vec!["enter does it", "esc leaves it"], ""),
+        (_, Screen::Lessons(_)) => {
+            (vec!["up down choose", "enter opens", "esc back", "q quits"], "")
+        }
         (_, Screen::Walk) if app.quiz.is_some() => {
-            " enter guess   y hint   n next   b back   w what-if   z end   ? help   q quit"
+            let keys =
+                ["enter guess", "y hint", "n next", "b back", "z end", "w what-if", "t text"];
+            (keys.to_vec(), "? keys")
         }
         (_, Screen::Walk) => {
-            " n next  b back  i in  o out  g backward  w what-if  c check  z quiz  ? keys"
+            let opens = app.node().is_some_and(|(_, node)| node.opened.is_some());
+            let mut keys = vec!["n next", "b back"];
+            keys.extend(opens.then_some("i in"));
+            keys.extend((!app.place.path.is_empty()).then_some("o out"));
+            keys.extend(["t text", "p weights", "w what-if", "c check", "z quiz"]);
+            (keys, "? keys")
         }
-        _ => " up down scroll   any other key goes back",
+        _ => (vec!["up down scroll", "esc back", "any other key: back, and what it does"], ""),
     };
-    look::cut(text, usize::from(width))
+    let mut line = String::new();
+    for key in keys {
+        if look::width(&line) + key.len() + last.len() + 3 <= width {
+            line += &format!(" {key} ");
+        }
+    }
+    look::cut(&format!("{line} {last}"), width)
 }
 
 /// Where one is, in words: `step 3 of 12, backward`.
@@ -191,7 +221,12 @@ pub fn text(app: &App) -> String {
     let width = usize::from(buffer.area.width).max(1);
     let mut out = String::new();
     for row in buffer.content.chunks(width) {
-        let line: String = row.iter().map(|cell| cell.symbol()).collect();
+        let (mut line, mut at) = (String::new(), 0);
+        while let Some(cell) = row.get(at) {
+            line.push_str(cell.symbol());
+            // A wide character covers the cells behind it.
+            at += look::width(cell.symbol()).max(1);
+        }
         out.push_str(line.trim_end());
         out.push('\n');
     }

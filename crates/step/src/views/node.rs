@@ -8,18 +8,18 @@ use unspool_trace::source::Excerpt;
 use unspool_trace::trace::Port;
 use unspool_trace::{Array, Explanation, Formula, Node, Origin, Trace};
 
-use super::numbers;
+use super::{numbers, sum};
 use crate::app::App;
-use crate::check::mark;
+use crate::check::{mark, same_to, style};
 use crate::look::{self, number};
-use crate::quiz::tolerance;
+use crate::names;
 
 /// The lines of the pane, and where something stands.
 pub(crate) struct Built {
     pub lines: Vec<Line<'static>>,
     /// The first line of the source.
     pub source: usize,
-    /// The first line of the array under the cursor.
+    /// The line of the number under the cursor, or of its array.
     pub cursor: usize,
 }
 
@@ -33,7 +33,8 @@ pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
         }
         None => "the update".into(),
     };
-    super::draw_pane(app, buffer, area, &title, build(app, width).lines);
+    let chosen = app.under_cursor_in_words();
+    super::draw_pane(app, buffer, area, &title, chosen.as_deref(), build(app, width).lines);
 }
 
 /// The line where the source begins.
@@ -41,12 +42,12 @@ pub(crate) fn source_line(app: &App) -> usize {
     build(app, super::pane(app).0).source.min(super::overflow(app))
 }
 
-/// A scroll that shows the array under the cursor.
+/// A scroll that shows the number under the cursor.
 pub(crate) fn cursor_line(app: &App) -> usize {
     let (width, rows) = super::pane(app);
     let line = build(app, width).cursor;
-    let seen = (app.scroll..app.scroll + rows.saturating_sub(2)).contains(&line);
-    if seen { app.scroll } else { line.saturating_sub(1).min(super::overflow(app)) }
+    let seen = (app.scroll..app.scroll + rows.saturating_sub(1)).contains(&line);
+    if seen { app.scroll } else { line.saturating_sub(2).min(super::overflow(app)) }
 }
 
 /// All lines for a pane of so many columns.
@@ -91,6 +92,31 @@ impl Pane<'_> {
         let explanation = app.root().explanations.get(&node.explanation);
         let title = explanation.map_or(&node.op, |one| &one.title);
         self.line(title, app.look.heading(), 2);
+        if app.has_question() {
+            // What is needed for an answer comes first.
+            self.question();
+            self.incoming(node);
+            self.forward(node, explanation);
+            self.rule(explanation);
+        } else {
+            self.about(node);
+            if app.is_backward() {
+                self.incoming(node);
+                self.rule(explanation);
+                self.outgoing(node);
+                self.forward(node, explanation);
+            } else {
+                self.forward(node, explanation);
+                self.rule(explanation);
+            }
+        }
+        self.letters(explanation);
+        self.sources(explanation);
+    }
+
+    /// Where the node runs, how it was made, and what is inside.
+    fn about(&mut self, node: &Node) {
+        let app = self.app;
         if !node.scope.is_empty() {
             self.line(&format!("in {}", node.scope), app.look.faint(), 2);
         }
@@ -98,26 +124,24 @@ impl Pane<'_> {
             self.line(&format!("with {}", node.settings), app.look.faint(), 2);
         }
         if let Some(opened) = &node.opened {
-            let told = format!(
-                "i opens it: {} simpler nodes, the same to {:.0e}",
-                opened.trace.nodes.len(),
-                opened.distance()
-            );
+            let nodes = opened.trace.nodes.len();
+            let told = format!("i opens it: {nodes} simpler nodes, {}", same_to(opened.distance()));
             self.line(&told, app.look.right(), 2);
         }
-        if app.is_backward() {
-            self.incoming(node);
-            self.rule(explanation);
-            self.outgoing(node);
-            self.forward(node, explanation);
-        } else {
-            self.forward(node, explanation);
-            self.rule(explanation);
+    }
+
+    fn question(&mut self) {
+        let app = self.app;
+        let Some(question) = app.question() else { return };
+        self.heading("Goes out");
+        self.line(&format!("  {} = ?", question.name), app.look.wrong(), 4);
+        for guess in app.guesses() {
+            let told = format!("  not {}: once more, for half a point", number(*guess));
+            self.line(&told, app.look.wrong(), 4);
         }
-        self.sources(explanation);
-        if let Some(remark) = explanation.map(|one| &one.remark).filter(|text| !text.is_empty()) {
-            self.heading("Remark");
-            self.line(remark, Style::new(), 0);
+        match app.hint_shown() {
+            Some(hint) => self.line(&format!("  hint: {hint}"), app.look.formula(), 4),
+            None => self.line("  enter guesses, within 1%; y gives a hint", app.look.faint(), 2),
         }
     }
 
@@ -145,13 +169,17 @@ impl Pane<'_> {
         let name = if value.name == port.name { "" } else { &format!(" = {}", value.name) };
         let shape = numbers::shape(&value.value.shape);
         let here = app.array == number;
-        if here {
-            self.cursor = self.lines.len();
-        }
         let style = if here { app.look.heading() } else { Style::new() };
+        let first = self.lines.len();
         self.line(&format!("{sign}{}{name} {shape}{kind}", port.name), style, 2);
         let before = old(app, port.slot, |trace, slot| Some(&trace.values.get(slot)?.value));
         self.array(&value.value, before, here.then_some(app.element));
+        if here {
+            let marked =
+                |line: &Line<'_>| line.spans.iter().any(|x| x.content.starts_with(numbers::CURSOR));
+            let at = self.lines.iter().skip(first).position(marked);
+            self.cursor = first + at.unwrap_or(0);
+        }
     }
 
     fn array(&mut self, array: &Array, before: Option<&Array>, cursor: Option<usize>) {
@@ -166,9 +194,10 @@ impl Pane<'_> {
             let Some(value) = app.trace().values.get(port.slot) else { continue };
             if let Some(gradient) = &value.gradient {
                 any = true;
+                let name = names::gradient(app.trace(), port);
                 let shape = numbers::shape(&gradient.shape);
                 let check = value.check.as_ref().map(mark).unwrap_or_default();
-                self.line(&format!("d_{} {shape}  {check}", port.name), Style::new(), 2);
+                self.line(&format!("{name} {shape}  {check}"), Style::new(), 2);
                 let before =
                     old(app, port.slot, |trace, slot| trace.values.get(slot)?.gradient.as_ref());
                 self.array(gradient, before, None);
@@ -191,48 +220,39 @@ impl Pane<'_> {
 
     fn outgoing(&mut self, node: &Node) {
         let app = self.app;
+        let trace = app.trace();
         self.heading("Goes out");
-        if let Some(question) = app.question() {
-            match app.answer() {
-                None => {
-                    self.line(&format!("  {} = ?", question.name), app.look.wrong(), 4);
-                    self.line(&format!("  enter guesses; {}", tolerance()), app.look.faint(), 2);
-                    return;
-                }
-                Some((guess, right)) => {
-                    let (sign, style) = match right {
-                        true => ("✓", app.look.right()),
-                        false => ("✗", app.look.wrong()),
-                    };
-                    let told = format!("{sign} your guess of {}: {}", question.name, number(guess));
-                    self.line(&told, style, 2);
-                }
-            }
+        if let Some((question, answer)) = app.question().zip(app.answer()) {
+            let guesses: Vec<String> = answer.guesses.iter().map(|&guess| number(guess)).collect();
+            let (sign, style) = match answer.right {
+                true => ("✓", app.look.right()),
+                false => ("✗", app.look.wrong()),
+            };
+            let told = format!("{sign} your guess of {}: {}", question.name, guesses.join(", "));
+            self.line(&told, style, 2);
         }
         if node.contributions.is_empty() {
             self.line("  nothing: no input wants a gradient", app.look.faint(), 2);
         }
         let index = app.node().map(|(index, _)| index);
         for (number, part) in node.contributions.iter().enumerate() {
-            let Some(port) = node.inputs.get(part.input) else { continue };
-            let time = match part.time {
-                Some(time) if node.time.is_none() => format!(" at t={time}"),
-                _ => String::new(),
-            };
-            let style = match (part.check.passes(), part.check.wrong.is_empty()) {
-                (true, _) => app.look.right(),
-                (_, false) => app.look.wrong(),
-                _ => app.look.faint(),
-            };
             let shape = numbers::shape(&part.value.shape);
-            let told = format!("→ d_{}{time} {shape}  {}", port.name, mark(&part.check));
-            self.line(&told, style, 2);
+            let name = names::added(trace, node, part);
+            let told = format!("→ {name} {shape}  {}", mark(&part.check));
+            self.line(&told, style(app.look, &part.check), 2);
             let before = index.and_then(|index| {
                 old(app, index, |trace, index| {
                     Some(&trace.nodes.get(index)?.contributions.get(number)?.value)
                 })
             });
             self.array(&part.value, before, None);
+        }
+        let constant = |port: &&Port| {
+            trace.values.get(port.slot).is_some_and(|value| value.origin == Origin::Constant)
+        };
+        for port in node.inputs.iter().filter(constant) {
+            let name = names::gradient(trace, port);
+            self.line(&format!("no {name}: a constant wants none"), app.look.faint(), 2);
         }
         let mut told = Vec::new();
         for part in &node.contributions {
@@ -252,8 +272,26 @@ impl Pane<'_> {
         let Some(value) = trace.values.get(port.slot).filter(|value| value.parts.len() > 1) else {
             return;
         };
-        self.heading(&format!("d_{} is the sum of {} parts", value.name, value.parts.len()));
-        self.lines.extend(sum(app, trace, port.slot, self.width));
+        let (parts, words) = (value.parts.len(), sum::words(value));
+        self.heading(&format!("d_{} is the sum of {parts} parts{words}", value.name));
+        self.lines.extend(sum::lines(app, trace, port.slot, self.width, true));
+    }
+
+    /// What the letters of the formulas mean, and what else is to be known.
+    fn letters(&mut self, explanation: Option<&Explanation>) {
+        let Some(explanation) = explanation else { return };
+        self.heading("Letters");
+        let Explanation { inputs, outputs, symbols, .. } = explanation;
+        for symbol in inputs.iter().chain(outputs).chain(symbols) {
+            self.line(&format!("  {}: {}", symbol.name, symbol.meaning), Style::new(), 4);
+        }
+        if !explanation.saved.is_empty() {
+            self.line(&format!("Kept for the way back: {}", explanation.saved), Style::new(), 2);
+        }
+        if !explanation.remark.is_empty() {
+            self.heading("Remark");
+            self.line(&explanation.remark, Style::new(), 0);
+        }
     }
 
     fn sources(&mut self, explanation: Option<&Explanation>) {
@@ -308,27 +346,6 @@ impl Pane<'_> {
             }
         }
     }
-}
-
-/// The norms of the parts of a value's gradient, with bars: over time when they have time steps.
-pub(crate) fn sum(app: &App, trace: &Trace, slot: usize, width: usize) -> Vec<Line<'static>> {
-    let Some(value) = trace.values.get(slot) else { return Vec::new() };
-    let over_time = trace.norms_over_time(value);
-    let rows: Vec<(String, f64)> = match over_time.is_empty() {
-        false => over_time.into_iter().map(|(time, norm)| (format!("t={time}"), norm)).collect(),
-        true => {
-            (trace.parts(value)).map(|(node, part)| (node.op.clone(), part.value.norm())).collect()
-        }
-    };
-    let top = rows.iter().fold(0.0_f64, |top, (_, norm)| top.max(*norm));
-    let label = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(20);
-    let room = width.saturating_sub(label + 14).clamp(4, 40);
-    let line = |(name, norm): (String, f64)| {
-        let name = look::cut(&name, label);
-        let bar = numbers::bar(norm, top, room);
-        Line::styled(format!("  {name:label$} {bar} {:>8}", look::size(norm)), app.look.formula())
-    };
-    rows.into_iter().map(line).collect()
 }
 
 /// Something of the trace before the last change.

@@ -7,13 +7,13 @@ use ratatui::text::Line;
 use unspool_trace::Origin;
 use unspool_trace::lessons::LESSONS;
 
-use super::{node, numbers};
+use super::{numbers, sum};
 use crate::app::{App, Screen};
-use crate::check::mark;
+use crate::check::{mark, style};
 use crate::look;
 
-/// The keys, as the help shows them.
-pub const KEYS: [(&str, &str); 29] = [
+/// The keys, and what else stands on the screen, as the help shows them.
+pub const HELP: [(&str, &str); 46] = [
     ("WALK", ""),
     ("n, space, right", "the next step"),
     ("b, left", "the step before"),
@@ -22,7 +22,7 @@ pub const KEYS: [(&str, &str); 29] = [
     ("i, enter", "into a fused node (+): the simpler ops that it is made of"),
     ("o, esc", "out of it"),
     ("x", "the other computation of a lesson of two"),
-    (": ", "go to a node (12), a time step (t=3), or a value by its name"),
+    (": ", "go to a value by its name, to a node (12) or to a time step (t=3)"),
     ("/", "search the names of ops, values and scopes; empty for the next"),
     ("!", "stop where a gradient's norm is > 0.5, or < 1e-3; off for nowhere"),
     ("r", "run on to there"),
@@ -40,23 +40,40 @@ pub const KEYS: [(&str, &str); 29] = [
     ("c", "check it: its gradient beside a difference quotient"),
     ("QUIZ", ""),
     ("z", "begin a quiz; end it and see the score"),
-    ("enter", "guess the gradient that is hidden (right within 1%, or 0.001)"),
-    ("y", "a hint: the rule"),
+    ("enter", "guess the gradient that is hidden: twice, the second time for half a point"),
+    ("y", "a hint: the rule, where it is simple with the numbers in it"),
     ("q, ctrl-c", "leave"),
+    ("NAMES", ""),
+    ("x = w", "A node has its own letters, for its formulas: here its x is the lesson's w."),
+    ("d_z, of z0", "What comes in: the node's d_z is the gradient of the lesson's z0."),
+    ("to w: d_x", "What goes out: the node's d_x is the gradient of the lesson's w."),
+    ("adds to d_w", "What goes out is a part of the gradient of w; others add theirs."),
+    ("w, c, p, :", "take and tell the lesson's names; w takes the node's letters, too."),
+    ("SIGNS", ""),
+    ("· ▶ ◀ ◆", "has not run; has run forward; has run backward; here you are"),
+    ("▒ ░", "some of the nodes of that place have run forward; backward"),
+    ("─ 1 2 …", "above the places: nodes of no time step, and time steps"),
+    ("+", "a fused node: i opens it"),
+    ("›", "the number under the cursor, for w and c; it is named in the frame"),
+    ("✓ 5e-14", "a checked gradient, and how far it is off, as a share of the array's largest"),
+    ("✓ the sum", "it is the sum of its parts, which are checked themselves"),
+    ("? ✗", "it cannot be told whether it is right, as at a kink; it is wrong"),
+    ("Δ", "how far the number is from what it was before w"),
+    (". : * #", "without colour: how large a number is beside the array's largest"),
 ];
 
 /// Draws the page.
 pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
     let title = match &app.screen {
         Screen::Lessons(_) => "Lessons",
-        Screen::Help => "Keys",
+        Screen::Help => "Keys, names and signs",
         Screen::Text => &app.lesson.title,
         Screen::Parameters => "Inputs and weights",
         Screen::Told { title, .. } => title,
         Screen::Walk => "",
     };
     let width = usize::from(area.width.saturating_sub(4));
-    super::draw_pane(app, buffer, area, title, lines(app, &app.screen, width));
+    super::draw_pane(app, buffer, area, title, None, lines(app, &app.screen, width));
 }
 
 /// All lines of a page.
@@ -70,23 +87,30 @@ pub(crate) fn lines(app: &App, screen: &Screen, width: usize) -> Vec<Line<'stati
         Screen::Lessons(chosen) => {
             let row = |(number, listed): (usize, &unspool_trace::lessons::Listed)| {
                 let text = format!("{:>2}  {:20} {}", number + 1, listed.name, listed.title);
-                let text = look::cut(&text, width);
+                let text = look::pad(&look::cut(&text, width), width);
                 let style = if number == *chosen { app.look.here() } else { Style::new() };
-                Line::styled(format!("{text:width$}"), style)
+                Line::styled(text, style)
             };
-            LESSONS.iter().enumerate().map(row).collect()
+            let mut lines: Vec<Line<'static>> = LESSONS.iter().enumerate().map(row).collect();
+            lines.push(Line::default());
+            let told = "Each is best read after those above it: begin with the first.";
+            lines.push(Line::styled(look::cut(told, width), app.look.faint()));
+            lines
         }
         Screen::Help => {
             let row = |(keys, told): &(&str, &str)| match told.is_empty() {
                 true => vec![Line::styled(keys.to_string(), app.look.heading())],
                 false => {
-                    let told = look::wrap(told, width.saturating_sub(19), 0);
-                    let keys = std::iter::once(*keys).chain(std::iter::repeat(""));
-                    let row = |(keys, told)| Line::from(format!("  {keys:16} {told}"));
+                    let told = look::wrap(&app.look.text(told), width.saturating_sub(19), 0);
+                    let keys = std::iter::once(app.look.text(keys));
+                    let keys = keys.chain(std::iter::repeat(String::new()));
+                    let row = |(keys, told): (String, String)| {
+                        Line::from(format!("  {} {told}", look::pad(&keys, 16)))
+                    };
                     keys.zip(told).map(row).collect()
                 }
             };
-            KEYS.iter().flat_map(row).collect()
+            HELP.iter().flat_map(row).collect()
         }
         Screen::Text => {
             let mut lines = Vec::new();
@@ -166,18 +190,18 @@ fn parameters(app: &App, width: usize) -> Vec<Line<'static>> {
         let whole = |array, old| numbers::lines(app.look, array, old, None, width);
         lines.extend(whole(&value.value, old.map(|old| &old.value)));
         if let Some(gradient) = &value.gradient {
-            let check = value.check.as_ref().map(mark).unwrap_or_default();
-            let style = match value.check.as_ref().is_some_and(|check| check.passes()) {
-                true => app.look.right(),
-                false => Style::new(),
+            let (mark, style) = match &value.check {
+                Some(check) => (mark(check), style(app.look, check)),
+                None => (String::new(), Style::new()),
             };
-            let told = app.look.text(&format!("d_{}  {check}", value.name));
+            let told = app.look.text(&format!("d_{}  {mark}", value.name));
             lines.push(Line::styled(look::cut(&told, width), style));
             lines.extend(whole(gradient, old.and_then(|old| old.gradient.as_ref())));
             if value.parts.len() > 1 {
-                let told = format!("  the sum of {} parts, by their norms:", value.parts.len());
+                let (parts, words) = (value.parts.len(), sum::words(value));
+                let told = format!("  the sum of {parts} parts{words}:");
                 lines.push(Line::styled(told, app.look.faint()));
-                lines.extend(node::sum(app, trace, slot, width));
+                lines.extend(sum::lines(app, trace, slot, width, false));
             }
         }
         lines.push(Line::default());

@@ -109,6 +109,19 @@ pub fn lesson(name: &str) -> Result<Lesson> {
     }
 }
 
+impl Lesson {
+    /// A trace of a model's training step in the form of a lesson.
+    pub fn of(trace: Trace) -> Self {
+        let text = "A training step, forward and backward, as it was recorded. Large arrays are \
+                    summaries: the means of blocks, the extremes, a histogram, and their largest row.";
+        Lesson {
+            name: "model".into(),
+            title: trace.title.clone(),
+            ..told(&[text], &[], vec![trace])
+        }
+    }
+}
+
 impl Display for Lesson {
     /// The text alone, without the walk through the traces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

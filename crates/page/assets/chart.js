@@ -74,19 +74,20 @@ function attentionView(trace) {
   // What looks at the weights is inside of the node: so is their gradient.
   const gradientOf = ({ node, value }) => value.gradient ?? node.opened?.trace.values.find((inner) => inner.name === "weights")?.gradient;
   const word = queries > 1 || found[0].node.time === null ? "query" : "time step";
-  const times = alike.flatMap(({ node }, k) => Array.from({ length: queries }, (_, query) => (queries > 1 ? query : node.time ?? k)));
+  const timesOf = (nodes) => nodes.flatMap(({ node }, k) => Array.from({ length: queries }, (_, query) => (queries > 1 ? query : node.time ?? k)));
   const shown = (array, sentence, headed) => array.numbers.slice((sentence * heads + headed) * queries * positions).slice(0, queries * positions);
   const into = h("div", { class: "arrays" });
   const draw = (sentence, headed) => {
-    const view = (name, arrays, gradient) => {
-      const numbers = arrays.flatMap((array) => shown(array, sentence, headed));
+    const view = (name, nodes, arrayOf, gradient) => {
+      const times = timesOf(nodes);
+      const numbers = nodes.flatMap((one) => shown(arrayOf(one), sentence, headed));
       const said = (at) => `${name} of source position ${at % positions}, ${word} ${times[Math.floor(at / positions)]} = ${exact(numbers[at])}`;
       return arrayView(name, { shape: [times.length, positions], numbers }, { gradient, said });
     };
-    const gradients = alike.map(gradientOf);
-    into.replaceChildren(view("weights", alike.map(({ value }) => value.value), false));
-    if (gradients.every((array) => array?.numbers)) into.append(view("d_weights", gradients, true));
-    else into.append(h("p", { class: "quiet" }, "Their gradients are inside of the nodes, some of which stay closed in this page."));
+    into.replaceChildren(view("weights", alike, ({ value }) => value.value, false));
+    const open = alike.filter((one) => gradientOf(one)?.numbers);
+    if (open.length > 0) into.append(view("d_weights", open, gradientOf, true));
+    if (open.length < alike.length) into.append(h("p", { class: "quiet" }, `The other gradients are inside of ${plural(alike.length - open.length, "node")} that stay closed in this page.`));
   };
   const choice = (of, count) => count > 1 && h("label", {}, h("span", { class: "quiet" }, `${of} `), h("select", { "data-choice": of, onchange: () => draw(...["sentence", "head"].map((one) => Number(section.querySelector(`[data-choice=${one}]`)?.value ?? 0))) }, Array.from({ length: count }, (_, k) => h("option", { value: String(k) }, String(k + 1)))));
   const section = h("section", {}, head,

@@ -71,7 +71,7 @@ pub fn lesson_of(trace: &Trace, limits: &Limits, bytes: usize) -> Result<Lesson,
 struct Candidate<'t> {
     path: Vec<usize>,
     opened: &'t Opened,
-    /// Whether it has the weights of attention inside, with their gradients.
+    /// Whether it has the weights of attention inside, with their gradients, at any depth.
     attends: bool,
     /// How much it adds to the gradients of its inputs.
     moved: f64,
@@ -87,11 +87,16 @@ fn candidates<'t>(path: &[usize], trace: &'t Trace, depth: usize) -> Vec<Candida
         Some(Candidate {
             path: [path, &[index]].concat(),
             opened,
-            attends: opened.trace.find("weights").is_some(),
+            attends: attends(&opened.trace),
             moved: node.flows.iter().map(|flow| flow.powi(2)).sum(),
         })
     };
     trace.nodes.iter().enumerate().filter_map(candidate).collect()
+}
+
+fn attends(trace: &Trace) -> bool {
+    let inside = |node: &Node| node.opened.as_ref().is_some_and(|inner| attends(&inner.trace));
+    trace.find("weights").is_some() || trace.nodes.iter().any(inside)
 }
 
 /// Takes out the one to open next.

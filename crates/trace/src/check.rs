@@ -19,8 +19,8 @@ use crate::trace::{Check, Method, Untold};
 pub enum Extent {
     /// Every element of every gradient.
     All,
-    /// So many elements of each array, its largest among them; of the whole computation, only the
-    /// gradients of parameters.
+    /// So many elements of each array, its largest among them, and nothing by differences of the whole
+    /// computation.
     Each(usize),
     /// Nothing.
     None,

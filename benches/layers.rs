@@ -3,26 +3,36 @@
 //!
 //! Both take turns in one run. The ratio of medians stands with its interval of 95%, beside the
 //! fused layer against itself: "the same" means that no difference can be told. Outputs and
-//! gradients of both are held to the twin in `f64`, before, while and after they are timed.
+//! gradients of both are held to the twin in `f64`, before, while and after they are timed. Of the
+//! decoder, which is a layer of models, the whole model takes turns with the same around the twin.
 //!
 //! `cargo bench --bench layers`; after it, any part of a name selects rows.
+
+mod workload;
 
 use std::error::Error;
 use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
+use unspool_bench::machine::Evictor;
 use unspool_bench::on_tape::Graph;
-use unspool_bench::{Comparison, OnTape, Settings, TapePass, Verdict, compare};
+use unspool_bench::{
+    Comparison, Cost, Expected, Identity, NumberType, OnTape, Settings, TapePass, Verdict, Work,
+    Workload, Wrong, compare,
+};
 use unspool_layers::attention::{self, AdditiveAttention, DotAttention};
 use unspool_layers::embedding::{self, EmbeddingOp};
 use unspool_layers::linear::{self, LinearOp};
+use unspool_layers::linear_cross_entropy::{self, LinearCrossEntropy};
 use unspool_layers::recurrent::{CellKind, CellStep, Gru, Lstm, Rnn, Sequence, composed};
+use unspool_seq2seq::batch::{Batch, Example, Source};
+use unspool_seq2seq::{LossOptions, ModelError, Seq2Seq, TeacherForcing};
 use unspool_tensor::cases::{Domain, Input};
 use unspool_tensor::op::DynOp;
-use unspool_tensor::ops::cross_entropy::{CrossEntropy, CrossEntropyOptions};
+use unspool_tensor::ops::cross_entropy::{CrossEntropy, CrossEntropyOptions, Smoothing};
 use unspool_tensor::ops::softmax::{LogSoftmax, Softmax};
 use unspool_tensor::random::Key;
-use unspool_tensor::{Context, Real, Result, Var};
+use unspool_tensor::{Context, Real, Result, Tape, Var};
 
 /// Arrays of one step are kept for the next.
 #[global_allocator]
@@ -165,6 +175,32 @@ fn cross_entropy() -> Row {
     }
 }
 
+/// The output layer and its loss, which never has all scores at once.
+fn output_layer() -> Row {
+    fn twin<T: Real>(targets: Vec<usize>) -> Arc<Graph<T>> {
+        Arc::new(move |_, v| {
+            let options = CrossEntropyOptions::default();
+            Ok(vec![linear_cross_entropy::composed(v[0], v[1], Some(v[2]), &targets, options)?])
+        })
+    }
+    let [tokens, inputs, classes] = [512, 256, 8000];
+    let key = Key::new(11);
+    let targets: Vec<usize> =
+        (0..tokens as u64).map(|at| key.below(at, classes as u64) as usize).collect();
+    Row {
+        name: "linear and cross-entropy".into(),
+        shape: format!("{tokens}, {inputs} to {classes}"),
+        inputs: vec![
+            input("x", &[tokens, inputs]),
+            input("weight", &[classes, inputs]),
+            input("bias", &[classes]),
+        ],
+        composed: twin(targets.clone()),
+        exact: twin(targets.clone()),
+        fused: Arc::new(LinearCrossEntropy { targets, options: CrossEntropyOptions::default() }),
+    }
+}
+
 /// A cell's inputs: x, the states, the weights.
 fn cell_inputs(cell: CellKind, x: &[usize], batch: usize, hidden: usize) -> Vec<Input> {
     let gates = cell.gates().len() * hidden;
@@ -280,8 +316,148 @@ fn rows() -> Vec<Row> {
         softmax([64, 8000]),
         log_softmax([64, 8000]),
         cross_entropy(),
+        output_layer(),
     ]);
     rows
+}
+
+/// A model's loss of a batch, with its gradients or without, as work: by the fused decoder or by its
+/// twin.
+struct Decoding {
+    context: Context,
+    model: Seq2Seq<f32>,
+    exact: Seq2Seq<f64>,
+    examples: Vec<Example>,
+    is_fused: bool,
+    pass: TapePass,
+    found: Vec<Vec<f64>>,
+}
+
+impl Decoding {
+    const BATCH: usize = 64;
+
+    fn new(is_fused: bool, pass: TapePass) -> std::result::Result<Self, Box<dyn Error>> {
+        let context = Context::sequential();
+        let model = workload::model(context.clone(), workload::SIZES);
+        let (config, target) = (model.config().clone(), model.target().clone());
+        let mut exact =
+            Seq2Seq::new(config, model.source().clone(), target, context.clone(), Key::new(1))?;
+        exact.params_mut().copy_from(model.params())?;
+        let examples = workload::examples(Self::BATCH, workload::SIZES);
+        Ok(Decoding { context, model, exact, examples, is_fused, pass, found: Vec::new() })
+    }
+
+    /// Whether the decoder is faster, for one pass.
+    fn compare(pass: TapePass) -> std::result::Result<Comparison, Box<dyn Error>> {
+        let (mut fused, mut twin) = (Self::new(true, pass)?, Self::new(false, pass)?);
+        Ok(compare(&mut fused, &mut twin, &Settings::default(), |_| {})?)
+    }
+
+    /// The loss, then the gradients of all parameters. Tokens are forced: a prediction could be
+    /// another one in `f64`.
+    fn compute<T: Real>(
+        &self,
+        model: &Seq2Seq<T>,
+        is_fused: bool,
+    ) -> std::result::Result<Vec<Vec<f64>>, ModelError> {
+        let batch = Batch::new(&self.examples.iter().collect::<Vec<_>>())?;
+        let divisor = (Self::BATCH * workload::SIZES.target) as f64;
+        let forcing = TeacherForcing(1.0);
+        let options = LossOptions { forcing, smoothing: Smoothing::None, divisor };
+        let context = self.context.clone().with_key(Key::new(3));
+        let tape = match self.pass {
+            TapePass::Forward => Tape::inference(context),
+            TapePass::ForwardBackward => Tape::new(context),
+        };
+        let loss = match is_fused {
+            true => model.training_loss(&tape, &batch, options)?,
+            false => model.composed_training_loss(&tape, &batch, options)?,
+        };
+        let loss = loss.loss;
+        let mut found = vec![loss.value().iter().map(|x| x.to_f64()).collect()];
+        if self.pass == TapePass::ForwardBackward {
+            let gradients = tape.backward_once(loss)?.into_gradients();
+            found.extend(gradients.iter().map(|(_, gradient)| {
+                gradient.dense().iter().map(|x| x.to_f64()).collect::<Vec<_>>()
+            }));
+        }
+        Ok(found)
+    }
+
+    fn each_number(&mut self, mut change: impl FnMut(usize, &mut f64)) {
+        let mut at = 0;
+        for example in &mut self.examples {
+            if let Source::Vectors(frames) = &mut example.source {
+                for number in frames {
+                    change(at, number);
+                    at += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Workload for Decoding {
+    fn identity(&self) -> Identity {
+        let variant = if self.is_fused { "fused" } else { "composed" };
+        Identity::new("decoder", variant, "a model", NumberType::F32, &self.context)
+    }
+
+    fn cost(&self) -> Cost {
+        let amount = (Self::BATCH * workload::SIZES.target) as f64;
+        Cost { work: Work::Numbers, amount, bytes: 4.0 * self.model.params().numel() as f64 }
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn renew(&mut self, key: Key) {
+        self.each_number(|at, number| *number = 2.0 * key.uniform(at as u64) - 1.0);
+        self.found.clear();
+    }
+
+    fn touch(&mut self, count: u64) {
+        let len = Self::BATCH * workload::SOURCE * workload::FRAME;
+        let place = Key::new(count).below(0, len as u64) as usize;
+        let [example, number] = [place / (len / Self::BATCH), place % (len / Self::BATCH)];
+        if let Source::Vectors(frames) = &mut self.examples[example].source {
+            frames.iter_mut().skip(number).take(1).for_each(|number| *number = -*number);
+        }
+    }
+
+    fn rewrite(&mut self, change: bool) {
+        self.each_number(|_, number| *number *= if change { -1.0 } else { 1.0 });
+    }
+
+    fn run(&mut self) {
+        self.found = self.compute(&self.model, self.is_fused).unwrap_or_default();
+    }
+
+    fn verify(&mut self) -> std::result::Result<f64, Wrong> {
+        let exact = self.compute(&self.exact, false).unwrap_or_default();
+        let nothing = Vec::new();
+        let mut largest = 0.0_f64;
+        for (array, exact) in exact.iter().enumerate() {
+            let found = self.found.get(array).unwrap_or(&nothing);
+            let size = exact.iter().fold(0.0_f64, |size, x| size.max(x.abs()));
+            let bound = ROUNDINGS * f64::from(f32::EPSILON) * size;
+            for (at, &value) in exact.iter().enumerate() {
+                let found = found.get(at).copied().unwrap_or(f64::NAN);
+                largest = largest.max(Expected { value, bound }.hold(found, || vec![array, at])?);
+            }
+        }
+        match exact.is_empty() {
+            true => Err(Wrong::Number { place: vec![], found: 0.0, expected: 1.0, bound: 0.0 }),
+            false => Ok(largest),
+        }
+    }
+
+    fn relocate(&mut self) {
+        self.examples = self.examples.clone();
+    }
+
+    fn evict(&self, _: &Evictor) {}
 }
 
 /// Both times, and how many times as fast the fused one is.
@@ -307,13 +483,20 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
         "| layer | sizes | forward: fused | composed | ratio | and backward: fused | composed | ratio |"
     );
     println!("|---|---|---|---|---|---|---|---|");
+    let is_wanted =
+        |name: &str| parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()));
     for row in rows() {
-        if !parts.is_empty() && !parts.iter().any(|part| row.name.contains(part.as_str())) {
+        if !is_wanted(&row.name) {
             continue;
         }
         let [forward, both] = TapePass::ALL.map(|pass| row.compare(pass));
         let (forward, both) = (cells(&forward?), cells(&both?));
         println!("| {} | {} | {forward} | {both} |", row.name, row.shape);
+    }
+    if is_wanted("decoder") {
+        let [forward, both] = TapePass::ALL.map(Decoding::compare);
+        let (forward, both) = (cells(&forward?), cells(&both?));
+        println!("| decoder, in a model | {}·26 tokens | {forward} | {both} |", Decoding::BATCH);
     }
     Ok(())
 }

@@ -742,6 +742,13 @@ fn the_environment_chooses_the_kernels_of_every_command() {
                 line["variant"] == chosen.unwrap() && line["chosen"] == true
             };
             assert!(chosen.is_none() || ended.out.lines().any(is_chosen), "{what}: {}", ended.out);
+            // A program without wide vectors is without them in its loops, too.
+            let is_wide_loop = |line: &str| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                line["kernel"] == "dropout" && line["variant"] != "baseline"
+            };
+            let is_narrow = chosen == Some("portable");
+            assert!(!is_narrow || !ended.out.lines().any(is_wide_loop), "{what}: {}", ended.out);
         }
     }
 }

@@ -14,6 +14,7 @@ const folder = path.resolve(process.argv[2]);
 const problems = [];
 let walked = 0;
 let scanned = 0;
+const OPEN_WITHIN = 2;
 const THOROUGHLY = ['through-time.html', 'encoder-decoder.html', 'model.html'];
 
 const browser = await chromium.launch({
@@ -73,14 +74,19 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
     const figures = [...panel.querySelectorAll('figure.array')];
     if (figures.length !== arrays.length) say(`${figures.length} arrays, not ${arrays.length}`);
     for (const [k, [array, check]] of arrays.entries()) {
-      const found = [...(figures[k]?.querySelectorAll('td') ?? [])].map((cell) => cell.getAttribute('aria-label').split('; ')[0].split(' = ').at(-1).replaceAll('−', '-'));
+      const cells = [...(figures[k]?.querySelectorAll('.cells td') ?? [])];
+      const found = cells.map((cell) => cell.getAttribute('aria-label').split('; ')[0].split(' = ').at(-1));
       const given = array.numbers ?? array.summary.blocks;
       if (!given.every((x, at) => found[at] === String(x))) say(`array ${k} has other numbers`);
-      const beside = (check?.found ?? []).every((x, number) => {
-        const at = check.at?.length ? check.at[number] : number;
-        const cell = figures[k]?.querySelectorAll('td')[at]?.getAttribute('aria-label').replaceAll('−', '-');
-        return array.summary || check.untold?.some((one) => one.at === at) || cell?.endsWith(`${check.wrong?.includes(at) ? 'should be' : 'found'} ${x}`);
-      });
+      const told = (x, at) => (x === undefined ? 'compared' : `${check.wrong?.includes(at) ? 'should be' : 'found'} ${x}`);
+      const untold = (at) => check.untold?.some((one) => one.at === at);
+      const sampled = [...(figures[k]?.querySelectorAll('.sampled tbody tr') ?? [])].map((row) => [...row.querySelectorAll('td')].map((cell) => cell.title));
+      const beside = array.summary
+        ? (check?.claimed ?? []).every((x, number) => sampled[number]?.[0] === String(x) && sampled[number][1] === String(check.found?.[number] ?? '') && (untold(check.at[number]) || sampled[number][2] === told(check.found?.[number], check.at[number])))
+        : (check?.found ?? []).every((x, number) => {
+          const at = check.at?.length ? check.at[number] : number;
+          return untold(at) || cells[at]?.getAttribute('aria-label').endsWith(told(x, at));
+        });
       if (!beside) say(`array ${k} does not say what was found`);
       const mark = figures[k]?.querySelector('.mark')?.firstChild.textContent.trim();
       const compared = check && check.method !== 'none' && (check.at?.length || check.of) > (check.untold?.length ?? 0);
@@ -110,8 +116,8 @@ async function byKeyboard(name, fusedNodes) {
     walked += count;
   }
   await check('the way back does not end at the first step', (await page.evaluate(() => place.step)) === 0);
-  await page.keyboard.press('b');
-  await check('b does not go to the backward pass', (await status(page)).includes('backward'));
+  await page.keyboard.press('g');
+  await check('g does not go to the backward pass', (await status(page)).includes('backward'));
   await page.keyboard.press('f');
   await check('f does not go to the forward pass', (await status(page)).includes('forward'));
   // Into every fused node, to its end, and out again; by real keys the first.
@@ -127,12 +133,17 @@ async function byKeyboard(name, fusedNodes) {
     await check(`node ${index} is not left`, await page.evaluate((index) => place.path.length === 0 && nodeOf(here().steps[place.step]) === index, index));
   }
   // The numbers of an array, by arrow keys.
-  await page.keyboard.press('b');
+  await page.keyboard.press('g');
   await page.locator('#panel td[tabindex="0"]').first().focus();
   await page.keyboard.press('ArrowRight');
   await check('the number one is at is not read out', (await page.textContent('#read')).includes('='));
+  // The letters of the walk in a terminal.
+  for (const [key, holds] of [['f', () => place.step === 0], ['n', () => place.step === 1], ['b', () => place.step === 0], ['s', () => document.querySelector('#panel .source').open], ['p', () => place.look === 'overview'], ['g', () => backwardNow()]]) {
+    await page.keyboard.press(key);
+    await check(`${key} does something else`, await page.evaluate(holds));
+  }
   // Search.
-  await page.keyboard.press('v');
+  await page.keyboard.press('t');
   const before = await status(page);
   await page.keyboard.press('/');
   const word = await page.evaluate(() => here().nodes[0].op);
@@ -142,10 +153,70 @@ async function byKeyboard(name, fusedNodes) {
   await page.keyboard.press('?');
   await check('no help', await page.locator('#keys').isVisible());
   await page.keyboard.press('Escape');
+  // Inside of a node, what is outside is found too.
+  const outside = await page.evaluate(() => {
+    const node = here().nodes.findIndex(({ opened }) => opened);
+    const name = here().values.find(({ origin, gradient }) => origin === 'parameter' && gradient)?.name;
+    if (node < 0 || !name) return null;
+    go.open(node);
+    byId('search').value = name;
+    const row = candidates(name).find(({ text, kind }) => text === name && kind.includes(', in '));
+    row?.go();
+    return row ? `${place.path.length} ${nameOf(here(), place.slot) === name}` : 'nothing';
+  });
+  await check(`a parameter outside is not found: ${outside}`, outside === null || outside === '0 true');
   if ((await page.evaluate(() => lesson.traces.length)) > 1) {
+    await page.keyboard.press('End');
     await page.keyboard.press('2');
     await check('2 does not choose the second computation', (await page.evaluate(() => place.trace)) === 1);
+    await check('its graph does not begin at its beginning', (await page.evaluate(() => byId('graph').scrollLeft)) === 0);
+    await page.keyboard.press('x');
+    await check('x does not choose the other computation', (await page.evaluate(() => place.trace)) !== 1);
   }
+  await context.close();
+}
+
+/** What is wrong with the graph that is drawn; null for nothing. */
+const graphProblem = () => {
+  const buttons = [...document.querySelectorAll('.canvas button')];
+  const nodes = buttons.filter((one) => one.classList.contains('node'));
+  if (nodes.length !== here().nodes.length) return `${nodes.length} nodes of ${here().nodes.length}`;
+  const boxes = buttons.slice(0, 400).map((one) => one.getBoundingClientRect());
+  for (const [k, a] of boxes.entries()) {
+    for (const b of boxes.slice(k + 1)) if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1) return `box ${k} lies over another`;
+  }
+  const cut = buttons.find((one) => one.offsetWidth < 180 && one.firstChild && one.firstChild.scrollWidth > one.firstChild.clientWidth + 1);
+  if (cut) return `${cut.textContent} is cut`;
+  // Where more of it is, that is said.
+  const graph = document.getElementById('graph');
+  const more = graph.scrollWidth > graph.clientWidth + 8;
+  if (more === document.getElementById('more-right').hidden && graph.scrollLeft < 4) return 'it does not say whether there is more';
+  return null;
+};
+
+/** What a large array is: blocks that lead to their rows, the numbers that were compared; and attention. */
+async function ofModels(name) {
+  const { context, page, check } = await open(name);
+  const state = await page.evaluate(() => {
+    const trace = root();
+    const summarised = trace.values.findIndex(({ gradient, value }) => gradient?.summary?.rows.length > 0 && value.summary);
+    if (summarised < 0) return { none: true };
+    go.value(summarised);
+    const cell = document.querySelector('#panel .gradient td.leads');
+    cell?.click();
+    const opened = document.querySelector('#panel .gradient details[open] summary');
+    const focused = document.activeElement === opened;
+    const compared = document.querySelectorAll('#panel .sampled').length;
+    go.overview();
+    const choices = document.querySelectorAll('#panel .choices select').length;
+    const attention = [...document.querySelectorAll('#panel h3')].some((one) => one.textContent === 'Attention');
+    const parts = (trace) => trace.nodes.flatMap(({ contributions, opened }) => [...contributions, ...(opened ? parts(opened.trace) : [])]);
+    const samples = parts(trace).filter(({ value, check }) => value.summary && check.claimed).length;
+    return { cell: cell?.getAttribute('aria-label'), opened: opened?.textContent, focused, compared, choices, attention, samples };
+  });
+  await check(`a large array does not show its rows: ${JSON.stringify(state)}`, state.none || (/^mean of rows? .*column.* = /.test(state.cell) && state.opened?.startsWith('row ') && state.focused));
+  await check(`nothing about attention: ${JSON.stringify(state)}`, state.none || state.attention);
+  await check('no sampled number of a large array', state.none || state.samples > 0);
   await context.close();
 }
 
@@ -164,6 +235,8 @@ async function byMouse(name) {
   await page.waitForFunction(() => place.step > 0, null, { timeout: 5000 }).catch(() => check('it does not play', false));
   // In one go: it may come to its end by itself.
   await page.evaluate(() => { if (timer) document.getElementById('play').click(); });
+  const drawn = await page.evaluate(graphProblem);
+  await check(`the graph: ${drawn}`, drawn === null);
   const leaf = page.locator('.canvas .leaf').first();
   if ((await leaf.count()) > 0) {
     await leaf.click();
@@ -188,7 +261,7 @@ async function byMouse(name) {
 /** A link to a place leads there, in a page that was just opened. */
 async function byLink(name) {
   const first = await open(name);
-  await first.page.keyboard.press('b');
+  await first.page.keyboard.press('g');
   const hash = await first.page.evaluate(() => location.hash);
   const text = await status(first.page);
   await first.context.close();
@@ -204,7 +277,7 @@ async function narrow(name) {
   const { context, page, say } = await open(name);
   for (const width of [1280, 390, 320]) {
     await page.setViewportSize({ width, height: 844 });
-    for (const key of ['v', 'f', 'b', 'End']) {
+    for (const key of ['t', 'f', 'g', 'End']) {
       await page.keyboard.press(key);
       const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       if (over > 0) say(`${key} at ${width}: ${over} pixels wider than the window`);
@@ -237,23 +310,39 @@ async function walk(name) {
   await byMouse(name);
   await byLink(name);
   await narrow(name);
+  if (name.startsWith('model')) await ofModels(name);
   // All pages are of the same parts: those that have most of them are scanned everywhere, in either
   // theme and width, the others at one place.
   if (THOROUGHLY.includes(name)) {
-    await accessible(name, 1280, 'light', ['v', 'f', 'b', 'End']);
-    await accessible(name, 390, 'dark', ['v', 'f', 'b', 'End']);
-  } else if (!large) await accessible(name, 1280, 'light', ['b']);
-  const { context, page } = await open(name);
-  const { loadEventEnd } = await page.evaluate(() => performance.getEntriesByType('navigation')[0].toJSON());
+    await accessible(name, 1280, 'light', ['t', 'f', 'g', 'End']);
+    await accessible(name, 390, 'dark', ['t', 'f', 'g', 'End']);
+  } else if (!large) await accessible(name, 1280, 'light', ['g']);
   const bad = problems.slice(before).some((problem) => problem.startsWith(`${name} `));
-  console.log(`${bad ? 'BAD' : 'ok '} ${name}: ${(html.length / 1e6).toFixed(2)} MB, open after ${(loadEventEnd / 1000).toFixed(2)} s`);
-  await context.close();
+  console.log(`${bad ? 'BAD' : 'ok '} ${name}: ${(html.length / 1e6).toFixed(2)} MB`);
+}
+
+/** How long a page takes to open, in seconds: the median of a few times. */
+async function opening(name) {
+  const times = [];
+  for (let time = 0; time < 5; time++) {
+    const { context, page } = await open(name);
+    const { loadEventEnd } = await page.evaluate(() => performance.getEntriesByType('navigation')[0].toJSON());
+    times.push(loadEventEnd / 1000);
+    await context.close();
+  }
+  return times.sort((a, b) => a - b)[2];
 }
 
 const names = readdirSync(folder).filter((name) => name.endsWith('.html')).sort();
 const waiting = [...names];
 const worker = async () => { while (waiting.length > 0) await walk(waiting.shift()); };
 await Promise.all(Array.from({ length: availableParallelism() }, worker));
+// By themselves, when nothing else runs.
+for (const name of names.filter((name) => name.startsWith('model'))) {
+  const seconds = await opening(name);
+  console.log(`${name} opens in ${seconds.toFixed(2)} s`);
+  if (seconds >= OPEN_WITHIN) problems.push(`${name} opens in ${seconds.toFixed(2)} s, not within ${OPEN_WITHIN}`);
+}
 await browser.close();
 console.log(`${walked} steps walked, ${scanned} scans for accessibility`);
 for (const problem of problems.slice(0, 40)) console.log(problem);

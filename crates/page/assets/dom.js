@@ -20,7 +20,8 @@ function filled(element, attributes, children) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(9).filter((child) => child !== null && child !== undefined && child !== false));
+  // One by one: a call takes only so many arguments.
+  for (const child of children.flat(9)) if (child !== null && child !== undefined && child !== false) element.append(child);
   return element;
 }
 
@@ -44,17 +45,34 @@ function formula({ text, mathml }) {
   return h("div", { class: "formula", title: text }, math);
 }
 
-/** A number in few characters. */
-function short(x, digits = 3) {
-  if (typeof x === "string") return x;
-  if (x === 0) return "0";
-  const size = Math.abs(x);
-  if (size >= 1e5 || size < 1e-4) return x.toExponential(Math.max(0, digits - 2)).replace("e+", "e").replace("-", "−").replace("e-", "e−");
-  const fixed = x.toPrecision(digits);
-  return (fixed.includes("e") ? String(Number(fixed)) : fixed).replace("-", "−");
+/** A number of the data: what JSON has no number for is a text there. */
+const real = (x) => (typeof x === "string" ? { inf: Infinity, "-inf": -Infinity }[x] ?? NaN : x);
+
+/** A number in few characters, with the digits that `unspool step` shows. */
+function short(x) {
+  const size = Math.abs(real(x));
+  const text = !Number.isFinite(size) ? String(x)
+    : Number.isInteger(size) && size < 1e4 ? String(x)
+    : size < 1e-3 || size >= 1e4 ? x.toExponential(1).replace("e+", "e")
+    : x.toFixed(size < 10 ? 4 : size < 100 ? 3 : size < 1000 ? 2 : 1);
+  return text.replaceAll("-", "−");
 }
 
-/** All of a number's digits. */
-const exact = (x) => String(x).replace("-", "−");
+/** All of a number's digits, to be copied. */
+const exact = (x) => String(x);
+
+/** The largest of numbers, of those that are finite, without their signs. */
+function largestOf(numbers) {
+  let largest = 0;
+  for (const x of numbers) if (Number.isFinite(x)) largest = Math.max(largest, Math.abs(x));
+  return largest;
+}
+
+/** The root of the sum of squares. */
+function rootOfSquares(numbers) {
+  let sum = 0;
+  for (const x of numbers) sum += real(x) ** 2;
+  return Math.sqrt(sum);
+}
 
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;

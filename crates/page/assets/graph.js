@@ -3,73 +3,59 @@
 
 const LABELLED = 150; // More nodes than that are small, and say what they are when one is at them.
 
-const STACKED = 7; // More leaves than that do not stand above each other.
+const WIDEST = 180; // A longer label is cut.
 
-/** Where each node and each leaf stands. */
-function layout(trace) {
-  const nodes = trace.nodes;
-  const maker = (slot) => trace.values[slot].origin.output?.node ?? null;
-  // Nodes belong to a time step; those without one come before or behind the steps. Where steps
-  // begin again behind such a node, as a decoder's do, so does the count.
-  const group = [];
-  nodes.forEach((node, index) => {
-    const from = node.inputs.map(({ slot }) => maker(slot)).filter((made) => made !== null && made < index).map((made) => group[made]);
-    const phase = Math.max(0, ...from.map(([before, time]) => (time === Infinity && node.time !== null ? before + 1 : before)));
-    const timed = from.some(([before, time]) => before === phase && time >= 0) || phase > 0;
-    group[index] = [phase, node.time ?? (timed ? Infinity : -1)];
-  });
-  const key = ([phase, time]) => `${phase}/${time}`;
-  const groups = [...new Map(group.map((one) => [key(one), one])).values()].sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-  const depth = [];
-  nodes.forEach((node, index) => {
-    const from = node.inputs.map(({ slot }) => maker(slot)).filter((made) => made !== null && made < index && key(group[made]) === key(group[index]));
-    depth[index] = Math.max(0, ...from.map((made) => depth[made] + 1));
-  });
-  const start = new Map();
-  const bands = [];
-  let next = 0;
-  for (const one of groups) {
-    const width = 1 + Math.max(...nodes.map((_, index) => (key(group[index]) === key(one) ? depth[index] : 0)));
-    start.set(key(one), next);
-    if (one[1] >= 0 && one[1] !== Infinity) bands.push({ from: next, width, time: one[1] });
-    next += width;
+const SMALLEST = 0.8; // A graph that is not much too wide is made smaller, so far that it can be read.
+
+/** What the leaves are called: as much of their dotted names, from the end, as tells them apart. */
+function leafNames(trace, slots) {
+  const end = (slot, parts) => nameOf(trace, slot).split(".").slice(-parts).join(".");
+  const names = new Map();
+  for (const slot of slots) {
+    let parts = 1;
+    while (parts < 9 && slots.some((other) => other !== slot && end(other, parts) === end(slot, parts))) parts++;
+    names.set(slot, end(slot, parts));
   }
-  const places = nodes.map((node, index) => ({ kind: "node", index, column: start.get(key(group[index])) + depth[index], row: node.scope }));
-  const labelled = nodes.length <= LABELLED;
-  let leaves = trace.values.flatMap((value, slot) => {
-    const leaf = !value.origin.output && value.readers.length > 0 && (labelled || value.origin === "parameter");
-    return leaf ? [{ kind: "leaf", slot, column: Math.min(...value.readers.map((reader) => places[reader].column)), row: null }] : [];
-  });
-  // Where a layer has so many weights that they hide it, those that it alone reads are left to it.
-  const inColumn = (column) => leaves.filter((one) => one.column === column).length;
-  const full = new Set(leaves.map((one) => one.column).filter((column) => inColumn(column) > STACKED));
-  leaves = leaves.filter((one) => !full.has(one.column) || trace.values[one.slot].readers.length > 1);
-  places.push(...leaves);
-  const rows = [null, ...new Set(nodes.map((node) => node.scope))].filter((row) => row !== null || places.some((one) => one.kind === "leaf"));
-  const stacks = new Map();
-  const heights = rows.map(() => 1);
-  for (const one of places) {
-    const at = `${one.row}/${one.column}`;
-    one.level = stacks.get(at) ?? 0;
-    stacks.set(at, one.level + 1);
-    const row = rows.indexOf(one.row);
-    heights[row] = Math.max(heights[row], one.level + 1);
-  }
-  const [w, hgt, gapX, gapY] = labelled ? [104, 30, 34, 10] : [22, 18, 10, 5];
+  return names;
+}
+
+/** The width of a text in the graph. */
+function widthOf(text) {
+  widthOf.ruler ??= Object.assign(document.createElement("canvas").getContext("2d"), { font: `650 12.5px ${getComputedStyle(document.body).fontFamily}` });
+  return widthOf.ruler.measureText(text).width;
+}
+
+/** Where each node and each leaf stands, in pixels. The columns, rows and levels come with the data. */
+function placed(trace, graph) {
+  const labelled = trace.nodes.length <= LABELLED;
+  const [height, gapX, gapY] = labelled ? [30, 28, 10] : [18, 10, 5];
+  const names = leafNames(trace, graph.leaves.map(([slot]) => slot));
+  const places = [
+    ...graph.nodes.map(([column, row, level], index) => ({ kind: "node", index, column, row, level, label: trace.nodes[index].op.replaceAll("_", " ") })),
+    ...graph.leaves.map(([slot, column, level]) => ({ kind: "leaf", slot, column, row: 0, level, label: names.get(slot) })),
+  ];
+  // A column is as wide as its widest label.
+  const widths = Array.from({ length: graph.columns }, () => (labelled ? 48 : 22));
+  if (labelled) for (const { column, label } of places) widths[column] = Math.max(widths[column], Math.min(WIDEST, Math.ceil(widthOf(label)) + 20));
+  const lefts = [];
+  let x = 16;
+  for (const width of widths) { lefts.push(x); x += width + gapX; }
+  const right = Math.max(16, x - gapX);
   const tops = [];
-  let y = bands.length ? 26 : 8;
-  rows.forEach((_, row) => { tops[row] = y; y += heights[row] * (hgt + gapY) + 14; });
-  for (const one of places) {
-    one.x = 8 + one.column * (w + gapX);
-    one.y = tops[rows.indexOf(one.row)] + one.level * (hgt + gapY) + 8;
-  }
-  return { places, bands: bands.map((band) => ({ ...band, x: 8 + band.from * (w + gapX) - gapX / 2, width: band.width * (w + gapX) })), rows: rows.map((name, row) => ({ name, y: tops[row] })),
-    w, h: hgt, width: 16 + next * (w + gapX), height: y, labelled };
+  let y = graph.steps.length ? 26 : 8;
+  for (const { levels } of graph.rows) { tops.push(y); if (levels > 0) y += levels * (height + gapY) + 14; }
+  for (const one of places) Object.assign(one, { x: lefts[one.column], width: widths[one.column], y: tops[one.row] + one.level * (height + gapY) + 8 });
+  const bands = graph.steps.map(({ time, column, columns }) => {
+    const [from, to] = [lefts[column], lefts[column + columns - 1] + widths[column + columns - 1]];
+    return { time, x: from - gapX / 2, width: to - from + gapX };
+  });
+  const rows = graph.rows.map(({ name }, row) => ({ name, y: tops[row] }));
+  return { places, bands, rows, height, labelled, size: [right + 16, y] };
 }
 
 /** Draws a trace into an element; gives what shows a step in it. */
-function drawGraph(into, trace, { onNode, onValue }) {
-  const plan = layout(trace);
+function drawGraph(into, trace, graph, { onNode, onValue }) {
+  const plan = placed(trace, graph);
   const nodePlaces = plan.places.slice(0, trace.nodes.length);
   const leafPlaces = new Map(plan.places.slice(trace.nodes.length).map((one) => [one.slot, one]));
   const buttons = new Map();
@@ -80,47 +66,51 @@ function drawGraph(into, trace, { onNode, onValue }) {
       const from = made === undefined ? leafPlaces.get(slot) : nodePlaces[made];
       if (!from) return;
       const to = nodePlaces[index];
-      const norm = Math.hypot(...node.contributions.filter((part) => part.input === input).map((part) => normOf(part.value)));
-      const [x1, y1, x2, y2] = [from.x + plan.w, from.y + plan.h / 2, to.x, to.y + plan.h / 2];
+      const norm = real(node.flows[input]);
+      const [x1, y1, x2, y2] = [from.x + from.width, from.y + plan.height / 2, to.x, to.y + plan.height / 2];
       const bend = Math.max(14, Math.abs(x2 - x1) / 2.4);
-      const top = to.x + (plan.w * (input + 1)) / (node.inputs.length + 1);
+      const top = to.x + (to.width * (input + 1)) / (node.inputs.length + 1);
       const path = from.kind === "leaf"
         ? `M${x1},${y1} C${x1 + 26},${y1} ${top},${to.y - 30} ${top},${to.y}`
         : `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`;
-      const line = svg("path", { d: path, class: "edge" }, svg("title", {}, `${nameOf(trace, slot)} → ${name} of ${node.op}${norm ? `; gradient back: norm ${short(norm)}` : ""}`));
+      const line = svg("path", { d: path, class: "edge" }, svg("title", {}, `${nameOf(trace, slot)} → ${name} of ${node.op}${norm !== 0 ? `; gradient back: norm ${short(norm)}` : ""}`));
       edges.push({ line, node: index, made, norm });
     });
   });
-  const most = Math.max(...edges.map((edge) => edge.norm), Number.MIN_VALUE);
+  const most = Math.max(largestOf(edges.map((edge) => edge.norm)), Number.MIN_VALUE);
   for (const edge of edges) {
-    // By orders of magnitude, as gradients differ by them.
-    const share = edge.norm > 0 ? Math.max(0, 1 + Math.log10(edge.norm / most) / 4) : 0;
+    // By orders of magnitude, as gradients differ by them; what is not finite is the largest.
+    const share = !Number.isFinite(edge.norm) ? 1 : edge.norm > 0 ? Math.max(0, 1 + Math.log10(edge.norm / most) / 4) : 0;
     edge.line.style.setProperty("--flow", String(1 + 3.5 * share));
-    edge.line.style.setProperty("--strength", String(edge.norm > 0 ? 0.25 + 0.75 * share : 0.12));
+    edge.line.style.setProperty("--strength", String(edge.norm === 0 ? 0.12 : 0.25 + 0.75 * share));
   }
-  const button = (one, text, said, classes, go) => {
-    const element = h("button", { type: "button", class: classes, tabindex: "-1", "aria-label": said, title: said, onclick: go }, plan.labelled ? h("span", {}, text) : null);
-    Object.assign(element.style, { left: `${one.x}px`, top: `${one.y}px`, width: `${plan.w}px`, height: `${plan.h}px` });
+  const button = (one, said, classes, go) => {
+    const element = h("button", { type: "button", class: classes, tabindex: "-1", "aria-label": said, title: said, onclick: go }, plan.labelled ? h("span", {}, one.label) : null);
+    Object.assign(element.style, { left: `${one.x}px`, top: `${one.y}px`, width: `${one.width}px`, height: `${plan.height}px` });
     return element;
   };
   for (const one of plan.places) {
     if (one.kind === "leaf") {
       const value = trace.values[one.slot];
-      buttons.set(`v${one.slot}`, button(one, nameOf(trace, one.slot).split(".").at(-1), `${value.origin} ${nameOf(trace, one.slot)}`, `leaf ${value.origin}`, () => onValue(one.slot)));
+      buttons.set(`v${one.slot}`, button(one, `${value.origin} ${nameOf(trace, one.slot)}`, `leaf ${value.origin}`, () => onValue(one.slot)));
     } else {
       const node = trace.nodes[one.index];
       const time = node.time === null ? "" : `, time step ${node.time}`;
-      buttons.set(`n${one.index}`, button(one, node.op.replaceAll("_", " "), `node ${one.index}, ${titleOf(node)}${node.scope ? `, ${node.scope}` : ""}${time}`, node.opened ? "node opens" : "node", () => onNode(one.index)));
+      buttons.set(`n${one.index}`, button(one, `node ${one.index}, ${titleOf(node)}${node.scope ? `, ${node.scope}` : ""}${time}`, node.opened ? "node opens" : "node", () => onNode(one.index)));
     }
   }
+  const [width, height] = plan.size;
   const canvas = h("div", { class: "canvas" },
-    svg("svg", { width: plan.width, height: plan.height, "aria-hidden": "true" },
-      plan.bands.map((band) => [svg("rect", { x: band.x, y: 0, width: band.width, height: plan.height, class: band.time % 2 ? "band odd" : "band" }), svg("text", { x: band.x + band.width / 2, y: 15, "text-anchor": "middle", class: "time" }, plan.labelled || band.width > 26 ? (plan.labelled ? `t = ${band.time}` : band.time) : "")]),
+    svg("svg", { width, height, "aria-hidden": "true" },
+      plan.bands.map((band, number) => [svg("rect", { x: band.x, y: 0, width: band.width, height, class: number % 2 ? "band odd" : "band" }), svg("text", { x: band.x + band.width / 2, y: 15, "text-anchor": "middle", class: "time" }, plan.labelled || band.width > 26 ? (plan.labelled ? `t = ${band.time}` : band.time) : "")]),
       edges.map((edge) => edge.line)),
     h("div", { class: "rows", "aria-hidden": "true" }, plan.rows.map(({ name, y }) => { const label = h("span", { class: "row" }, name || ""); label.style.top = `${y - 6}px`; return label; })),
     [...buttons.values()]);
-  Object.assign(canvas.style, { width: `${plan.width}px`, height: `${plan.height}px` });
-  into.replaceChildren(canvas);
+  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+  Object.assign(canvas.dataset, { width, height });
+  into.replaceChildren(h("div", { class: "sized" }, canvas));
+  into.scrollTo(0, 0);
+  fit();
 
   /** Arrow keys go to the nearest node in their direction. */
   canvas.addEventListener("keydown", (event) => {
@@ -158,7 +148,29 @@ function drawGraph(into, trace, { onNode, onValue }) {
     if (first) {
       const [box, frame] = [first.getBoundingClientRect(), into.getBoundingClientRect()];
       if (box.left < frame.left + 40 || box.right > frame.right - 40) into.scrollLeft += box.left - frame.left - frame.width / 2 + box.width / 2;
-      if (box.top < frame.top || box.bottom > frame.bottom) into.scrollTop += box.top - frame.top - frame.height / 2;
+      if (box.top < frame.top + 24 || box.bottom > frame.bottom - 24) into.scrollTop += box.top - frame.top - frame.height / 2;
     }
+    hints();
   };
+}
+
+/** Makes the graph that is drawn smaller, if it then has room. */
+function fit() {
+  const canvas = document.querySelector("#graph .canvas");
+  if (!canvas) return;
+  const [width, height] = [Number(canvas.dataset.width), Number(canvas.dataset.height)];
+  const share = byId("graph").clientWidth / width;
+  const scale = share < 1 && share >= SMALLEST ? share : 1;
+  canvas.style.transform = scale === 1 ? "" : `scale(${scale})`;
+  Object.assign(canvas.parentElement.style, { width: `${Math.floor(width * scale)}px`, height: `${Math.floor(height * scale)}px` });
+  hints();
+}
+
+/** Says at its edges where there is more of the graph. */
+function hints() {
+  const { scrollLeft, scrollTop, scrollWidth, scrollHeight, clientWidth, clientHeight } = byId("graph");
+  byId("more-left").hidden = scrollLeft < 4;
+  byId("more-right").hidden = scrollLeft + clientWidth > scrollWidth - 4;
+  byId("more-up").hidden = scrollTop < 4;
+  byId("more-down").hidden = scrollTop + clientHeight > scrollHeight - 4;
 }

@@ -46,7 +46,7 @@ function render() {
   const trace = here();
   const id = `${place.trace}/${place.path}`;
   if (drawn !== id) {
-    show = drawGraph(byId("graph"), trace, { onNode: (index) => go.node(index, backwardNow()), onValue: go.value });
+    show = drawGraph(byId("graph"), trace, graphHere(), { onNode: (index) => go.node(index, backwardNow()), onValue: go.value });
     drawn = id;
   }
   const step = trace.steps[place.step];
@@ -82,7 +82,7 @@ function sentence(trace, step, node) {
   if (step === "update") return `${count}: the update. The loss goes from ${short(trace.loss)} to ${short(trace.update.loss_after)}.`;
   const time = node.time === null ? "" : `, time step ${node.time}`;
   if (isForward(step)) return `${count}, forward: ${titleOf(node)}${time}.`;
-  const norm = Math.hypot(...node.outputs.map(({ slot }) => normOf(trace.values[slot].gradient)));
+  const norm = rootOfSquares(node.outputs.map(({ slot }) => normOf(trace.values[slot].gradient)));
   return `${count}, backward: ${titleOf(node)}${time}. A gradient of norm ${short(norm)} comes in.`;
 }
 
@@ -121,11 +121,18 @@ function theme() {
 function candidates(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return [];
-  const trace = here();
-  const rows = [
-    ...trace.values.map((value, slot) => ({ text: nameOf(trace, slot), kind: typeof value.origin === "string" ? value.origin : "value", go: () => go.value(slot) })),
-    ...trace.nodes.map((node, index) => ({ text: `${node.op} ${node.scope}${node.time === null ? "" : ` time ${node.time}`}`, extra: titleOf(node), kind: `node ${index}`, go: () => go.node(index, backwardNow()) })),
-  ];
+  // First what is at hand, then what is outside of it: the parameters of a model are.
+  const levels = place.path.map((_, depth) => place.path.slice(0, depth)).reverse();
+  const rows = [place.path, ...levels].flatMap((path) => {
+    const trace = inside(path);
+    const outside = path.length < place.path.length ? `, in ${trace.title}` : "";
+    // Whoever goes out is at the overview there, until more is said.
+    const there = () => { if (outside) Object.assign(place, { path, step: 0, look: "overview" }); };
+    return [
+      ...trace.values.map((value, slot) => ({ text: nameOf(trace, slot), kind: `${typeof value.origin === "string" ? value.origin : "value"}${outside}`, go: () => { there(); go.value(slot); } })),
+      ...trace.nodes.map((node, index) => ({ text: `${node.op} ${node.scope}${node.time === null ? "" : ` time ${node.time}`}`, extra: titleOf(node), kind: `node ${index}${outside}`, go: () => { const backward = backwardNow(); there(); go.node(index, backward); } })),
+    ];
+  });
   const matches = (row) => words.every((word) => `${row.text} ${row.extra ?? ""} ${row.kind}`.toLowerCase().includes(word));
   return rows.filter(matches).slice(0, 30);
 }
@@ -160,12 +167,21 @@ byId("search").addEventListener("keydown", (event) => {
   else if (event.key === "Escape") { byId("search").value = ""; listFound(); byId("search").blur(); }
 });
 
+// The letters are those of `unspool step`.
 const KEYS = {
-  ArrowRight: () => onwards(1), n: () => onwards(1), ArrowLeft: () => onwards(-1), p: () => onwards(-1),
+  ArrowRight: () => onwards(1), n: () => onwards(1), ArrowLeft: () => onwards(-1), b: () => onwards(-1),
   Home: () => go.step(0), End: () => go.step(here().steps.length - 1), " ": togglePlay,
-  f: () => toPass(false), b: () => toPass(true), o: () => enter(), Enter: () => enter(), u: go.out, Escape: go.out,
-  v: go.overview, t: theme, "/": () => byId("search").focus(), "?": () => byId("keys").showModal(),
+  f: () => toPass(false), g: () => toPass(true), i: () => enter(), Enter: () => enter(), o: go.out, Escape: go.out,
+  t: go.overview, p: () => { go.overview(); byId("gradients")?.scrollIntoView(); }, s: toSource,
+  x: () => { if (lesson.traces.length > 1) choose((place.trace + 1) % lesson.traces.length); },
+  d: theme, "/": () => byId("search").focus(), "?": () => byId("keys").showModal(),
 };
+function toSource() {
+  const source = document.querySelector("#panel .source");
+  if (!source) return;
+  source.open = true;
+  source.scrollIntoView();
+}
 function enter() {
   const step = here().steps[place.step];
   if (place.look === "step" && step !== "update" && step !== undefined) go.open(nodeOf(step));
@@ -183,7 +199,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-function choose(number) { play(false); move({ trace: number, path: [], step: 0, look: "overview" }, true); }
+function choose(number) { play(false); window.scrollTo(0, 0); move({ trace: number, path: [], step: 0, look: "overview" }, true); }
 
 byId("first").addEventListener("click", () => go.step(0));
 byId("back").addEventListener("click", () => onwards(-1));
@@ -200,6 +216,12 @@ byId("help").addEventListener("click", () => byId("keys").showModal());
 byId("traces").append(...lesson.traces.map((trace, number) => h("option", { value: String(number) }, trace.title)));
 byId("traces").closest("label").hidden = lesson.traces.length < 2;
 byId("traces").addEventListener("change", () => choose(Number(byId("traces").value)));
+
+for (const [name, x, y] of [["left", -1, 0], ["right", 1, 0], ["up", 0, -1], ["down", 0, 1]]) {
+  byId(`more-${name}`).addEventListener("click", () => byId("graph").scrollBy({ left: 0.7 * x * byId("graph").clientWidth, top: 0.7 * y * byId("graph").clientHeight, behavior: "smooth" }));
+}
+byId("graph").addEventListener("scroll", hints);
+window.addEventListener("resize", fit);
 
 Object.assign(place, placeOf(location.hash) ?? {});
 render();

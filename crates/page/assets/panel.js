@@ -24,9 +24,9 @@ function nodePanel(trace, node, index, backward, go) {
   const where = [`node ${index}`, node.scope && ` · ${node.scope}`, node.layer !== null && ` · layer ${node.layer}`, node.time !== null && ` · time step ${node.time}`];
   const open = node.opened
     ? h("p", { class: "into" }, h("button", { type: "button", class: "primary", onclick: () => go.open(index) }, `Into its ${plural(node.opened.trace.nodes.length, "simpler op")}`),
-      h("span", { class: "quiet" }, ` whose numbers are at most ${short(Math.max(0, ...[...node.opened.outputs, ...node.opened.gradients].map((one) => Number(one.distance))), 2)} from these`))
+      h("span", { class: "quiet" }, ` whose numbers are at most ${short(Math.max(0, ...[...node.opened.outputs, ...node.opened.gradients].map((one) => real(one.distance))))} from these`))
     : node.can_open && h("p", { class: "quiet" }, "This fused node is closed in this page.");
-  const settings = node.settings && node.settings !== explanation?.title && h("p", { class: "settings" }, h("code", {}, node.settings));
+  const settings = node.settings && h("p", { class: "settings" }, `how it was made: ${node.settings}`);
   return [
     heading(titleOf(node), where),
     explanation?.remark && h("p", { class: "remark-text" }, explanation.remark),
@@ -55,7 +55,7 @@ function backwardPart(trace, node, explanation, go) {
     h("div", { class: "arrays" }, coming.map(({ name, slot }) => {
       const value = trace.values[slot];
       const parts = value.parts.length + (value.seed ? 1 : 0);
-      return [arrayView(`d_${name}`, value.gradient, { gradient: true, check: value.check }), h("p", { class: "go quiet" }, parts > 1 ? [`the sum of ${parts} parts: `, valueLink(trace, slot, go)] : valueLink(trace, slot, go))];
+      return [arrayView(`d_${name}`, value.gradient, { gradient: true, check: value.check }), h("p", { class: "go quiet" }, "is the gradient of ", valueLink(trace, slot, go), parts > 1 && `, the sum of ${parts} parts`)];
     })),
     h("h4", {}, "the local rule"),
     h("div", { class: "formulas", role: "group", "aria-label": "formulas", tabindex: "0" }, (explanation?.backward ?? []).map((rule) => rule.formulas.map(formula))),
@@ -65,7 +65,9 @@ function backwardPart(trace, node, explanation, go) {
     h("div", { class: "arrays" }, node.contributions.map((part) => {
       const { name, slot } = node.inputs[part.input];
       const time = part.time !== null && part.time !== node.time ? `, time step ${part.time}` : "";
-      return [arrayView(`d_${name}${time}`, part.value, { gradient: true, check: part.check }), h("p", { class: "go quiet" }, "goes to ", valueLink(trace, slot, go))];
+      const value = trace.values[slot];
+      const alone = value.parts.length === 1 && !value.seed;
+      return [arrayView(`d_${name}${time}`, part.value, { gradient: true, check: part.check }), h("p", { class: "go quiet" }, alone ? "goes to " : "is added to the gradient of ", valueLink(trace, slot, go))];
     })));
 }
 
@@ -77,8 +79,8 @@ function valuePanel(trace, slot, go) {
   const parts = value.parts.map((part) => ({ ...part, of: trace.nodes[part.node].contributions[part.contribution] }));
   const sum = parts.length + (value.seed ? 1 : 0);
   const byTime = new Map();
-  for (const part of parts) if (part.of.time !== null) byTime.set(part.of.time, Math.hypot(byTime.get(part.of.time) ?? 0, normOf(part.of.value)));
-  const times = [...byTime].sort(([a], [b]) => a - b);
+  for (const part of parts) if (part.of.time !== null) byTime.set(part.of.time, [...(byTime.get(part.of.time) ?? []), normOf(part.of.value)]);
+  const times = [...byTime].sort(([a], [b]) => a - b).map(([time, norms]) => [time, rootOfSquares(norms)]);
   return [
     heading(nameOf(trace, slot), origin, value.readers.length > 0 && [" · read by ", value.readers.slice(0, 8).map((reader, k) => [k > 0 && ", ", nodeLink(trace, reader, true, go)]), value.readers.length > 8 && ` and ${value.readers.length - 8} more`]),
     h("div", { class: "arrays" },
@@ -86,7 +88,7 @@ function valuePanel(trace, slot, go) {
       value.gradient && arrayView(`d_${nameOf(trace, slot)}`, value.gradient, { gradient: true, check: value.check }),
       value.updated && arrayView("after the update", value.updated, { before: numbersOf(value.value) })),
     !value.gradient && h("p", { class: "quiet" }, "No gradient reaches it."),
-    times.length > 1 && h("section", {}, h("h3", {}, "Over time"), h("p", { class: "quiet" }, "The norm of what each time step adds: the gradient is their sum."),
+    times.length > 1 && h("section", {}, h("h3", {}, "Over time"), h("p", { class: "quiet" }, "The norm of what each time step adds: the gradient is the sum of that, though norms do not add up."),
       barList(times.map(([time, size]) => ({ label: `time step ${time}`, size })))),
     sum > 0 && h("section", {}, h("h3", {}, sum > 1 ? `The gradient is the sum of ${sum} parts` : "Where the gradient comes from"),
       h("ol", { class: "parts" },
@@ -98,12 +100,14 @@ function valuePanel(trace, slot, go) {
 
 /** The sum up to a part, where all numbers are there. */
 function runningSum(value, parts, last) {
-  const seed = value.seed?.numbers;
-  const all = parts.slice(0, last + 1).map((part) => part.of.value.numbers);
-  if (all.some((numbers) => !numbers) || parts.length + (seed ? 1 : 0) < 2) return null;
-  const sum = all[0].map((_, k) => (seed ? Number(seed[k]) : 0) + all.reduce((total, numbers) => total + Number(numbers[k]), 0));
+  const all = [value.seed, ...parts.slice(0, last + 1).map((part) => part.of.value)].filter(Boolean).map(numbersOf);
+  if (all.some((numbers) => !numbers) || parts.length + (value.seed ? 1 : 0) < 2) return null;
+  const sum = all[0].map((_, k) => all.reduce((total, numbers) => total + real(numbers[k]), 0));
   return arrayView("the sum so far", { shape: value.value.shape, numbers: sum }, { gradient: true });
 }
+
+/** A number, in few characters; all of them when one is at it. */
+const numberView = (x) => h("span", { title: exact(x) }, short(x));
 
 function nodeLink(trace, index, backward, go) {
   const node = trace.nodes[index];
@@ -113,11 +117,12 @@ function nodeLink(trace, index, backward, go) {
 function updatePanel(trace, go) {
   const { title, formulas, symbols, loss_after } = trace.update;
   const parameters = trace.values.map((value, slot) => ({ value, slot })).filter(({ value }) => value.updated);
+  const change = real(loss_after) - real(trace.loss);
   return [
     heading("The update", title),
     h("div", { class: "formulas", role: "group", "aria-label": "formulas", tabindex: "0" }, formulas.map(formula)),
     letters(symbols),
-    h("p", { class: "loss" }, h("span", { class: "quiet" }, "loss "), exact(trace.loss), h("span", { class: "quiet" }, " → "), exact(loss_after), h("span", { class: "quiet" }, ` (${trace.loss > loss_after ? "down" : "up"} by ${short(Math.abs(trace.loss - loss_after))})`)),
+    h("p", { class: "loss" }, h("span", { class: "quiet" }, "loss "), numberView(trace.loss), h("span", { class: "quiet" }, " → "), numberView(loss_after), Number.isFinite(change) && h("span", { class: "quiet" }, ` (${change < 0 ? "down" : "up"} by ${short(Math.abs(change))})`)),
     parameters.map(({ value, slot }) => h("section", {}, h("h3", {}, valueLink(trace, slot, go)),
       h("div", { class: "arrays" }, arrayView("before", value.value), arrayView("gradient", value.gradient, { gradient: true, check: value.check }), arrayView("after", value.updated, { before: numbersOf(value.value) })))),
   ];
@@ -125,14 +130,14 @@ function updatePanel(trace, go) {
 
 function overviewPanel(trace, go) {
   const named = trace.values.map((value, slot) => ({ value, slot })).filter(({ value }) => value.origin === "parameter" || (value.origin === "input" && value.gradient));
-  const norms = named.filter(({ value }) => value.gradient).map(({ value, slot }) => ({ label: nameOf(trace, slot), size: normOf(value.gradient), go: () => go.value(slot), note: ` ${verdict(value.check).mark}` }));
+  const norms = named.filter(({ value }) => value.gradient).map(({ value, slot }) => ({ label: nameOf(trace, slot), size: normOf(value.gradient), number: value.gradient.numbers?.length === 1 ? value.gradient.numbers[0] : normOf(value.gradient), go: () => go.value(slot), note: ` ${verdict(value.check).mark}` }));
   return [
     heading(place.path.length ? titleOf(inside(place.path.slice(0, -1)).nodes[place.path.at(-1)]) : lesson.title, trace.title),
-    trace.loss !== null && trace.loss !== undefined && h("p", { class: "loss" }, h("span", { class: "quiet" }, "loss "), exact(trace.loss)),
+    trace.loss !== null && trace.loss !== undefined && h("p", { class: "loss" }, h("span", { class: "quiet" }, `${trace.values.find(({ seed }) => seed)?.name || "loss"} `), numberView(trace.loss)),
     place.path.length === 0 && lesson.text.map((paragraph) => h("p", { class: "prose" }, paragraph)),
     place.path.length === 0 && lesson.look.length > 0 && [h("h3", {}, "Look at"), h("ul", { class: "prose" }, lesson.look.map((point) => h("li", {}, point)))],
     place.path.length === 0 && lesson.series.length > 0 && h("section", {}, h("h3", {}, "Norms over time"), lineChart(lesson.series, "by time step, on a logarithmic scale")),
     attentionView(trace),
-    norms.length > 0 && h("section", {}, h("h3", {}, "Gradients"), h("p", { class: "quiet" }, "The norm of each whole gradient, of parameters and inputs."), barList(norms)),
+    norms.length > 0 && h("section", { id: "gradients" }, h("h3", {}, "Gradients"), h("p", { class: "quiet" }, "The norm of the whole gradient of each parameter and input; of a single number its gradient itself."), barList(norms)),
   ];
 }

@@ -1,6 +1,6 @@
 // The data, and where one is in it.
 
-const lesson = JSON.parse(byId("data").textContent);
+const { lesson, graphs } = JSON.parse(byId("data").textContent);
 
 /** Where one is: a computation, the fused nodes that are open, and a step, a value or the overview. */
 const place = { trace: 0, path: [], step: 0, look: "overview", slot: 0 };
@@ -17,6 +17,8 @@ function inside(path, from = root()) {
 }
 
 const here = () => inside(place.path);
+/** Where its nodes stand. */
+const graphHere = () => graphs[[place.trace, ...place.path].join("/")];
 const explained = (op) => root().explanations?.[op] ?? null;
 const titleOf = (node) => explained(node.explanation)?.title ?? node.op;
 
@@ -40,33 +42,46 @@ const numbersOf = (array) => array.numbers ?? null;
 
 function normOf(array) {
   if (!array) return 0;
-  if (array.summary) return Number(array.summary.norm);
-  return Math.hypot(...array.numbers.map(Number).filter(Number.isFinite));
+  return array.summary ? real(array.summary.norm) : rootOfSquares(array.numbers);
+}
+
+/** The place of a number as it is written, `[2,0]`; of one alone nothing. */
+function indexOf(at, shape) {
+  const index = [];
+  for (const size of [...shape].reverse()) { index.unshift(at % size); at = Math.floor(at / size); }
+  return shape.length === 0 ? "" : `[${index.join(",")}]`;
 }
 
 const shapeOf = (array) => (array.shape.length === 0 ? "a number" : `[${array.shape.join(", ")}]`);
 
+const MARKS = { right: "✓", wrong: "✗", untold: "–", unchecked: "–" };
+
 /** What a check found: a mark, a word for its state, a sentence. */
 function verdict(check) {
-  if (!check || check.method === "none") return { mark: "–", state: "unchecked", text: `not checked: ${check?.remark || "nothing to compare with"}` };
+  const state = check?.verdict ?? "unchecked";
+  return { mark: MARKS[state], state, text: sentenceOf(check, state) };
+}
+
+function sentenceOf(check, state) {
+  const remark = check?.remark ? `; ${check.remark}` : "";
+  if (state === "unchecked") return `not checked: ${check?.remark || "nothing to compare with"}`;
+  if (state === "untold") return `cannot be told: ${check.untold[0]?.reason ?? ""}${remark}`;
   const against = {
     differences: "finite differences of this node",
     whole: "finite differences of the whole computation",
     twin: "the simpler ops inside",
     sum: "the sum of its parts, which are checked themselves",
   }[check.method];
-  const count = (check.at?.length ? check.at.length : check.of) - (check.untold?.length ?? 0);
-  const remark = check.remark ? `; ${check.remark}` : "";
-  if (check.wrong?.length) return { mark: "✗", state: "wrong", text: `${plural(check.wrong.length, "number")} wrong against ${against}${remark}` };
-  if (count === 0) return { mark: "–", state: "unchecked", text: `cannot be told: ${check.untold?.[0]?.reason ?? ""}${remark}` };
-  return { mark: "✓", state: "right", text: `${count === check.of ? "all" : `${count} of ${check.of}`} compared with ${against}, off by ${short(check.error, 2)} of the largest${remark}` };
+  if (state === "wrong") return `${plural(check.wrong.length, "number")} wrong against ${against}${remark}`;
+  const count = (check.at?.length || check.of) - (check.untold?.length ?? 0);
+  return `${count === check.of ? "all" : `${count} of ${check.of}`} compared with ${against}, off by ${short(check.error)} of the largest${remark}`;
 }
 
 /** What was found at one place: null where nothing was compared. */
 function found(check, at) {
   if (!check || check.method === "none") return null;
   const untold = check.untold?.find((one) => one.at === at);
-  if (untold) return { mark: "–", state: "unchecked", text: `cannot be told: ${untold.reason}` };
+  if (untold) return { mark: "–", state: "untold", text: `cannot be told: ${untold.reason}` };
   const number = check.at?.length ? check.at.indexOf(at) : at;
   if (number < 0) return null;
   const value = check.found?.[number];
@@ -75,7 +90,7 @@ function found(check, at) {
   return { mark: wrong ? "✗" : "✓", state: wrong ? "wrong" : "right", text };
 }
 
-/** The place as a link: `#t0/o12/n3/f`. */
+/** The place as a link: `#t0/o12/n3/forward`. */
 function link(to = place) {
   const open = to.path.map((index) => `o${index}/`).join("");
   const start = `#t${to.trace}/${open}`;

@@ -3,13 +3,14 @@
 //!
 //! [`page`] makes it of a lesson, or of anything in the form of one; a single trace becomes one by
 //! [`lesson_of`], which also chooses what of a large trace stays open. The page's own code is in
-//! `assets`: the data is the JSON of `docs/trace.md`, and nothing but text is ever made of what it
-//! holds. A content security policy that names script and style by their hashes keeps everything else
-//! from running.
+//! `assets`: the data is the JSON of `docs/trace.md` with the places of a graph's nodes, and nothing
+//! but text is ever made of what it holds. A content security policy that names script and style by
+//! their hashes keeps everything else from running.
 
 #![deny(missing_docs)]
 
 mod budget;
+mod layout;
 mod template;
 
 use unspool_trace::lessons::Lesson;
@@ -36,5 +37,5 @@ pub enum PageError {
 /// # Errors
 /// None in practice: a trace always becomes JSON.
 pub fn page(lesson: &Lesson) -> Result<String, PageError> {
-    Ok(template::filled(&lesson.title, &serde_json::to_string(lesson)?))
+    Ok(template::filled(&lesson.title, &serde_json::to_string(&layout::Data::of(lesson))?))
 }

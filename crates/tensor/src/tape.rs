@@ -412,7 +412,9 @@ impl<T: Real> Tape<T> {
             });
             if mode == BackwardMode::Showing {
                 let slots = self.node(index, |node| node.input_slots.to_vec());
-                slots.iter().flatten().for_each(|&slot| record[slot].clear());
+                let shown =
+                    slots.iter().flatten().flat_map(|&slot| std::mem::take(&mut record[slot]));
+                shown.for_each(|contribution| self.context.recycle(contribution.value));
             }
             d_values.into_iter().flatten().for_each(|d| self.context.recycle(d));
         }

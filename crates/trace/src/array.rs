@@ -74,6 +74,8 @@ pub struct Row {
 pub struct Limits {
     /// An array of more numbers is summarised.
     pub numbers: usize,
+    /// The weights of attention, and their gradients, are summarised when they are more than that.
+    pub weights: usize,
     /// At most so many rows and columns of blocks.
     pub blocks: usize,
     /// So many parts of the histogram.
@@ -92,19 +94,27 @@ impl Limits {
     /// Everything.
     pub const NONE: Limits = Limits {
         numbers: usize::MAX,
+        weights: usize::MAX,
         blocks: 16,
         bins: 16,
         rows: 0,
-        row_length: 0,
+        row_length: usize::MAX,
         depth: usize::MAX,
         digits: None,
     };
 }
 
+impl Limits {
+    /// The same for the weights of attention.
+    pub(crate) fn of_weights(&self) -> Limits {
+        Limits { numbers: self.numbers.max(self.weights), ..self.clone() }
+    }
+}
+
 impl Default for Limits {
     /// What keeps a trace of a real model small: about a kilobyte an array, and the largest row.
     fn default() -> Self {
-        Limits { numbers: 64, blocks: 8, bins: 16, rows: 1, row_length: 256, ..Limits::NONE }
+        Limits { numbers: 64, weights: 4096, blocks: 8, rows: 1, row_length: 256, ..Limits::NONE }
     }
 }
 
@@ -199,12 +209,15 @@ impl Array {
         limited
     }
 
-    /// Makes a summary of it if it is large.
+    /// Makes a summary of it if it is large; a summary loses rows that are too long.
     pub(crate) fn limit(&mut self, limits: &Limits) {
         if let Content::Numbers(numbers) = &self.content
             && numbers.len() > limits.numbers
         {
             self.content = Content::Summary(Summary::new(&self.shape, numbers, limits).into());
+        }
+        if let Content::Summary(summary) = &mut self.content {
+            summary.rows.retain(|row| row.numbers.len() <= limits.row_length);
         }
         if let Some(digits) = limits.digits {
             let round = |numbers: &mut Vec<f64>| {
@@ -222,7 +235,7 @@ impl Array {
 }
 
 /// A number to so many significant digits.
-fn rounded(x: f64, digits: usize) -> f64 {
+pub(crate) fn rounded(x: f64, digits: usize) -> f64 {
     format!("{x:.*e}", digits.saturating_sub(1)).parse().unwrap_or(x)
 }
 

@@ -9,8 +9,9 @@ use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Tensor};
 
 use crate::array::Array;
-use crate::check::{chosen, picked, with_largest};
+use crate::check::{chosen, picked, standard, with_largest};
 use crate::recorder::{Settings, from_one};
+use crate::summary::norm_of_sum;
 use crate::trace::{Check, Contribution};
 
 /// Watches the backward passes of a tape.
@@ -43,6 +44,8 @@ pub(crate) struct NodeBackward {
     pub node: usize,
     pub d_outputs: Vec<Option<Tensor<f64>>>,
     pub contributions: Vec<Contribution>,
+    /// By input, the norm of all contributions to it together.
+    pub flows: Vec<(usize, f64)>,
     /// Which elements of the contributions to each input are compared.
     pub at: BTreeMap<usize, Vec<usize>>,
 }
@@ -95,8 +98,21 @@ impl Observer<f64> for Backward {
             check: Check::none(added.value.len(), "not among the samples"),
             picked: picked(&added.value, &at[&added.input]),
         };
-        let contributions = self.context.install(|| added.par_iter().map(contribution).collect());
+        let contributions: Vec<Contribution> =
+            self.context.install(|| added.par_iter().map(contribution).collect());
+        let flow = |(&input, _): (&usize, &Vec<usize>)| {
+            let parts = added.iter().zip(&contributions).filter(|(part, _)| part.input == input);
+            match parts.collect::<Vec<_>>()[..] {
+                [(_, one)] => (input, one.value.norm()),
+                ref parts => {
+                    let parts: Vec<_> =
+                        parts.iter().map(|(part, _)| standard(&part.value)).collect();
+                    (input, norm_of_sum(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
+                }
+            }
+        };
+        let flows = self.context.install(|| at.par_iter().map(flow).collect());
         let d_outputs = (0..node.outputs.len()).map(|k| d_outputs.get(k).cloned()).collect();
-        pass.nodes.push(NodeBackward { node: node.index, d_outputs, contributions, at });
+        pass.nodes.push(NodeBackward { node: node.index, d_outputs, contributions, flows, at });
     }
 }

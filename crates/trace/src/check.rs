@@ -19,8 +19,8 @@ use crate::trace::{Check, Method, Untold};
 pub enum Extent {
     /// Every element of every gradient.
     All,
-    /// So many elements of each array, its largest among them; of the whole computation, only the
-    /// gradients of parameters.
+    /// So many elements of each array, its largest among them, and nothing by differences of the whole
+    /// computation.
     Each(usize),
     /// Nothing.
     None,
@@ -51,6 +51,11 @@ impl Claim<'_> {
     /// The place of a number.
     pub fn place(&self, number: usize) -> usize {
         self.at.get(number).copied().unwrap_or(number)
+    }
+
+    /// The numbers, when they are not all.
+    fn sampled(&self) -> Vec<f64> {
+        if self.at.is_empty() { Vec::new() } else { self.numbers.into() }
     }
 
     /// The largest number, of these and the array's, that is finite.
@@ -101,7 +106,7 @@ pub(crate) fn difference(
 }
 
 /// The numbers in standard order.
-fn standard(x: &Tensor<f64>) -> Cow<'_, [f64]> {
+pub(crate) fn standard(x: &Tensor<f64>) -> Cow<'_, [f64]> {
     match x.as_slice() {
         Some(numbers) => Cow::Borrowed(numbers),
         None => Cow::Owned(x.iter().copied().collect()),
@@ -185,7 +190,7 @@ pub(crate) fn by_differences(
     let found: Vec<f64> = derivatives.iter().map(|derivative| derivative.value).collect();
     let scale = scale.max(largest(&found));
     let mut check = Check { method, ..Check::none(x.len(), "") };
-    (check.at, check.found) = (claim.at.into(), found);
+    (check.at, check.claimed, check.found) = (claim.at.into(), claim.sampled(), found);
     for (number, (&claimed, derivative)) in claim.numbers.iter().zip(&derivatives).enumerate() {
         let at = claim.place(number);
         match judged(claimed, derivative, scale) {
@@ -242,7 +247,7 @@ pub(crate) fn by_comparison(method: Method, of: usize, claim: Claim<'_>, other: 
     }
     let scale = claim.scale().max(largest(other));
     let mut check = Check { method, ..Check::none(of, "") };
-    (check.at, check.found) = (claim.at.into(), other.into());
+    (check.at, check.claimed, check.found) = (claim.at.into(), claim.sampled(), other.into());
     for (number, (&a, &b)) in claim.numbers.iter().zip(other).enumerate() {
         let at = claim.place(number);
         let off = share((a - b).abs(), scale);

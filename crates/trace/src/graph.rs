@@ -7,8 +7,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use crate::array::Array;
 use crate::trace::{Node, Origin, Trace, Value};
+
+/// A computation of more nodes is large: of values from outside, only its parameters are shown.
+const LARGE: usize = 150;
+
+/// More values from outside than that do not stand above each other.
+const STACKED: usize = 7;
 
 /// The graph of one level of a trace: fused nodes are boxes.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +27,7 @@ pub struct Graph {
     pub boxes: Vec<Box>,
     /// From what makes a value to what reads it.
     pub edges: Vec<Edge>,
-    /// The names of the rows, from the top; the first may be empty.
+    /// The rows, from the top: the first is of what was put there from outside.
     pub rows: Vec<Row>,
     /// The time steps, from left to right.
     pub steps: Vec<TimeStep>,
@@ -32,18 +40,54 @@ pub struct Graph {
 pub struct Box {
     /// What it is.
     pub kind: Kind,
+    /// The number of the node, or the slot of the value.
+    pub number: usize,
     /// The op's name, or the value's.
     pub name: String,
-    /// The value that it makes or is: its name, unless that is the box's; its number, or its shape.
-    pub value: String,
-    /// The gradient of that value: `d_w = 0.3`, or its norm; `None` where nothing flows.
-    pub gradient: Option<String>,
+    /// The values that it makes: the first, and others that are read or have a gradient; or the one
+    /// that it is.
+    pub values: Vec<Held>,
     /// From the left.
     pub column: usize,
     /// From the top.
     pub row: usize,
     /// From the top within its row and column.
     pub level: usize,
+}
+
+/// A value of a box.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// What it is called.
+    pub name: String,
+    /// Its number, or its shape: `= 0.5`, `[2, 3]`.
+    pub value: String,
+    /// Its gradient when it is a number, else the norm of that; `None` where nothing flows.
+    pub gradient: Option<Gradient>,
+}
+
+/// A gradient in few characters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Gradient {
+    /// Of a number.
+    Number(String),
+    /// The norm, of an array.
+    Norm(String),
+}
+
+impl Held {
+    /// The value, when it is called `name`: empty for what stands beside the name already.
+    pub fn told(&self, name: &str) -> String {
+        if name.is_empty() { self.value.clone() } else { format!("{name} {}", self.value) }
+    }
+
+    /// The gradient, when the value is called `name`.
+    pub fn gradient_told(&self, name: &str) -> Option<String> {
+        Some(match self.gradient.as_ref()? {
+            Gradient::Number(x) => format!("d_{name} = {x}"),
+            Gradient::Norm(x) => format!("‖d_{name}‖ = {x}"),
+        })
+    }
 }
 
 /// What a box is.
@@ -74,12 +118,12 @@ pub struct Edge {
     pub port: String,
     /// Which of its inputs, of how many.
     pub input: [usize; 2],
-    /// The norm of the gradient that goes back along it; `None` where nothing flows.
+    /// The norm of all that the reader adds to the value's gradient; `None` where nothing flows.
     pub gradient: Option<f64>,
 }
 
 /// A row of a graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The scope.
     pub name: String,
@@ -88,7 +132,7 @@ pub struct Row {
 }
 
 /// The columns of a time step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TimeStep {
     /// Which.
     pub time: usize,
@@ -114,15 +158,17 @@ fn order((phase, time): Moment) -> (usize, usize) {
     (phase, place)
 }
 
-impl Graph {
-    /// The graph of a trace, without looking into its fused nodes.
-    pub fn of(trace: &Trace) -> Self {
-        let maker = |slot: usize| match trace.values.get(slot)?.origin {
-            Origin::Output { node, .. } => Some(node),
-            _ => None,
-        };
+/// In which column each node stands.
+struct Columns {
+    of_nodes: Vec<usize>,
+    steps: Vec<TimeStep>,
+    count: usize,
+}
+
+impl Columns {
+    fn of(trace: &Trace) -> Self {
         let made_of = |index: usize, node: &Node| -> Vec<usize> {
-            let makers = node.inputs.iter().filter_map(|port| maker(port.slot));
+            let makers = node.inputs.iter().filter_map(|port| maker(trace, port.slot));
             makers.filter(|&made| made < index).collect()
         };
         let mut moments: Vec<Moment> = Vec::new();
@@ -149,58 +195,104 @@ impl Graph {
             let width = &mut widths.entry(order(moment)).or_insert((moment, 0)).1;
             *width = (*width).max(depth + 1);
         }
-        let (mut starts, mut steps, mut columns) = (BTreeMap::new(), Vec::new(), 0);
+        let (mut starts, mut steps, mut count) = (BTreeMap::new(), Vec::new(), 0);
         for (key, ((_, time), width)) in widths {
-            starts.insert(key, columns);
+            starts.insert(key, count);
             if let Some(Some(time)) = time {
-                steps.push(TimeStep { time, column: columns, columns: width });
+                steps.push(TimeStep { time, column: count, columns: width });
             }
-            columns += width;
+            count += width;
         }
+        let start = |moment: Moment| starts.get(&order(moment)).copied().unwrap_or(0);
+        let of_nodes = moments.iter().zip(&depths).map(|(&moment, depth)| start(moment) + depth);
+        Columns { of_nodes: of_nodes.collect(), steps, count }
+    }
+}
+
+/// The node that makes a value.
+fn maker(trace: &Trace, slot: usize) -> Option<usize> {
+    match trace.values.get(slot)?.origin {
+        Origin::Output { node, .. } => Some(node),
+        _ => None,
+    }
+}
+
+/// A value that was put there from outside and that nodes read; it stands above the first of these.
+struct Leaf<'t> {
+    slot: usize,
+    value: &'t Value,
+    kind: Kind,
+    column: usize,
+}
+
+/// All of them, in their order.
+fn leaves<'t>(trace: &'t Trace, columns: &Columns) -> Vec<Leaf<'t>> {
+    let leaf = |(slot, value): (usize, &'t Value)| {
+        let readers = value.readers.iter().filter_map(|&reader| columns.of_nodes.get(reader));
+        let column = *readers.min()?;
+        let kind = match value.origin {
+            Origin::Input => Kind::Input,
+            Origin::Constant => Kind::Constant,
+            Origin::Parameter => Kind::Parameter,
+            Origin::Output { .. } => return None,
+        };
+        Some(Leaf { slot, value, kind, column })
+    };
+    trace.values.iter().enumerate().filter_map(leaf).collect()
+}
+
+impl Graph {
+    /// The graph of a trace, without looking into its fused nodes.
+    pub fn of(trace: &Trace) -> Self {
+        let columns = Columns::of(trace);
+        let leaves = leaves(trace, &columns);
+        Self::with(trace, columns, leaves)
+    }
+
+    /// The same without the values from outside that would hide the nodes: of a large computation,
+    /// only parameters are left, and in a column that has many, only those that several nodes read.
+    pub fn lean(trace: &Trace) -> Self {
+        let columns = Columns::of(trace);
+        let mut leaves = leaves(trace, &columns);
+        if trace.nodes.len() > LARGE {
+            leaves.retain(|leaf| leaf.kind == Kind::Parameter);
+        }
+        let mut stacked = vec![0; columns.count];
+        leaves.iter().for_each(|leaf| stacked[leaf.column] += 1);
+        leaves.retain(|leaf| stacked[leaf.column] <= STACKED || leaf.value.readers.len() > 1);
+        Self::with(trace, columns, leaves)
+    }
+
+    fn with(trace: &Trace, columns: Columns, leaves: Vec<Leaf<'_>>) -> Self {
         let mut graph = Graph {
             title: trace.title.clone(),
             boxes: Vec::new(),
             edges: Vec::new(),
             rows: vec![Row { name: String::new(), levels: 0 }],
-            steps,
-            columns,
+            steps: columns.steps,
+            columns: columns.count,
         };
         let mut levels = BTreeMap::new();
-        for (index, node) in trace.nodes.iter().enumerate() {
-            let column = starts.get(&order(moments[index])).copied().unwrap_or(0) + depths[index];
+        for (number, (node, column)) in trace.nodes.iter().zip(columns.of_nodes).enumerate() {
             let row = graph.row(&node.scope);
-            graph.place(&mut levels, node_box(trace, node), column, row);
+            graph.place(&mut levels, node_box(trace, number, node), column, row);
         }
-        let mut leaves = BTreeMap::new();
-        for (slot, value) in trace.values.iter().enumerate() {
-            let readers = value.readers.iter().filter_map(|&reader| graph.boxes.get(reader));
-            let Some(column) = readers.map(|reader| reader.column).min() else { continue };
-            let kind = match value.origin {
-                Origin::Input => Kind::Input,
-                Origin::Constant => Kind::Constant,
-                Origin::Parameter => Kind::Parameter,
-                Origin::Output { .. } => continue,
-            };
-            let name =
-                if value.name.is_empty() { format!("value {slot}") } else { value.name.clone() };
-            let leaf = boxed(kind, name.clone(), &name, value);
-            leaves.insert(slot, graph.boxes.len());
-            graph.place(&mut levels, leaf, column, 0);
+        let mut places = BTreeMap::new();
+        for leaf in leaves {
+            places.insert(leaf.slot, graph.boxes.len());
+            graph.place(&mut levels, leaf.drawn(), leaf.column, 0);
         }
         for (index, node) in trace.nodes.iter().enumerate() {
             for (input, port) in node.inputs.iter().enumerate() {
-                let leaf = || leaves.get(&port.slot).copied();
-                let Some(from) = maker(port.slot).or_else(leaf) else { continue };
-                let parts = node.contributions.iter().filter(|part| part.input == input);
-                let squares: Vec<f64> = parts.map(|part| part.value.norm().powi(2)).collect();
-                let gradient = (!squares.is_empty()).then(|| squares.iter().sum::<f64>().sqrt());
-                let input = [input, node.inputs.len()];
+                let leaf = || places.get(&port.slot).copied();
+                let Some(from) = maker(trace, port.slot).or_else(leaf) else { continue };
+                let flows = node.contributions.iter().any(|part| part.input == input);
                 graph.edges.push(Edge {
                     from,
                     to: index,
                     port: port.name.clone(),
-                    input,
-                    gradient,
+                    input: [input, node.inputs.len()],
+                    gradient: node.flows.get(input).copied().filter(|_| flows),
                 });
             }
         }
@@ -239,9 +331,10 @@ impl Graph {
         line("node [fontname=\"sans-serif\", fontsize=11]; edge [fontname=\"sans-serif\", fontsize=9];".into());
         for (number, one) in self.boxes.iter().enumerate() {
             let mut label = one.name.clone();
-            let gradient = one.gradient.as_ref().filter(|_| gradients);
-            for text in [Some(&one.value), gradient].into_iter().flatten() {
-                if !text.is_empty() {
+            for held in &one.values {
+                let name = if held.name == one.name { "" } else { &held.name };
+                let gradient = held.gradient_told(&held.name).filter(|_| gradients);
+                for text in [Some(held.told(name)), gradient].into_iter().flatten() {
                     label = format!("{label}\n{text}");
                 }
             }
@@ -258,7 +351,7 @@ impl Graph {
         for Edge { from, to, port, gradient, .. } in &self.edges {
             line(format!("b{from} -> b{to} [label={}];", quoted(port)));
             if let (true, Some(norm)) = (gradients, gradient) {
-                let label = quoted(&format!("d_{port} {}", short(*norm)));
+                let label = quoted(&format!("‖d_{port}‖ {}", short(*norm)));
                 let look = "color=\"#d55e00\", fontcolor=\"#a04600\", constraint=false";
                 line(format!("b{to} -> b{from} [label={label}, {look}];"));
             }
@@ -268,41 +361,45 @@ impl Graph {
     }
 }
 
-fn node_box(trace: &Trace, node: &Node) -> Box {
-    let output = node.outputs.first().and_then(|port| Some((port, trace.values.get(port.slot)?)));
-    let seeded = output.is_some_and(|(_, value)| value.seed.is_some());
+impl Leaf<'_> {
+    fn drawn(&self) -> Box {
+        let name = match &self.value.name[..] {
+            "" => format!("value {}", self.slot),
+            name => name.into(),
+        };
+        let values = vec![held(&name, self.value)];
+        Box { kind: self.kind, number: self.slot, name, values, column: 0, row: 0, level: 0 }
+    }
+}
+
+fn node_box(trace: &Trace, number: usize, node: &Node) -> Box {
+    let outputs = node.outputs.iter().filter_map(|port| Some((port, trace.values.get(port.slot)?)));
+    let outputs: Vec<_> = outputs.collect();
+    let seeded = outputs.iter().any(|(_, value)| value.seed.is_some());
     let kind = match (seeded, node.can_open) {
         (true, _) => Kind::Last,
         (false, true) => Kind::Fused,
         (false, false) => Kind::Op,
     };
-    let op = node.op.replace('_', " ");
-    match output {
-        None => Box {
-            kind,
-            name: op,
-            value: String::new(),
-            gradient: None,
-            column: 0,
-            row: 0,
-            level: 0,
-        },
-        Some((port, value)) => {
-            let name = if value.name.is_empty() { &port.name } else { &value.name };
-            boxed(kind, op, name, value)
-        }
-    }
+    let counts = |number: usize, value: &Value| {
+        number == 0 || value.gradient.is_some() || !value.readers.is_empty()
+    };
+    let shown = outputs.iter().enumerate().filter(|(number, (_, value))| counts(*number, value));
+    let values = shown.map(|(_, (port, value))| match &value.name[..] {
+        "" => held(&port.name, value),
+        name => held(name, value),
+    });
+    let values = values.collect();
+    Box { kind, number, name: node.op.replace('_', " "), values, column: 0, row: 0, level: 0 }
 }
 
-/// A box of a value that has this name.
-fn boxed(kind: Kind, name: String, of: &str, value: &Value) -> Box {
-    let told = said(&value.value);
-    let beside = if name == of { told } else { format!("{of} {told}") };
+/// A value that has this name.
+fn held(name: &str, value: &Value) -> Held {
     let gradient = value.gradient.as_ref().map(|d| match d.numbers() {
-        Some(&[x]) => format!("d_{of} = {}", short(x)),
-        _ => format!("‖d_{of}‖ = {}", short(d.norm())),
+        Some(&[x]) => Gradient::Number(short(x)),
+        _ => Gradient::Norm(short(d.norm())),
     });
-    Box { kind, name, value: beside, gradient, column: 0, row: 0, level: 0 }
+    Held { name: name.into(), value: said(&value.value), gradient }
 }
 
 /// An array's number when it is one, else its shape.

@@ -21,7 +21,7 @@ use crate::open::Opening;
 use crate::progress::{Stage, Watcher};
 use crate::replay::Replay;
 use crate::settings::Settings as Made;
-use crate::trace::{Node, Origin, Part, Port, Step, Trace, Update, Value};
+use crate::trace::{Node, Origin, Part, Port, Step, Trace, Update, Value, is_weights};
 use crate::update::{Parameter, UpdateRule};
 use crate::verify::{check_sums, check_whole};
 
@@ -254,6 +254,9 @@ impl<'t> Recorder<'t> {
             let Some(node) = nodes.get_mut(seen.node) else { continue };
             steps.push(Step::Backward(seen.node));
             node.contributions = seen.contributions;
+            for (input, flow) in seen.flows {
+                node.flows[input] = flow;
+            }
             for (k, part) in node.contributions.iter().enumerate() {
                 let slot = node.inputs[part.input].slot;
                 values[slot].parts.push(Part { node: seen.node, contribution: k });
@@ -292,12 +295,20 @@ impl<'t> Recorder<'t> {
     /// The values of the tape; what nodes make is not known yet.
     fn values(&self, seeds: &[(Var<'t, f64>, ArrayD<f64>)], grads: &Grads<f64>) -> Vec<Value> {
         let rows = self.rows.borrow();
-        let limits = &self.settings.limits;
-        let kept = |slot: usize, x: &Tensor<f64>| match rows.get(&slot) {
-            Some(rows) => Array::within(x, limits).with_rows(x, rows, limits),
-            None => Array::within(x, limits),
-        };
         let (names, parameters) = (self.names.borrow(), self.parameters.borrow());
+        let outputs = self.output_names();
+        let of_weights = self.settings.limits.of_weights();
+        let kept = |slot: usize, x: &Tensor<f64>| {
+            let name = names.get(&slot).map_or("", String::as_str);
+            let limits = match is_weights(name, outputs.get(&slot).map(String::as_str)) {
+                true => &of_weights,
+                false => &self.settings.limits,
+            };
+            match rows.get(&slot) {
+                Some(rows) => Array::within(x, limits).with_rows(x, rows, limits),
+                None => Array::within(x, limits),
+            }
+        };
         let vars = (0..).map_while(|slot| self.tape.var(slot));
         let value = |var: Var<'t, f64>| {
             let slot = var.slot();
@@ -322,6 +333,22 @@ impl<'t> Recorder<'t> {
             }
         };
         vars.map(value).collect()
+    }
+
+    /// What the ops call their outputs, by slot.
+    fn output_names(&self) -> BTreeMap<usize, String> {
+        let mut names = BTreeMap::new();
+        for index in 0..self.tape.len() {
+            let op = self.tape.op(index);
+            let Some(explained) = op.and_then(|op| self.explanation(op.op_name())) else {
+                continue;
+            };
+            self.tape.node(index, |node| {
+                let slots = (node.first_output_slot..).zip(0..node.outputs.len());
+                names.extend(slots.map(|(slot, k)| (slot, explained.output_name(k))));
+            });
+        }
+        names
     }
 
     /// The nodes of the tape, forward; says of values who makes and who reads them.
@@ -353,6 +380,7 @@ impl<'t> Recorder<'t> {
                     .and_then(|about| of_node(about, &made, node.inputs, node.outputs))
                     .map_or_else(|| node.op.to_owned(), |(key, _)| key);
                 Node {
+                    flows: vec![0.0; inputs.len()],
                     op: node.op.into(),
                     explanation,
                     scope: node.scope.into(),

@@ -194,6 +194,23 @@ unspool_tensor::vectorised! {
     }
 }
 
+/// The norm of the sum of arrays of one length.
+pub(crate) fn norm_of_sum(parts: &[&[f64]]) -> f64 {
+    /// So many sums at once: they stay in the cache while one part after another is added.
+    const AT_ONCE: usize = 512;
+    let length = parts.iter().map(|part| part.len()).min().unwrap_or(0);
+    let mut square = 0.0;
+    for start in (0..length).step_by(AT_ONCE) {
+        let mut sums = [0.0; AT_ONCE];
+        for part in parts {
+            let numbers = &part[start..length.min(start + AT_ONCE)];
+            sums.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
+        }
+        square += sums.iter().map(|x| x * x).sum::<f64>();
+    }
+    square.sqrt()
+}
+
 unspool_tensor::vectorised! {
     /// The place of the number that is farthest from 0, the last of several; NaN is farther than all.
     pub(crate) fn place_of_largest(numbers: &[f64]) -> usize {
@@ -280,6 +297,16 @@ mod tests {
             }
         }
         hold(9, &[f64::NAN; 90], &limits);
+    }
+
+    #[test]
+    fn parts_are_added_before_their_norm_is_taken() {
+        let a: Vec<f64> = (0..1300).map(|at| f64::from(at % 7) - 3.0).collect();
+        let b: Vec<f64> = a.iter().map(|x| 0.5 - x).collect();
+        approx::assert_relative_eq!(norm_of_sum(&[&a, &b]), (1300.0 * 0.25_f64).sqrt());
+        assert_eq!(norm_of_sum(&[&[3.0, -4.0]]), 5.0);
+        assert_eq!(norm_of_sum(&[&[1.0, f64::INFINITY], &[1.0, 1.0]]), f64::INFINITY);
+        assert_eq!(norm_of_sum(&[]), 0.0);
     }
 
     #[test]

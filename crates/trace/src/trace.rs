@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::array::{Array, Limits, maybe, number, numbers};
+use crate::array::{Array, Limits, maybe, number, numbers, rounded};
 use crate::explain::{Explanation, Symbol};
 use crate::live::{Live, LiveNode};
 use crate::notation::Formula;
@@ -140,6 +140,9 @@ pub struct Node {
     pub outputs: Vec<Port>,
     /// What it added to the gradients of its inputs.
     pub contributions: Vec<Contribution>,
+    /// For each input, the norm of all that it added to its gradient; 0 where that is nothing.
+    #[serde(with = "numbers", default)]
+    pub flows: Vec<f64>,
     /// Whether it is fused, and so can be opened.
     pub can_open: bool,
     /// The fused op out of simpler ones, once it is opened.
@@ -187,30 +190,70 @@ pub struct Opened {
 }
 
 /// What was found when a gradient was checked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Check {
     /// Against what.
     pub method: Method,
     /// How many numbers the gradient has.
     pub of: usize,
     /// Which of them were checked, by their places in standard order; all when it is empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub at: Vec<usize>,
+    /// What they are, in the order of `at`; empty when all were checked.
+    #[serde(with = "numbers", default)]
+    pub claimed: Vec<f64>,
     /// What they should be, in the order of `at`.
-    #[serde(with = "numbers", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(with = "numbers", default)]
     pub found: Vec<f64>,
     /// The largest difference, as a share of the array's largest number.
     #[serde(with = "number")]
     pub error: f64,
     /// The places of those that are wrong: off by more than [`TOLERANCE`](crate::check::TOLERANCE).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub wrong: Vec<usize>,
     /// Those that cannot be told, and why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub untold: Vec<Untold>,
     /// Why nothing was checked; or what else is to be said. Mostly empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub remark: String,
+}
+
+/// With its verdict, so that whoever reads it need not find that again.
+impl Serialize for Check {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'c> {
+            verdict: Verdict,
+            method: Method,
+            of: usize,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            at: &'c [usize],
+            #[serde(
+                serialize_with = "numbers::serialize",
+                skip_serializing_if = "<[_]>::is_empty"
+            )]
+            claimed: &'c [f64],
+            #[serde(
+                serialize_with = "numbers::serialize",
+                skip_serializing_if = "<[_]>::is_empty"
+            )]
+            found: &'c [f64],
+            #[serde(serialize_with = "number::serialize")]
+            error: f64,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            wrong: &'c [usize],
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            untold: &'c [Untold],
+            #[serde(skip_serializing_if = "str::is_empty")]
+            remark: &'c str,
+        }
+        let verdict = self.verdict();
+        let Check { method, of, at, claimed, found, error, wrong, untold, remark } = self;
+        let (&method, &of, &error) = (method, of, error);
+        Written { verdict, method, of, at, claimed, found, error, wrong, untold, remark }
+            .serialize(serializer)
+    }
 }
 
 /// Against what a gradient is checked.
@@ -230,7 +273,8 @@ pub enum Method {
 }
 
 /// What a check says of a gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// What could be compared agrees, and some could be.
     Right,
@@ -258,6 +302,7 @@ impl Check {
             method: Method::None,
             of,
             at: Vec::new(),
+            claimed: Vec::new(),
             found: Vec::new(),
             error: 0.0,
             wrong: Vec::new(),
@@ -334,6 +379,13 @@ impl Opened {
     }
 }
 
+/// Whether a value is the weights of attention, which are looked at one by one: the output of such a
+/// node, or what stands for it inside.
+pub(crate) fn is_weights(name: &str, output: Option<&str>) -> bool {
+    const WEIGHTS: &str = "weights";
+    name == WEIGHTS || output == Some(WEIGHTS)
+}
+
 impl Trace {
     /// All checks of the trace and of its opened nodes: of contributions, and of whole gradients.
     pub fn checks(&self) -> Vec<&Check> {
@@ -398,6 +450,7 @@ impl Trace {
             inputs: node.inputs.clone(),
             outputs: node.outputs.clone(),
             contributions: node.contributions.clone(),
+            flows: node.flows.clone(),
             can_open: node.can_open,
             opened: node.opened.as_deref().and_then(inner),
             live: node.live.clone(),
@@ -415,7 +468,7 @@ impl Trace {
     }
 
     fn limit(&mut self, limits: &Limits) {
-        let limit = |array: &mut Array| array.limit(limits);
+        let of_weights = limits.of_weights();
         let limit_check = |check: &mut Check| {
             // What is beside numbers that are not there says nothing.
             if check.of > limits.numbers && check.at.is_empty() {
@@ -423,15 +476,26 @@ impl Trace {
             }
         };
         for value in &mut self.values {
-            limit(&mut value.value);
+            let output = match value.origin {
+                Origin::Output { node, output } => {
+                    self.nodes.get(node).and_then(|node| node.outputs.get(output))
+                }
+                _ => None,
+            };
+            let is_weights = is_weights(&value.name, output.map(|port| port.name.as_str()));
+            let limits = if is_weights { &of_weights } else { limits };
+            value.value.limit(limits);
             let more = [&mut value.seed, &mut value.gradient, &mut value.updated];
-            more.into_iter().flatten().for_each(limit);
+            more.into_iter().flatten().for_each(|array| array.limit(limits));
             value.check.iter_mut().for_each(limit_check);
         }
         for node in &mut self.nodes {
             for part in &mut node.contributions {
-                limit(&mut part.value);
+                part.value.limit(limits);
                 limit_check(&mut part.check);
+            }
+            if let Some(digits) = limits.digits {
+                node.flows.iter_mut().for_each(|x| *x = rounded(*x, digits));
             }
             node.opened.iter_mut().for_each(|opened| opened.trace.limit(limits));
         }

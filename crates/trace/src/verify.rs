@@ -108,6 +108,9 @@ pub(crate) fn check_node(
                 // The part cannot be told from the others, but their sum is right or wrong.
                 let mut whole = whole.clone()?;
                 (whole.method, whole.found) = (Method::Sum, Vec::new());
+                if !whole.at.is_empty() {
+                    whole.claimed.clone_from(&part.picked);
+                }
                 whole.remark = "checked together with the node's other parts".into();
                 Some(whole)
             });

@@ -44,6 +44,22 @@ fn a_tick_is_for_what_was_found_right() {
 }
 
 #[test]
+fn a_check_is_written_with_its_verdict_and_what_it_compared() {
+    let trace = expression("relu(x)*y", &[("x", 0.0), ("y", 2.0)]);
+    let text = serde_json::to_string(&trace).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (value, json) in trace.values.iter().zip(json["values"].as_array().unwrap()) {
+        let Some(check) = &value.check else { continue };
+        let told = json["check"]["verdict"].as_str().unwrap();
+        assert_eq!(told, format!("{:?}", check.verdict()).to_lowercase(), "{}", value.name);
+    }
+    // Read again, it is the same.
+    let again: Trace = serde_json::from_str(&text).unwrap();
+    assert_eq!(again.values, trace.values);
+    assert_eq!(serde_json::to_string(&again).unwrap(), text);
+}
+
+#[test]
 fn the_rounding_of_a_long_chain_makes_no_gradient_wrong() {
     for (terms, x) in [(1072, 0.1), (1500, 0.3), (1700, 1.0 / 3.0), (3000, 0.7), (4000, 0.1)] {
         let tape = Tape::new(Context::sequential());

@@ -29,6 +29,18 @@ fn hold(trace: &Trace) {
     for one in &graph.boxes {
         assert!(one.column < graph.columns && one.level < graph.rows[one.row].levels, "{one:?}");
     }
+    // What flows to the only reader of a value is all of its gradient.
+    for edge in &graph.edges {
+        let value = &trace.values[trace.nodes[edge.to].inputs[edge.input[0]].slot];
+        let parts =
+            value.parts.iter().map(|part| &trace.nodes[part.node].contributions[part.contribution]);
+        let alone = value.parts.iter().all(|part| part.node == edge.to) && value.seed.is_none();
+        if let (true, Some(d), Some(flow)) = (alone, &value.gradient, edge.gradient)
+            && parts.into_iter().all(|part| part.input == edge.input[0])
+        {
+            assert!((d.norm() - flow).abs() <= 1e-12 * flow, "{edge:?}: {}", d.norm());
+        }
+    }
     // What makes a value stands left of what reads it; steps follow each other.
     for edge in &graph.edges {
         let (from, to) = (&graph.boxes[edge.from], &graph.boxes[edge.to]);
@@ -69,6 +81,37 @@ fn time_steps_are_columns_and_scopes_are_rows() {
     assert_eq!(graph.boxes[0].kind, Kind::Fused);
     assert_eq!(graph.boxes[8].kind, Kind::Last);
     assert_eq!(graph.columns, 9);
+}
+
+#[test]
+fn a_lean_graph_leaves_out_what_would_hide_the_nodes() {
+    let lesson = lesson("encoder-decoder").unwrap();
+    let trace = &lesson.traces[0];
+    let (all, lean) = (Graph::of(trace), Graph::lean(trace));
+    // The nodes stand in the same columns.
+    let nodes = trace.nodes.len();
+    let columns = |graph: &Graph| -> Vec<_> {
+        graph.boxes.iter().take(nodes).map(|one| (one.number, one.column)).collect()
+    };
+    assert_eq!(columns(&all), columns(&lean));
+    assert!(all.rows[0].levels > 7 && lean.rows[0].levels <= 7, "{:?}", lean.rows);
+    for leaf in &lean.boxes[nodes..] {
+        let value = &trace.values[leaf.number];
+        assert_eq!(leaf.name, value.name);
+    }
+    assert_eq!(Graph::lean(&lesson.traces[0]), lean);
+}
+
+#[test]
+fn parameters_are_parameters_inside_of_a_node_too() {
+    let trace = &lesson("lstm-cell").unwrap().traces[0];
+    let opened = trace.nodes[0].opened.as_ref().unwrap();
+    let kinds = |trace: &Trace| {
+        let boxes = Graph::of(trace).boxes;
+        boxes.iter().filter(|one| one.kind == Kind::Parameter).count()
+    };
+    assert_eq!(kinds(&opened.trace), kinds(trace));
+    assert!(kinds(trace) > 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use unspool_plot::computation;
 use unspool_trace::graph::Graph;
 use unspool_trace::source::Excerpt;
-use unspool_trace::trace::Method;
+use unspool_trace::trace::{Method, Origin, Port, Verdict};
 use unspool_trace::{Check, Explanation, Formula, Value};
 
 use crate::arrays::{lines, place, shape, table, whole};
@@ -37,6 +37,7 @@ pub fn answer(shelf: &Shelf, asked: Asked<'_>, words: &[&str]) -> Option<Answer>
         ("array", [path, name, which @ ..]) => array(shelf, path, name, which),
         ("parts", [path, name]) => parts(shelf, path, name),
         ("check", [path, name]) => check(shelf, path, name),
+        ("inputs", [path]) => inputs(shelf, path),
         ("series", [name]) => series(shelf, name),
         ("jacobians", [path]) => shelf.trace(path).and_then(|x| jacobians::table(x, shown)),
         ("picture", [path]) => picture(shelf, path, false),
@@ -57,7 +58,7 @@ fn formulas(of: &Explanation) -> String {
         escaped(&of.title)
     );
     // Writing to a string does not fail.
-    let _ = write!(out, "<h5>Forward</h5>{}<h5>Backward</h5>", list(&of.forward));
+    let _ = write!(out, "<h4>Forward</h4>{}<h4>Backward</h4>", list(&of.forward));
     for rule in &of.backward {
         out.push_str(&list(&rule.formulas));
     }
@@ -80,21 +81,36 @@ fn rule(of: &Explanation, input: &str) -> Answer {
     }
 }
 
-/// Lines of source, each excerpt beneath the place that it is from.
+/// Lines of source, each excerpt beneath the place that it is from. The first one is what the op does;
+/// what runs it, or is run by it, is folded.
 fn quoted(excerpts: &[Excerpt]) -> Answer {
-    if excerpts.is_empty() {
-        return Err("its lines were not found".into());
-    }
-    let mut out = String::new();
-    for Excerpt { path, line, text } in excerpts {
+    let [first, rest @ ..] = excerpts else { return Err("its lines were not found".into()) };
+    let quote = |Excerpt { path, line, text }: &Excerpt| {
         // The fence is longer than any that stands in a comment.
-        let _ = write!(
-            out,
-            "<p class=\"source\">{}:{line}</p>\n\n`````rust,ignore\n{text}\n`````\n\n",
-            escaped(path)
-        );
+        let path = escaped(path);
+        format!("<p class=\"source\">{path}:{line}</p>\n\n`````rust,ignore\n{text}\n`````\n\n")
+    };
+    let mut out = quote(first);
+    if !rest.is_empty() {
+        let mut files: Vec<&str> =
+            rest.iter().map(|one| one.path.rsplit('/').next().unwrap_or(&one.path)).collect();
+        files.dedup();
+        let files = escaped(&files.join(", "));
+        let _ = write!(out, "<details><summary>What goes with it, in {files}</summary>\n\n");
+        rest.iter().for_each(|one| out.push_str(&quote(one)));
+        out.push_str("</details>\n\n");
     }
     Ok(out)
+}
+
+/// All numbers that a computation begins with, folded.
+fn inputs(shelf: &Shelf, path: &str) -> Answer {
+    let leaves = shelf.trace(path)?.values.iter().filter(|value| {
+        !matches!(value.origin, Origin::Output { .. }) && !value.readers.is_empty()
+    });
+    let tables: Result<String, String> =
+        leaves.map(|value| table(&value.name, &value.value)).collect();
+    Ok(format!("<details><summary>All inputs and weights</summary>{}</details>\n\n", tables?))
 }
 
 fn array(shelf: &Shelf, path: &str, name: &str, which: &[&str]) -> Answer {
@@ -138,11 +154,18 @@ fn parts(shelf: &Shelf, path: &str, name: &str) -> Answer {
     };
     let mut all = Vec::new();
     let seed = value.seed.iter().map(|seed| ("from outside".to_owned(), None, seed));
-    let nodes = trace.parts(value).map(|(node, part)| {
-        let node_name = match node.scope.is_empty() {
-            true => format!("<code>{}</code>", escaped(&node.op)),
-            false => format!("<code>{}</code> ({})", escaped(&node.op), escaped(&node.scope)),
-        };
+    let nodes = value.parts.iter().zip(trace.parts(value)).map(|(at, (node, part))| {
+        let mut node_name = format!("<code>{} {}</code>", at.node, escaped(&node.op));
+        // Of a node that reads the value twice, as what.
+        let port = node.inputs.get(part.input);
+        let twice =
+            |port: &&Port| node.inputs.iter().filter(|other| other.slot == port.slot).count() > 1;
+        if let Some(port) = port.filter(twice) {
+            let _ = write!(node_name, ", {}", escaped(&port.name));
+        }
+        if !node.scope.is_empty() {
+            let _ = write!(node_name, " ({})", escaped(&node.scope));
+        }
         (node_name, part.time, &part.value)
     });
     for (from, time, part) in seed.chain(nodes) {
@@ -184,7 +207,12 @@ fn check(shelf: &Shelf, path: &str, name: &str) -> Answer {
         .filter_map(|(at, &x)| Some((at, x, check.expected(at)?)))
         .collect();
     let cells = |&(at, x, found): &(usize, f64, f64)| {
-        let mut cells = vec![shown(x), shown(found), tiny((x - found).abs())];
+        let untold = check.untold.iter().any(|one| one.at == at);
+        let apart = match untold {
+            true => "not compared".into(),
+            false => tiny((x - found).abs()),
+        };
+        let mut cells = vec![shown(x), shown(found), apart];
         if !gradient.shape.is_empty() {
             cells.insert(0, place(at, &gradient.shape, 0));
         }
@@ -213,15 +241,22 @@ fn verdict(check: &Check, value: &Value) -> String {
         Method::Twin => "what the simpler ops inside say",
         Method::Sum => "the sum of its parts, which are checked themselves",
     };
-    let sign = if check.wrong.is_empty() { "✓" } else { "✗" };
+    let sign = match check.verdict() {
+        Verdict::Right => "✓ ",
+        Verdict::Wrong => "✗ ",
+        Verdict::Untold | Verdict::Unchecked => "",
+    };
     let untold = match check.untold.len() {
         0 => String::new(),
-        count => format!(", {count} cannot be told"),
+        count => {
+            let reason = check.untold.first().map_or("", |one| one.reason.as_str());
+            format!(", {count} not compared ({})", escaped(reason))
+        }
     };
     let parts = if value.parts.len() > 1 { " of the whole sum" } else { "" };
     let plural = if check.checked() == 1 { "" } else { "s" };
     format!(
-        "{sign} {} number{plural}{parts} against {against}; {} wrong{untold}. The largest difference is {} of \
+        "{sign}{} number{plural}{parts} against {against}; {} wrong{untold}. The largest difference is {} of \
          the largest number.",
         check.checked(),
         check.wrong.len(),

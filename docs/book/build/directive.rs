@@ -46,6 +46,13 @@ pub fn resolved(
                         out.push('\n');
                     }
                 }
+                Ok(answer) if asked.name == "$" => {
+                    let (before, formula, after) = together(before, &answer, after);
+                    out.push_str(before);
+                    out.push_str(&formula);
+                    rest = after;
+                    continue;
+                }
                 Ok(answer) => {
                     out.push_str(before);
                     out.push_str(&answer);
@@ -58,6 +65,22 @@ pub fn resolved(
         out.push('\n');
     }
     (out, wrong)
+}
+
+/// A formula with the signs that belong to it, so that no line ends between them: what stands before
+/// it, itself, and what stands behind it.
+fn together<'a>(before: &'a str, formula: &str, after: &'a str) -> (&'a str, String, &'a str) {
+    let (before, open) = match before.strip_suffix('(') {
+        Some(before) => (before, "("),
+        None => (before, ""),
+    };
+    let behind = after.trim_start_matches([',', '.', ':', ';', '?', '!', ')']);
+    let close = &after[..after.len() - behind.len()];
+    let formula = match (open, close) {
+        ("", "") => formula.to_owned(),
+        _ => format!("<span class=\"together\">{open}{formula}{close}</span>"),
+    };
+    (before, formula, behind)
 }
 
 /// The next directive: what stands before it, its mark, and what stands behind the mark.
@@ -84,7 +107,8 @@ mod tests {
     fn directives_are_replaced_where_they_stand() {
         let rows = [
             ("a {{#b c d}} e", "a <b|c d> e\n"),
-            ("{{$x = y}}, {{#n}}", "<$|x = y>, <n|>\n"),
+            ("{{$x = y}} {{#n}}", "<$|x = y> <n|>\n"),
+            ("a ({{$x}}): b", "a <span class=\"together\">(<$|x>):</span> b\n"),
             ("one\n  {{#b c}}\ntwo", "one\n  <b|c>\n\ntwo\n"),
             ("{{$x}}", "<$|x>\n"),
             ("{{$W^(a {b}) }} {{other}}", "<$|W^(a {b})> {{other}}\n"),

@@ -14,6 +14,9 @@ pub fn answer(shelf: &Shelf, asked: Asked<'_>, words: &[&str]) -> Option<Answer>
         ("number", [path, name, at @ ..]) => {
             shelf.value(path, name).and_then(|value| Ok(shown(element(&value.value, at)?)))
         }
+        ("minus", [path, name, at @ ..]) => {
+            shelf.value(path, name).and_then(|value| Ok(shown(-element(&value.value, at)?)))
+        }
         ("gradient", [path, name, at @ ..]) => {
             shelf.gradient(path, name).and_then(|gradient| Ok(shown(element(gradient, at)?)))
         }

@@ -161,19 +161,27 @@ fn what_is_asked_for_and_is_not_there_is_an_error_with_its_line() {
 fn what_directives_give_is_what_the_lesson_computes() {
     let chapter = "# One\n\nA: {{#number neuron y}}, {{#gradient neuron w 2}}, {{#loss-after neuron}}, \
                    {{#norm neuron x}}, {{$d_x = W_ihᵀ}}, {{#exp neuron b}}.\n\n{{#array neuron w \
-                   updated}}\n\n{{#forward tanh}}\n\n{{#parts expression w}}\n\n{{#check neuron \
+                   updated}}\n\n{{#minus neuron y}}\n\n{{#inputs neuron}}\n\n{{#backward linear_cross_entropy}}\n\n{{#parts \
+                   dot-attention memory}}\n\n{{#check embedding table}}\n\n{{#forward tanh}}\n\n{{#parts expression w}}\n\n{{#check neuron \
                    b}}\n\n{{#picture neuron}}\n";
     let book = small_book(chapter);
     let into = tempfile::tempdir().unwrap();
     build_from(book.path(), into.path()).unwrap();
     let page = fs::read_to_string(into.path().join("one.html")).unwrap();
     for part in [
-        "A: −0.3799, −1.506, 0.106, 2.291, <math><mrow>",
+        "A: −0.3799, −1.506, 0.106, 2.291, <span class=\"together\"><math><mrow>",
         "1.105.</p>",
         "<code>w after the update</code> [3]",
         "tanh",
         "sum so far",
         "✓ 1 number against finite differences",
+        "<p>0.3799</p>",
+        "<summary>All inputs and weights</summary>",
+        "<summary>What goes with it, in cross_entropy.rs</summary>",
+        "<code>0 dot_attention</code>, values",
+        "<code>3 mul</code>",
+        "<td>not compared</td>",
+        "2 not compared (cut off by decree",
         "<img src=\"pictures/neuron.svg\"",
     ] {
         assert!(page.contains(part), "{part}\n{page}");

@@ -14,7 +14,8 @@ use crate::console::{Outcome, print};
 Without a choice the fastest run. UNSPOOL_KERNELS chooses others, for every command: another variant
 of the matrix product, or naive for it and for exp, tanh and sigmoid. A kernel of your own, for the
 matrix product or for a recurrent cell, is registered by a program: docs/kernels.md. All others are
-loops that are compiled for each instruction set, with the same bits.
+loops that are compiled for each instruction set, with the same bits; with UNSPOOL_KERNELS=avx2 or
+portable they have no wider vectors than that.
 
 Examples:
   unspool kernels

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cells::CellKernel;
 use super::matmul::{Element, MatmulKernel, Naive};
 use super::pointwise::Pointwise;
-use super::vectorised::instructions;
+use super::vectorised::{Vectors, instructions, limit};
 use crate::{Error, Real, Result};
 
 /// The environment variable that [`Kernels::from_environment`] reads.
@@ -76,7 +76,9 @@ impl Kernels {
     }
 
     /// The variants that the environment variable `UNSPOOL_KERNELS` names, or the default ones when
-    /// it is not set, or empty. Programs call this; nothing else in this crate looks at the environment.
+    /// it is not set, or empty. Programs call this, at their start; nothing else in this crate looks at
+    /// the environment. With `avx2` or `portable`, all loops of this process are without wider vectors,
+    /// too; that changes no bit of theirs.
     ///
     /// # Errors
     /// Those of [`named`](Kernels::named).
@@ -86,7 +88,13 @@ impl Kernels {
             return Ok(Self::default());
         }
         let name = name.to_string_lossy();
-        Self::find(&name).ok_or_else(|| unknown(VARIABLE, &name))
+        let found = Self::find(&name).ok_or_else(|| unknown(VARIABLE, &name))?;
+        match &*name {
+            "portable" => limit(Vectors::Baseline),
+            "avx2" => limit(Vectors::Avx2),
+            _ => {}
+        }
+        Ok(found)
     }
 
     fn find(name: &str) -> Option<Self> {
@@ -134,7 +142,7 @@ impl Kernels {
             rows.extend(own.map(|own| listed(&kernel, own.name(), true, true, choice)));
         }
         let instructions = instructions();
-        let of_machine = "the machine; all give the same bits";
+        let of_machine = "the machine, or UNSPOOL_KERNELS=avx2 or portable; all give the same bits";
         rows.extend(LOOPS.map(|kernel| listed(kernel, instructions, true, true, of_machine)));
         rows
     }

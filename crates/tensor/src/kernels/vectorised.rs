@@ -1,5 +1,7 @@
 //! Loops compiled for the widest vectors that the machine has.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 /// Defines a function whose body is compiled once for each instruction set, and chosen as the
 /// program runs.
 ///
@@ -69,27 +71,70 @@ pub trait Work {
     fn run(self) -> Self::Output;
 }
 
-/// For which instructions [`run`] takes a loop on this machine: `avx512`, `avx2`, or `baseline`,
-/// those that every machine of its kind has.
-pub fn instructions() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if has_avx512() {
-            return "avx512";
-        }
-        if is_x86_feature_detected!("avx2") {
-            return "avx2";
-        }
-    }
-    "baseline"
+/// Instruction sets that loops are compiled for, each with all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Vectors {
+    /// Those that every machine of its kind has.
+    Baseline = 1,
+    /// 256 bits.
+    Avx2,
+    /// 512 bits, with the parts for bytes, words and shorter vectors.
+    Avx512,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
+impl Vectors {
+    /// The widest of this machine.
+    fn of_machine() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let has_avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            let has_avx2 = is_x86_feature_detected!("avx2");
+            match (has_avx2, has_avx512) {
+                (true, true) => return Vectors::Avx512,
+                (true, false) => return Vectors::Avx2,
+                (false, _) => {}
+            }
+        }
+        Vectors::Baseline
+    }
+
+    /// The widest that [`run`] takes.
+    #[inline]
+    fn widest() -> Self {
+        match WIDEST.load(Ordering::Relaxed) {
+            3 => Vectors::Avx512,
+            2 => Vectors::Avx2,
+            1 => Vectors::Baseline,
+            _ => {
+                let widest = Vectors::of_machine();
+                WIDEST.store(widest as u8, Ordering::Relaxed);
+                widest
+            }
+        }
+    }
+}
+
+/// What [`Vectors::widest`] is; 0 as long as nobody has asked. It is the process's, for a program
+/// runs without wide vectors as a whole or not at all; it has no part in any result.
+static WIDEST: AtomicU8 = AtomicU8::new(0);
+
+/// From now on no wider vectors than these, nor than the machine has.
+pub(super) fn limit(most: Vectors) {
+    WIDEST.store(most.min(Vectors::of_machine()) as u8, Ordering::Relaxed);
+}
+
+/// For which instructions [`run`] takes a loop: `avx512`, `avx2`, or `baseline`, those that every
+/// machine of its kind has.
+pub fn instructions() -> &'static str {
+    match Vectors::widest() {
+        Vectors::Avx512 => "avx512",
+        Vectors::Avx2 => "avx2",
+        Vectors::Baseline => "baseline",
+    }
 }
 
 /// Runs the work with the widest vectors.
@@ -105,14 +150,28 @@ pub fn run<W: Work>(work: W) -> W::Output {
         fn avx2<W: Work>(work: W) -> W::Output {
             work.run()
         }
-        if has_avx512() {
-            // SAFETY: the features were detected, and avx512f comes with them.
-            return unsafe { avx512(work) };
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the feature was detected.
-            return unsafe { avx2(work) };
+        match Vectors::widest() {
+            // SAFETY: the machine has these features, or the widest vectors would be others.
+            Vectors::Avx512 => return unsafe { avx512(work) },
+            // SAFETY: as above.
+            Vectors::Avx2 => return unsafe { avx2(work) },
+            Vectors::Baseline => {}
         }
     }
     work.run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the machine lacks them, they would be undefined behaviour.
+    #[test]
+    fn a_limit_is_never_more_than_the_machine_has() {
+        for most in [Vectors::Baseline, Vectors::Avx2, Vectors::Avx512] {
+            limit(most);
+            assert_eq!(Vectors::widest(), most.min(Vectors::of_machine()));
+        }
+        assert_eq!(Vectors::widest(), Vectors::of_machine());
+    }
 }

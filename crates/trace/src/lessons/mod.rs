@@ -113,7 +113,7 @@ impl Lesson {
     /// A trace of a model's training step in the form of a lesson.
     pub fn of(trace: Trace) -> Self {
         let text = "A training step, forward and backward, as it was recorded. Large arrays are \
-                    summaries: the means of blocks, the extremes, a histogram, and their largest row.";
+                    summaries: the means of blocks, the extremes, a histogram, and some rows exactly.";
         Lesson {
             name: "model".into(),
             title: trace.title.clone(),

@@ -23,6 +23,11 @@ pub struct Size {
 
 /// A step of a bidirectional LSTM with additive attention on one pair of sentences.
 pub fn step(size: Size, last_word: &str, context: Context) -> Trace {
+    step_with(size, last_word, Settings::of_model(), context)
+}
+
+/// The same, recorded with other settings.
+pub fn step_with(size: Size, last_word: &str, settings: Settings, context: Context) -> Trace {
     let Size { hidden, layers, words, length } = size;
     let tokens = SPECIALS.iter().map(|&special| special.to_owned());
     let tokens = tokens.chain((1..words).map(|number| format!("w{number}")));
@@ -48,5 +53,5 @@ pub fn step(size: Size, last_word: &str, context: Context) -> Trace {
     let batch = Batch::new(&[&example]).unwrap();
     let title = format!("a model on {last_word}");
     let rule = UpdateRule::descent(0.1);
-    trace_model(&model, &batch, title, rule, Settings::of_model(), context).unwrap()
+    trace_model(&model, &batch, title, rule, settings, context).unwrap()
 }

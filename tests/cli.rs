@@ -232,7 +232,7 @@ fn a_training_step_is_walked_through_from_the_command_line() {
         ("step perceptron --keys n", "no lesson \"perceptron\"; there are neuron, "),
         (
             "step neuron --keys foo",
-            "line 1, column 1: \"foo\" is no key; text to type stands in double quotes",
+            "line 1, column 1: \"foo\" is no key: a key is a character, or one of enter, ",
         ),
         ("step neuron --script nope.keys", "nope.keys: "),
         ("step --exercise nope", "no exercise \"nope\"; there are neuron, "),
@@ -400,10 +400,26 @@ fn places_that_cannot_be_written_are_named() {
         ("train --task reverse --set data.task_size=9 --out source/x", "source/x: "),
         ("demo --set data.task_size=9 --out source", "source: is a file; --out takes a folder"),
         ("demo --set data.task_size=9 --out source/x", "source/x: "),
+        ("trace neuron --html nope/x", "nope/x: there is no folder nope"),
+        ("trace neuron --json x --html x", "x: is for both --json and --html"),
+        (
+            "trace --model tiny --input 1 --json tiny/best.safetensors",
+            "best.safetensors: is read too",
+        ),
+        (
+            "trace --model tiny --input 1 --html tiny/best.safetensors",
+            "best.safetensors: is read too",
+        ),
+        ("trace neuron --html folder", "folder: is a directory"),
+        ("draw neuron --out x.svg --computation 2", "--computation 2: there is 1 alone"),
+        ("draw neuron --out x.svg --open x", "--open x: no op here is made of simpler ones"),
+        ("trace --expr x --let \u{1b}z", "--let"),
     ];
     for (args, err) in rows {
         check(args, b"1 2\n", 1, err, "");
     }
+    let page = run(&mut unspool(files(), "trace neuron --html -"), b"");
+    assert!(page.out.starts_with("<!doctype html>"), "{}", &page.out[..page.out.len().min(99)]);
     assert_eq!(fs::read(files().join("source")).unwrap(), b"3 1 4\n1 5\n");
 }
 

@@ -79,6 +79,8 @@ impl Console {
             }
             cause = error.source();
         }
+        // What the user typed may stand in it, and shall not steer the terminal.
+        let text = text.replace(|c: char| c.is_control() && !c.is_whitespace(), "\u{fffd}");
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let _ = writeln!(io::stderr(), "{} {line}", self.paint("1;31", "error:"));
         ExitCode::FAILURE

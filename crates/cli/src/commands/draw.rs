@@ -51,11 +51,15 @@ impl Draw {
                 .map_err(|error| format!("{error}, or a graph's in .dot"))?;
         }
         paths::check_writable(&self.out)?;
+        paths::check_apart(&self.out, self.subject.checkpoint()?.as_deref())?;
         let recorded = self.subject.record(console, &context)?;
         let traces = recorded.traces();
         let mut trace =
             self.computation.checked_sub(1).and_then(|at| traces.get(at)).ok_or_else(|| {
-                format!("--computation {}: there are 1 to {}", self.computation, traces.len())
+                match traces.len() {
+                    1 => format!("--computation {}: there is 1 alone", self.computation),
+                    count => format!("--computation {}: there are 1 to {count}", self.computation),
+                }
             })?;
         for name in &self.open {
             trace = opened(trace, name)?;
@@ -86,7 +90,10 @@ fn opened<'t>(trace: &'t Trace, name: &str) -> Result<&'t Trace, String> {
         let can = trace.nodes.iter().filter(|node| node.opened.is_some());
         let mut can: Vec<&str> = can.map(|node| node.op.as_str()).collect();
         can.dedup();
-        format!("--open {name}: there is no such op; these open: {}", can.join(", "))
+        match &can[..] {
+            [] => format!("--open {name}: no op here is made of simpler ones"),
+            can => format!("--open {name}: there is no such op; these open: {}", can.join(", ")),
+        }
     })?;
     match &node.opened {
         Some(opened) => Ok(&opened.trace),

@@ -17,7 +17,7 @@ use unspool_trace::{Limits, Settings, Trace, Watcher};
 use super::translate::source_of;
 use super::update::rule_of;
 use crate::console::Console;
-use crate::runs;
+use crate::{paths, runs};
 
 /// The options that say what is walked through.
 #[derive(Debug, clap::Args)]
@@ -105,18 +105,16 @@ impl Subject {
         self.model.is_some() || self.expression.is_some() || self.lesson.is_some()
     }
 
+    /// The file that a model is read from.
+    pub fn checkpoint(&self) -> Result<Option<PathBuf>, String> {
+        self.model.as_deref().map(paths::checkpoint).transpose()
+    }
+
     /// How much of a model's arrays is kept; of a lesson's, all.
     pub fn limits(&self) -> Limits {
         match self.model {
             None => Limits::NONE,
-            Some(_) => Limits {
-                numbers: self.numbers,
-                blocks: 8,
-                rows: 1,
-                row_length: 256,
-                digits: Some(7),
-                ..Limits::default()
-            },
+            Some(_) => Limits { numbers: self.numbers, digits: Some(7), ..Limits::default() },
         }
     }
 
@@ -125,14 +123,14 @@ impl Subject {
         let mut values = BTreeMap::new();
         for text in &self.values {
             let Some((name, number)) = text.split_once('=') else {
-                return Err(format!("--let {text}: write NAME=VALUE, such as x=0.5"));
+                return Err(format!("--let {text:?}: write NAME=VALUE, such as x=0.5"));
             };
             let value = number.trim().parse::<f64>().ok().filter(|x| x.is_finite());
             let Some(value) = value else {
-                return Err(format!("--let {text}: {number:?} is not a finite number"));
+                return Err(format!("--let {text:?}: {number:?} is not a finite number"));
             };
             if values.insert(name.trim().to_owned(), value).is_some() {
-                return Err(format!("--let {text}: {} has a value already", name.trim()));
+                return Err(format!("--let {text:?}: {} has a value already", name.trim()));
             }
         }
         Ok(values)

@@ -1,7 +1,6 @@
 //! `unspool trace`: a training step node by node, forward and backward.
 
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use unspool_page::{BYTES, lesson_of, page};
 use unspool_tensor::Context;
 use unspool_trace::lessons::{LESSONS, Lesson};
 use unspool_trace::{Limits, Trace};
+use unspool_train::checkpoint::write_atomically;
 
 use super::subject::{Recorded, Subject};
 use crate::console::{Console, Outcome, naming, print, print_whole};
@@ -46,7 +46,8 @@ pub struct Walk {
     /// Write JSON to a file, or with - to standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a page to step through in a browser: one file that needs nothing else
+    /// Write a page to step through in a browser, one file that needs nothing else; with - to
+    /// standard output
     #[arg(long, value_name = "FILE", conflicts_with = "list")]
     html: Option<PathBuf>,
 }
@@ -54,9 +55,14 @@ pub struct Walk {
 impl Walk {
     /// Runs the subcommand.
     pub fn run(self, console: &Console, context: Context) -> Outcome {
-        let json = self.json.as_deref().filter(|path| *path != Path::new("-"));
-        for path in json.into_iter().chain(self.html.as_deref()) {
+        let written = || [&self.json, &self.html].into_iter().flatten();
+        for path in written().filter(|path| !is_standard_output(path)) {
             paths::check_writable(path)?;
+            paths::check_apart(path, self.subject.checkpoint()?.as_deref())?;
+        }
+        if self.json.is_some() && self.json == self.html {
+            let path = written().next().map(|path| path.display().to_string()).unwrap_or_default();
+            return Err(format!("{path}: is for both --json and --html").into());
         }
         if self.list {
             return self.list();
@@ -64,12 +70,15 @@ impl Walk {
         let recorded = self.subject.record(console, &context)?;
         let limits = self.subject.limits();
         if let Some(path) = &self.html {
+            let limits = Limits { depth: self.depth.unwrap_or(limits.depth), ..limits.clone() };
             let page = match &recorded {
                 Recorded::Model(trace) => page(&lesson_of(trace, &limits, BYTES)?)?,
-                Recorded::Lesson(lesson) => page(lesson)?,
+                Recorded::Lesson(lesson) => page(&limited(lesson, &limits))?,
             };
-            fs::write(path, page).map_err(|error| naming(path.display(), error))?;
-            console.say(format!("{}: open it in a browser", path.display()));
+            write(path, page)?;
+            if !is_standard_output(path) {
+                console.say(format!("{}: open it in a browser", path.display()));
+            }
         }
         let text = self.html.is_none();
         match &recorded {
@@ -84,8 +93,7 @@ impl Walk {
             Recorded::Lesson(lesson) => {
                 let all = if self.json.is_some() { usize::MAX } else { 1 };
                 let limits = Limits { depth: self.depth.unwrap_or(all), ..limits };
-                let traces = lesson.traces.iter().map(|trace| trace.limited(&limits)).collect();
-                let shown = Lesson { traces, ..lesson.clone() };
+                let shown = limited(lesson, &limits);
                 match &self.json {
                     Some(path) => write_json(path, &shown)?,
                     None if !text => {}
@@ -116,14 +124,28 @@ impl Walk {
     }
 }
 
+/// A lesson with so much of its traces.
+fn limited(lesson: &Lesson, limits: &Limits) -> Lesson {
+    let traces = lesson.traces.iter().map(|trace| trace.limited(limits)).collect();
+    Lesson { traces, ..lesson.clone() }
+}
+
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Box<dyn Error>> {
-    let text = serde_json::to_string(value)?;
-    if path == Path::new("-") {
-        print(text)?;
-    } else {
-        fs::write(path, text + "\n").map_err(|error| naming(path.display(), error))?;
+    write(path, serde_json::to_string(value)? + "\n")
+}
+
+/// Whole or not at all.
+fn write(path: &Path, text: String) -> Result<(), Box<dyn Error>> {
+    match is_standard_output(path) {
+        true => print(text.trim_end())?,
+        false => write_atomically(path, text.as_bytes())
+            .map_err(|error| naming(path.display(), error))?,
     }
     Ok(())
+}
+
+fn is_standard_output(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// What the checks found, in a line, and how the process ends.

@@ -65,8 +65,8 @@ impl Instructions {
 
     /// The best one of this machine.
     pub(crate) fn best() -> Self {
-        let supported = Instructions::ALL.into_iter().filter(|set| set.is_supported());
-        supported.last().unwrap_or(Instructions::Portable)
+        let best = Instructions::ALL.into_iter().rfind(|set| set.is_supported());
+        best.unwrap_or(Instructions::Portable)
     }
 
     /// Whether this machine has it.

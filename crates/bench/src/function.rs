@@ -22,7 +22,7 @@ type Exact = dyn Fn(&[Vec<f64>]) -> Vec<Vec<Expected>> + Send;
 /// use unspool_bench::{Expected, Function, Settings, measure_one};
 /// use unspool_tensor::Context;
 ///
-/// // i∘g, a term of an LSTM's cell; one rounding, so half a unit in the last place.
+/// // i⊙g, a term of an LSTM's cell; one rounding, so half a unit in the last place.
 /// let mut gate = Function::<f32>::new(
 ///     "gate", "mine", "64x256", &Context::sequential(),
 ///     |inputs, outputs| {

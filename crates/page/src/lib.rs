@@ -37,5 +37,18 @@ pub enum PageError {
 /// # Errors
 /// None in practice: a trace always becomes JSON.
 pub fn page(lesson: &Lesson) -> Result<String, PageError> {
-    Ok(template::filled(&lesson.title, &serde_json::to_string(&layout::Data::of(lesson))?))
+    filled(lesson, None)
+}
+
+/// The same page as a part of a book, with a link to the lesson's chapter at this address.
+///
+/// # Errors
+/// See [`page`].
+pub fn page_of_chapter(lesson: &Lesson, chapter: &str) -> Result<String, PageError> {
+    filled(lesson, Some(chapter))
+}
+
+fn filled(lesson: &Lesson, chapter: Option<&str>) -> Result<String, PageError> {
+    let json = serde_json::to_string(&layout::Data::of(lesson))?;
+    Ok(template::filled(&lesson.title, chapter, &json))
 }

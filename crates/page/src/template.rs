@@ -18,8 +18,8 @@ const SCRIPT: [&str; 7] = [
     include_str!("../assets/main.js"),
 ];
 
-/// The page with its title and data.
-pub fn filled(title: &str, json: &str) -> String {
+/// The page with its title and data; with a link to a chapter, if there is one.
+pub fn filled(title: &str, chapter: Option<&str>, json: &str) -> String {
     let script = SCRIPT.concat();
     // The data is the last to go in: no mark in it is looked for.
     let page = SKELETON
@@ -28,7 +28,10 @@ pub fn filled(title: &str, json: &str) -> String {
         .replace("{{style}}", STYLE)
         .replace("{{script}}", &script);
     let (before, after) = page.split_once("{{data}}").unwrap_or((&page, ""));
-    let before = before.replace("{{title}}", &escaped(title));
+    let chapter = chapter.map_or(String::new(), |address| {
+        format!("<a id=\"chapter\" href=\"{}\">‹ Chapter</a>", escaped(address))
+    });
+    let before = before.replace("{{chapter}}", &chapter).replace("{{title}}", &escaped(title));
     [&before, &in_script(json), after].concat()
 }
 
@@ -58,7 +61,7 @@ mod tests {
     fn nothing_of_the_data_is_markup_or_a_mark() {
         let evil = "{{style}} </script><img src=x onerror=alert(1)>&amp;\u{2028}\"{{data}}";
         let json = serde_json::to_string(evil).unwrap();
-        let page = filled(evil, &json);
+        let page = filled(evil, Some(evil), &json);
         assert!(!page.contains("<img"));
         assert_eq!(page.matches("</script>").count(), 2);
         let at = page.find("type=\"application/json\"").unwrap();
@@ -68,8 +71,15 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_a_book_leads_back_to_its_chapter() {
+        let link = r#"<a id="chapter" href="../a&amp;b.html">"#;
+        assert!(filled("a title", Some("../a&b.html"), "{}").contains(link));
+        assert!(!filled("a title", None, "{}").contains("id=\"chapter\""));
+    }
+
+    #[test]
     fn the_policy_names_what_runs() {
-        let page = filled("a title", "{}");
+        let page = filled("a title", None, "{}");
         let script = page.rsplit_once("<script>").unwrap().1.split_once("</script>").unwrap().0;
         let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         assert!(page.contains(&format!("script-src '{}'", hash(script))));

@@ -441,7 +441,7 @@ mod tests {
         for line in lines {
             let (_, number) = line.split_once("‖ = ").unwrap_or_else(|| panic!("{line}"));
             let number = number.split('<').next().unwrap();
-            assert!(number.parse::<f64>().is_ok(), "{line}");
+            assert!(number.replace('−', "-").parse::<f64>().is_ok(), "{line}");
         }
     }
 

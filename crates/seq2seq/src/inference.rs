@@ -15,7 +15,10 @@ use unspool_tensor::shape::standard;
 use unspool_tensor::{Context, Error, Real, Tape, Tensor};
 
 use crate::batch::SourceBatch;
-use crate::decoder::steps::{Arrays, Parts, Plan, Step, Steps};
+use crate::decoder::arrays::Arrays;
+use crate::decoder::parts::Parts;
+use crate::decoder::plan::{Plan, Step};
+use crate::decoder::steps::Steps;
 use crate::vocabulary::Token;
 use crate::{ModelError, Result, Seq2Seq};
 

@@ -29,10 +29,6 @@ pub enum Extent {
 /// How far a gradient may be off, as a share of the largest number of its array.
 pub const TOLERANCE: f64 = 1e-6;
 
-/// Noise is measured at steps that are no powers of two: the rounding of a sum of many equal terms is
-/// the same at these.
-const UNEVEN: f64 = 0.828_427;
-
 /// What a check says that had nothing to compare.
 const NO_NUMBERS: &str = "there are no numbers";
 
@@ -173,7 +169,7 @@ pub(crate) fn by_differences(
         if !matches!(judged(claim.numbers[number], &found, scale), Judged::Right(_)) {
             // A chain of nodes may round more than the size of its result tells: what does not agree
             // at once is looked at again, with the noise measured.
-            let noise = noise(|t| beside(UNEVEN * t))?;
+            let noise = noise(&mut beside)?;
             found = differentiate(Precision { noise, ..precision }, &mut beside)?;
         }
         set(moved, element, place);

@@ -269,7 +269,7 @@ impl Reader<'_> {
     }
 }
 
-/// `a ∘ b`, computed at once when both are numbers.
+/// An operation of two, computed at once when both are numbers.
 fn binary(sign: char, a: Tree, b: Tree) -> Tree {
     match (sign, &a, &b) {
         ('+', &Tree::Number(a), &Tree::Number(b)) => Tree::Number(a + b),

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::array::Array;
-use crate::trace::{Node, Origin, Trace, Value};
+use crate::trace::{Node, Origin, Port, Trace, Value};
 
 /// A computation of more nodes is large: of values from outside, only its parameters are shown.
 const LARGE: usize = 150;
@@ -327,7 +327,7 @@ impl Graph {
         let mut out = String::from("digraph trace {\n");
         let mut line = |text: String| _ = writeln!(out, "  {text}");
         line("rankdir=LR;".into());
-        line(format!("label={}; labelloc=t;", quoted(&self.title)));
+        line(format!("label={}; labelloc=t; fontname=\"sans-serif\";", quoted(&self.title)));
         line("node [fontname=\"sans-serif\", fontsize=11]; edge [fontname=\"sans-serif\", fontsize=9];".into());
         for (number, one) in self.boxes.iter().enumerate() {
             let mut label = one.name.clone();
@@ -361,6 +361,36 @@ impl Graph {
     }
 }
 
+/// What the picture of a trace's graph shows, in words: the nodes in their order, each with what it
+/// makes of what; with the gradients, if wanted.
+///
+/// ```
+/// let lesson = unspool_trace::lessons::lesson("expression")?;
+/// let words = unspool_trace::graph::in_words(&lesson.traces[0], false);
+/// assert_eq!(words, "mul of w, x makes p; add of p, b makes s; tanh of s makes t; mul of t, w makes y");
+/// # Ok::<_, unspool_trace::TraceError>(())
+/// ```
+pub fn in_words(trace: &Trace, gradients: bool) -> String {
+    let name = |port: &Port| trace.values.get(port.slot).map_or("", |value| value.name.as_str());
+    let node = |node: &Node| {
+        let inputs: Vec<&str> = node.inputs.iter().map(name).collect();
+        let outputs = node.outputs.iter().enumerate().filter(|(number, port)| {
+            trace.values.get(port.slot).is_some_and(|value| counts(*number, value))
+        });
+        let outputs: Vec<&str> = outputs.map(|(_, port)| name(port)).collect();
+        let time = node.time.map_or(String::new(), |time| format!(" at t={time}"));
+        let op = node.op.replace('_', " ");
+        format!("{op}{time} of {} makes {}", inputs.join(", "), outputs.join(", "))
+    };
+    let mut words = trace.nodes.iter().map(node).collect::<Vec<_>>().join("; ");
+    if gradients {
+        let told = |value: &Value| held(&value.name, value).gradient_told(&value.name);
+        let told: Vec<String> = trace.values.iter().filter_map(told).collect();
+        let _ = write!(words, ". Gradients: {}", told.join(", "));
+    }
+    words
+}
+
 impl Leaf<'_> {
     fn drawn(&self) -> Box {
         let name = match &self.value.name[..] {
@@ -381,9 +411,6 @@ fn node_box(trace: &Trace, number: usize, node: &Node) -> Box {
         (false, true) => Kind::Fused,
         (false, false) => Kind::Op,
     };
-    let counts = |number: usize, value: &Value| {
-        number == 0 || value.gradient.is_some() || !value.readers.is_empty()
-    };
     let shown = outputs.iter().enumerate().filter(|(number, (_, value))| counts(*number, value));
     let values = shown.map(|(_, (port, value))| match &value.name[..] {
         "" => held(&port.name, value),
@@ -391,6 +418,11 @@ fn node_box(trace: &Trace, number: usize, node: &Node) -> Box {
     });
     let values = values.collect();
     Box { kind, number, name: node.op.replace('_', " "), values, column: 0, row: 0, level: 0 }
+}
+
+/// Whether an output is shown: the first, and others that are read or have a gradient.
+fn counts(number: usize, value: &Value) -> bool {
+    number == 0 || value.gradient.is_some() || !value.readers.is_empty()
 }
 
 /// A value that has this name.
@@ -413,7 +445,7 @@ fn said(array: &Array) -> String {
 /// A number in few characters.
 fn short(x: f64) -> String {
     let size = x.abs();
-    match x {
+    let text: String = match x {
         0.0 => "0".into(),
         _ if !x.is_finite() => x.to_string(),
         _ if (1e-3..1e4).contains(&size) => {
@@ -421,7 +453,8 @@ fn short(x: f64) -> String {
             format!("{x:.decimals$}")
         }
         _ => format!("{x:.2e}"),
-    }
+    };
+    text.replace('-', "−")
 }
 
 /// Text in Graphviz's quotes. A line break is the only escape; there are no other control characters.

@@ -18,6 +18,8 @@ use crate::verify::{check_node, sum_of_parts};
 
 /// What the nodes of a tape are opened and checked with.
 pub(crate) struct Opening<'r> {
+    /// What the tape is of.
+    pub title: &'r str,
     pub context: &'r Context,
     pub settings: &'r Settings,
     /// Those of ops that are not ours.
@@ -67,13 +69,17 @@ impl Opening<'_> {
         let known = node.inputs.iter().zip(&inputs).filter_map(|(port, var)| {
             Some((var.slot(), self.values.get(port.slot)?.value.clone()))
         });
-        let mut inner = Recorder::with(&tape, node.op.clone(), self.settings.clone());
+        let time = node.time.map_or(String::new(), |time| format!(" at t={time}"));
+        let title = format!("{} › {}{time}", self.title, node.op);
+        let mut inner = Recorder::with(&tape, title, self.settings.clone());
         (inner.known, inner.key) = (known.collect(), key);
         inner.explanations.borrow_mut().clone_from(self.explanations);
         for (input, (port, &var)) in node.inputs.iter().zip(&inputs).enumerate() {
-            let outside = self.values.get(port.slot).map(|value| value.origin);
-            match outside {
-                Some(Origin::Parameter) => inner.parameter(port.name.clone(), var),
+            // A parameter is the same one inside; all else has the letters of the op's formulas.
+            match self.values.get(port.slot) {
+                Some(outside) if outside.origin == Origin::Parameter => {
+                    inner.parameter(outside.name.clone(), var)
+                }
                 _ => inner.name(port.name.clone(), var),
             };
             if let Some(at) = live.at.get(&input) {

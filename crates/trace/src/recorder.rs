@@ -266,6 +266,7 @@ impl<'t> Recorder<'t> {
             }
         }
         let opening = Opening {
+            title: &self.title,
             context: tape.context(),
             settings: &self.settings,
             explanations: &self.explanations.borrow(),

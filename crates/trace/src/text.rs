@@ -322,7 +322,7 @@ fn number(x: f64) -> String {
 /// An array on a line: its shape, and its numbers or the most important of them.
 fn array(array: &Array) -> String {
     let shape: Vec<String> = array.shape.iter().map(ToString::to_string).collect();
-    let shape = if shape.is_empty() { String::new() } else { format!("[{}] ", shape.join("×")) };
+    let shape = if shape.is_empty() { String::new() } else { format!("[{}] ", shape.join(", ")) };
     match &array.content {
         Content::Numbers(numbers) => {
             let columns = array.shape.last().copied().unwrap_or(1).max(1);

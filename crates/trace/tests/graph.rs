@@ -115,6 +115,38 @@ fn parameters_are_parameters_inside_of_a_node_too() {
 }
 
 #[test]
+fn what_comes_from_outside_is_called_what_it_is() {
+    let mut constants = BTreeSet::new();
+    for listed in LESSONS {
+        for trace in &listed.lesson().unwrap().traces {
+            let outside = |origin: Origin, trace: &Trace| -> BTreeSet<String> {
+                let values = trace.values.iter().filter(|value| value.origin == origin);
+                values.map(|value| value.name.clone()).collect()
+            };
+            let parameters = outside(Origin::Parameter, trace);
+            trace.walk(&mut |_, _, node| {
+                let Some(opened) = &node.opened else { return };
+                let inside = &opened.trace;
+                assert!(inside.title.starts_with(&trace.title), "{}", inside.title);
+                assert!(inside.title.contains(&node.op) && inside.title != trace.title);
+                assert!(outside(Origin::Parameter, inside).is_subset(&parameters));
+                // No two are called the same, and none by a letter of the simpler op that reads it.
+                let leaves = inside.values.iter();
+                let leaves = leaves.filter(|value| !matches!(value.origin, Origin::Output { .. }));
+                let names: BTreeSet<&str> = leaves.clone().map(|value| &*value.name).collect();
+                assert_eq!(names.len(), leaves.count(), "{}: {names:?}", inside.title);
+                let given = node.inputs.len();
+                let made = inside.values.iter().skip(given);
+                let made = made.filter(|value| value.origin == Origin::Constant);
+                constants.extend(made.map(|value| value.name.clone()));
+            });
+        }
+    }
+    let named = ["cut off", "learns", "mask", "q", "−n"].map(String::from);
+    assert_eq!(constants, named.into());
+}
+
+#[test]
 fn names_are_quoted() {
     let tape = Tape::<f64>::new(Context::sequential());
     let recorder = Recorder::new(&tape, "a \"title\"\\\n\u{1b}");

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use unspool_plot::computation;
-use unspool_trace::graph::Graph;
+use unspool_trace::graph::{Graph, in_words};
 use unspool_trace::source::Excerpt;
 use unspool_trace::trace::{Method, Origin, Port, Verdict};
 use unspool_trace::{Check, Explanation, Formula, Value};
@@ -291,7 +291,8 @@ fn series(shelf: &Shelf, name: &str) -> Answer {
 
 /// The graph of a trace.
 fn picture(shelf: &Shelf, path: &str, gradients: bool) -> Answer {
-    let graph = Graph::of(shelf.trace(path)?);
+    let trace = shelf.trace(path)?;
+    let graph = Graph::of(trace);
     let boxes = graph.boxes.len();
     if boxes > BOXES {
         return Err(format!("{boxes} boxes are too many for a picture: {BOXES} at most"));
@@ -299,13 +300,14 @@ fn picture(shelf: &Shelf, path: &str, gradients: bool) -> Answer {
     let name = path.replace([':', '/'], "-") + if gradients { "-gradients" } else { "" };
     let what = if gradients { ", with the gradients that flow back" } else { "" };
     let title = escaped(&graph.title);
+    let words = escaped(&in_words(trace, gradients));
     let picture = computation(&graph, gradients);
     let [width, height] = picture.size();
     shelf.keep_picture(name.clone(), picture.svg());
     Ok(format!(
         "<figure class=\"picture\"><div class=\"wide\" tabindex=\"0\"><img src=\"pictures/{name}.svg\" \
          width=\"{width}\" height=\"{height}\" style=\"--width:{width}px\" alt=\"The graph of \
-         {title}{what}: {boxes} boxes\"></div><figcaption>{title}{what} (<a href=\"pictures/{name}.svg\">the \
+         {title}{what}: {words}\"></div><figcaption>{title}{what} (<a href=\"pictures/{name}.svg\">the \
          picture alone</a>)</figcaption></figure>\n\n"
     ))
 }

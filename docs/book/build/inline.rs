@@ -1,11 +1,11 @@
 //! What stands in the place of directives within a line.
 
-use unspool_trace::{Array, Formula};
+use unspool_trace::{Array, Formula, Step};
 
 use crate::arrays::whole;
 use crate::directive::{Answer, Asked};
-use crate::numbers::shown;
-use crate::shelf::Shelf;
+use crate::numbers::{escaped, shown};
+use crate::shelf::{Shelf, node};
 
 /// The answer; `None` when it is no directive of this kind.
 pub fn answer(shelf: &Shelf, asked: Asked<'_>, words: &[&str]) -> Option<Answer> {
@@ -33,8 +33,31 @@ pub fn answer(shelf: &Shelf, asked: Asked<'_>, words: &[&str]) -> Option<Answer>
             let update = trace.update.as_ref().ok_or_else(|| format!("{path} has no update"))?;
             Ok(shown(update.loss_after))
         }),
+        ("walk", [path, name, pass]) => walk(shelf, path, name, pass),
         _ => return None,
     })
+}
+
+/// A link to a node in the lesson's page, on the way forward or backward.
+fn walk(shelf: &Shelf, path: &str, name: &str, pass: &str) -> Answer {
+    let place = shelf.at(path)?;
+    let (index, node) = node(path, place.trace, name)?;
+    let step = match pass {
+        "forward" => Step::Forward(index),
+        "backward" => Step::Backward(index),
+        other => return Err(format!("{other:?} is neither forward nor backward")),
+    };
+    if !place.trace.steps.contains(&step) {
+        return Err(format!("{path}: the walk does not pass {name} on the way {pass}"));
+    }
+    let open: String = place.open.iter().map(|index| format!("o{index}/")).collect();
+    let hash = format!("t{}/{open}n{index}/{pass}", place.number);
+    let time = node.time.map_or(String::new(), |time| format!(" at t={time}"));
+    let op = escaped(&node.op.replace('_', " "));
+    Ok(format!(
+        "<a class=\"walk\" href=\"pages/{}.html#{hash}\">{op}{time}, {pass}</a>",
+        place.lesson.name
+    ))
 }
 
 /// A formula as a `math` element of its own.

@@ -121,7 +121,8 @@ pub fn build_from(root: &Path, into: &Path) -> Result<(), BookError> {
     }
     book.build().map_err(BookError::Pages)?;
     for lesson in shelf.lessons() {
-        let page = unspool_page::page(lesson)?;
+        let chapter = format!("../{}.html", lesson.name);
+        let page = unspool_page::page_of_chapter(lesson, &chapter)?;
         write(&into.join(format!("pages/{}.html", lesson.name)), &page)?;
     }
     for (name, picture) in shelf.pictures() {

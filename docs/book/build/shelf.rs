@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use unspool_tensor::sources::SourceFile;
 use unspool_trace::lessons::{LESSONS, Lesson};
 use unspool_trace::source::{Excerpt, Place};
-use unspool_trace::{Array, Explanation, Trace, TraceError, Value, explanation};
+use unspool_trace::{Array, Explanation, Node, Origin, Trace, TraceError, Value, explanation};
 
 use crate::directive::{Answer, Asked};
 use crate::{blocks, inline};
@@ -16,6 +16,18 @@ use crate::{blocks, inline};
 pub struct Shelf {
     lessons: Vec<Lesson>,
     pictures: RefCell<BTreeMap<String, String>>,
+}
+
+/// A trace, and where it is.
+pub struct Spot<'s> {
+    /// The lesson.
+    pub lesson: &'s Lesson,
+    /// Which of its computations, from 0.
+    pub number: usize,
+    /// The numbers of the fused nodes that are opened on the way.
+    pub open: Vec<usize>,
+    /// What is there.
+    pub trace: &'s Trace,
 }
 
 impl Shelf {
@@ -52,32 +64,38 @@ impl Shelf {
         })
     }
 
-    /// A trace: `lesson`, its second one `lesson:2`, and what is inside of its fused node 7 `lesson/7`.
-    pub fn trace(&self, path: &str) -> Result<&Trace, String> {
+    /// The trace at a path: `lesson`, its second one `lesson:2`, and what is inside of a fused node
+    /// `lesson/node`, see [`node`].
+    pub fn at(&self, path: &str) -> Result<Spot<'_>, String> {
         let mut parts = path.split('/');
         let first = parts.next().unwrap_or_default();
         let (name, number) = first.split_once(':').unwrap_or((first, "1"));
-        let traces = &self.lesson(name)?.traces;
-        let at = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-        let mut trace = at
-            .and_then(|at| traces.get(at))
-            .ok_or_else(|| format!("{name} has computations 1 to {}", traces.len()))?;
+        let lesson = self.lesson(name)?;
+        let number = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        let (number, mut trace) = number
+            .and_then(|at| Some((at, lesson.traces.get(at)?)))
+            .ok_or_else(|| format!("{name} has computations 1 to {}", lesson.traces.len()))?;
+        let mut open = Vec::new();
         for part in parts {
-            let node = part.parse::<usize>().ok().and_then(|at| trace.nodes.get(at));
-            let node = node.ok_or_else(|| format!("{path}: there is no node {part:?}"))?;
+            let (index, node) = node(path, trace, part)?;
             let opened = node.opened.as_ref();
             trace = &opened
                 .ok_or_else(|| format!("{path}: {} is not made of simpler ops", node.op))?
                 .trace;
+            open.push(index);
         }
-        Ok(trace)
+        Ok(Spot { lesson, number, open, trace })
     }
 
-    /// A value of a trace by its name. Of several, the last that has a gradient, or else the last.
+    /// The trace at a path.
+    pub fn trace(&self, path: &str) -> Result<&Trace, String> {
+        self.at(path).map(|place| place.trace)
+    }
+
+    /// A value of a trace by its name.
     pub fn value(&self, path: &str, name: &str) -> Result<&Value, String> {
         let trace = self.trace(path)?;
-        let named = || trace.values.iter().rev().filter(|value| value.name == name);
-        named().find(|value| value.gradient.is_some()).or_else(|| named().next()).ok_or_else(|| {
+        value(trace, name).ok_or_else(|| {
             let mut known: Vec<&str> = trace.values.iter().map(|x| x.name.as_str()).collect();
             known.dedup();
             format!("{path} has no value {name:?}; it has {}", known.join(", "))
@@ -98,6 +116,43 @@ impl Shelf {
     /// The pictures that were kept.
     pub fn pictures(self) -> BTreeMap<String, String> {
         self.pictures.into_inner()
+    }
+}
+
+/// A value by its name. Of several, the last that has a gradient, or else the last.
+fn value<'t>(trace: &'t Trace, name: &str) -> Option<&'t Value> {
+    let named = || trace.values.iter().rev().filter(|value| value.name == name);
+    named().find(|value| value.gradient.is_some()).or_else(|| named().next())
+}
+
+/// A node by the name of a value that it makes; or by its op, when it is the only one of that.
+pub fn node<'t>(path: &str, trace: &'t Trace, name: &str) -> Result<(usize, &'t Node), String> {
+    let numbered = |index: usize| Some((index, trace.nodes.get(index)?));
+    if let Some(Origin::Output { node, .. }) = value(trace, name).map(|value| value.origin)
+        && let Some(found) = numbered(node)
+    {
+        return Ok(found);
+    }
+    let of_op = trace.nodes.iter().enumerate().filter(|(_, node)| node.op == name);
+    match of_op.collect::<Vec<_>>()[..] {
+        [found] => Ok(found),
+        [] => {
+            let mut known: Vec<&str> = trace.nodes.iter().map(|node| node.op.as_str()).collect();
+            known.dedup();
+            Err(format!("{path}: there is no node {name:?}; there are {}", known.join(", ")))
+        }
+        ref all => {
+            let makes = |(_, node): &(usize, &Node)| {
+                let made = trace.values.get(node.outputs.first()?.slot)?;
+                Some(made.name.clone())
+            };
+            let makes: Vec<String> = all.iter().filter_map(makes).collect();
+            Err(format!(
+                "{path}: there are {} nodes {name:?}: name one by what it makes, {}",
+                all.len(),
+                makes.join(", ")
+            ))
+        }
     }
 }
 

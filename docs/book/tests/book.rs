@@ -10,6 +10,8 @@ use std::path::Path;
 
 use pages::{Element, elements, files, target};
 use unspool_book::{BookError, build, build_from};
+use unspool_trace::lessons::LESSONS;
+use unspool_trace::{Step, Trace};
 
 /// Where addresses stand that a browser loads by itself.
 const LOADED: [(&str, &str); 9] = [
@@ -41,7 +43,9 @@ fn the_book_builds_and_all_of_its_links_lead_somewhere() {
         .map(|(file, page)| (*file, page.iter().filter_map(|x| x.attribute("id")).collect()))
         .collect();
 
-    let (mut wrong, mut links, mut pictures) = (Vec::new(), 0, 0);
+    // What stands behind the # of a lesson's page is a place in the walk.
+    let places = walks();
+    let (mut wrong, mut links, mut pictures, mut walked) = (Vec::new(), 0, 0, 0);
     for (file, page) in &pages {
         for element in page {
             for (attribute, value) in &element.attributes {
@@ -60,9 +64,14 @@ fn the_book_builds_and_all_of_its_links_lead_somewhere() {
                 };
                 match anchor {
                     _ if !all.contains(&path) => wrong.push(format!("{file}: {value}: no {path}")),
-                    // What stands behind the # of a lesson's page is a place in the walk.
                     Some(anchor) if is_chapter(&path) && !anchors[&path].contains(&*anchor) => {
                         wrong.push(format!("{file}: {value}: no such anchor"));
+                    }
+                    Some(anchor) if path.starts_with("pages/") => {
+                        walked += 1;
+                        if !places.contains(&format!("{path}#{anchor}")) {
+                            wrong.push(format!("{file}: {value}: no such step"));
+                        }
                     }
                     _ => {}
                 }
@@ -81,6 +90,7 @@ fn the_book_builds_and_all_of_its_links_lead_somewhere() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(links > 300 && pictures > 10, "{links} links and {pictures} pictures");
+    assert!(walked > 30, "{walked} links to steps");
 
     for style in all.iter().filter(|file| file.ends_with(".css")) {
         let text = read(style);
@@ -88,7 +98,7 @@ fn the_book_builds_and_all_of_its_links_lead_somewhere() {
         assert!(!text.contains("@import"), "{style}");
     }
     // The chapters are there, with the pages of their lessons.
-    for listed in unspool_trace::lessons::LESSONS {
+    for listed in LESSONS {
         let chapter = format!("{}.html", listed.name);
         let page = format!("pages/{}.html", listed.name);
         let text = read(&chapter);
@@ -96,7 +106,37 @@ fn the_book_builds_and_all_of_its_links_lead_somewhere() {
         for part in [format!("href=\"{page}\""), "<math".into(), "<details".into()] {
             assert!(text.contains(&part), "{chapter} has no {part}");
         }
+        // One leads to the other.
+        let back =
+            elements(&read(&page)).into_iter().find(|x| x.attribute("id") == Some("chapter"));
+        let back = back.and_then(|link| target(&page, link.attribute("href")?));
+        assert_eq!(back, Some((chapter, None)));
     }
+}
+
+/// All steps of all lessons, by the addresses that their pages have for them.
+fn walks() -> BTreeSet<String> {
+    fn inner(start: &str, trace: &Trace, all: &mut BTreeSet<String>) {
+        for step in &trace.steps {
+            match step {
+                Step::Forward(node) => all.insert(format!("{start}n{node}/forward")),
+                Step::Backward(node) => all.insert(format!("{start}n{node}/backward")),
+                Step::Update => all.insert(format!("{start}update")),
+            };
+        }
+        for (number, node) in trace.nodes.iter().enumerate() {
+            if let Some(opened) = &node.opened {
+                inner(&format!("{start}o{number}/"), &opened.trace, all);
+            }
+        }
+    }
+    let mut all = BTreeSet::new();
+    for listed in LESSONS {
+        for (number, trace) in listed.lesson().unwrap().traces.iter().enumerate() {
+            inner(&format!("pages/{}.html#t{number}/", listed.name), trace, &mut all);
+        }
+    }
+    all
 }
 
 /// Pages of mdBook, not those of the lessons.
@@ -126,8 +166,12 @@ fn what_is_asked_for_and_is_not_there_is_an_error_with_its_line() {
         ("{{#number neuron nothing}}", "no value \"nothing\"; it has x, w, "),
         ("{{#number neuron x}}", "no place in an array of shape [3]"),
         ("{{#number neuron x 3}}", "no place in an array of shape [3]"),
-        ("{{#number neuron/99 x 0}}", "no node \"99\""),
-        ("{{#number neuron/0 x 0}}", "mul is not made of simpler ops"),
+        ("{{#number neuron/nothing x 0}}", "no node \"nothing\"; there are mul, sum, "),
+        ("{{#number neuron/z x 0}}", "mul is not made of simpler ops"),
+        ("{{#number through-time/rnn_step x 0}}", "5 nodes \"rnn_step\": name one by"),
+        ("{{#walk neuron nothing backward}}", "no node \"nothing\""),
+        ("{{#walk neuron y sideways}}", "neither forward nor backward"),
+        ("{{#walk softmax/cross_entropy/log_softmax max backward}}", "does not pass max"),
         ("{{#gradient neuron wanted}}", "no gradient reaches wanted"),
         ("{{#contribution neuron w 7 0}}", "parts 0 to 1"),
         ("{{#loss-after softmax}}", "has no update"),
@@ -163,7 +207,8 @@ fn what_directives_give_is_what_the_lesson_computes() {
                    {{#norm neuron x}}, {{$d_x = W_ihᵀ}}, {{#exp neuron b}}.\n\n{{#array neuron w \
                    updated}}\n\n{{#minus neuron y}}\n\n{{#inputs neuron}}\n\n{{#backward linear_cross_entropy}}\n\n{{#parts \
                    dot-attention memory}}\n\n{{#check embedding table}}\n\n{{#forward tanh}}\n\n{{#parts expression w}}\n\n{{#check neuron \
-                   b}}\n\n{{#picture neuron}}\n";
+                   b}}\n\n{{#picture neuron}}\n\n{{#walk neuron y backward}} {{#walk lstm-cell/lstm_step f \
+                   forward}}\n";
     let book = small_book(chapter);
     let into = tempfile::tempdir().unwrap();
     build_from(book.path(), into.path()).unwrap();
@@ -183,6 +228,9 @@ fn what_directives_give_is_what_the_lesson_computes() {
         "<td>not compared</td>",
         "2 not compared (cut off by decree",
         "<img src=\"pictures/neuron.svg\"",
+        "how far it is from 0.5: mul of x, w makes z; ",
+        "<a class=\"walk\" href=\"pages/neuron.html#t0/n3/backward\">tanh, backward</a>",
+        "<a class=\"walk\" href=\"pages/lstm-cell.html#t0/o0/n",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
     }

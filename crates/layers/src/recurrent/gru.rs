@@ -2,19 +2,19 @@
 //! for statistical machine translation", 2014): the cell's forward pass and, beneath it, its
 //! backward pass.
 //!
-//! With σ the logistic function, ∘ the product unit by unit, and each weight a block of `H` rows of
+//! With σ the logistic function, ⊙ the product unit by unit, and each weight a block of `H` rows of
 //! `weight_ih [3·H, I]`, `weight_hh [3·H, H]`, `bias_ih [3·H]`, `bias_hh [3·H]`, in the order
 //! r, z, n (PyTorch's):
 //!
 //! ```text
 //! r  = σ(W_ir·x + b_ir + W_hr·h + b_hr)            reset gate
 //! z  = σ(W_iz·x + b_iz + W_hz·h + b_hz)            update gate
-//! n  = tanh(W_in·x + b_in + r∘(W_hn·h + b_hn))     new gate, the candidate
-//! h' = (1 - z)∘n + z∘h
+//! n  = tanh(W_in·x + b_in + r⊙(W_hn·h + b_hn))     new gate, the candidate
+//! h' = (1 - z)⊙n + z⊙h
 //! ```
 //!
 //! The reset gate stands after the product with `W_hn`, as in PyTorch and cuDNN; in the paper it
-//! stands before: `W_hn·(r∘h)`.
+//! stands before: `W_hn·(r⊙h)`.
 
 use unspool_tensor::Real;
 use unspool_tensor::kernels::pointwise::Functions;
@@ -46,8 +46,8 @@ impl Cell for Gru {
 /// gates, the parts `h_r, h_z, h_n [H]` that the hidden state has, and `h [H]`, to
 ///
 /// ```text
-/// r = σ(x_r + h_r)   z = σ(x_z + h_z)   n = tanh(x_n + r∘h_n)
-/// h' = (1 - z)∘n + z∘h
+/// r = σ(x_r + h_r)   z = σ(x_z + h_z)   n = tanh(x_n + r⊙h_n)
+/// h' = (1 - z)⊙n + z⊙h
 /// ```
 ///
 /// Kept for the backward pass: r, z and n in the place of the input's parts, and `h_n`.
@@ -83,7 +83,7 @@ pub fn gru_forward<T: Real>(functions: impl Functions<T>, row: ForwardRow<'_, T>
 }
 
 /// The GRU's backward pass, one row: from `d_h'` to the gradients of both parts of the gates, and
-/// of the `h` in `z∘h`.
+/// of the `h` in `z⊙h`.
 #[inline(always)]
 pub fn gru_backward<T: Real>(row: BackwardRow<'_, T>) {
     let one = T::one();
@@ -95,11 +95,11 @@ pub fn gru_backward<T: Real>(row: BackwardRow<'_, T>) {
     for unit in 0..hidden {
         let (r, z, n) = (r[unit], z[unit], n[unit]);
         let d_h_next = d_h[unit];
-        // h' = (1 - z)∘n + z∘h  ⇒  d_n = d_h'·(1 - z), d_z = d_h'·(h - n), d_h = d_h'·z
+        // h' = (1 - z)⊙n + z⊙h  ⇒  d_n = d_h'·(1 - z), d_z = d_h'·(h - n), d_h = d_h'·z
         let d_n = d_h_next * (one - z);
         let d_z = d_h_next * (h[unit] - n);
         d_h[unit] = d_h_next * z;
-        // n = tanh(x_n + r∘h_n)  ⇒  d_x_n = d_n·(1 - n²), d_r = d_x_n·h_n, d_h_n = d_x_n·r
+        // n = tanh(x_n + r⊙h_n)  ⇒  d_x_n = d_n·(1 - n²), d_r = d_x_n·h_n, d_h_n = d_x_n·r
         let d_a_n = d_n * (one - n * n);
         let d_r = d_a_n * h_n[unit];
         d_x_n[unit] = d_a_n;

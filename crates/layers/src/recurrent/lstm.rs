@@ -1,7 +1,7 @@
 //! Long short-term memory (Hochreiter and Schmidhuber, 1997) with a forget gate (Gers, Schmidhuber
 //! and Cummins, 2000): the cell's forward pass and, beneath it, its backward pass.
 //!
-//! With σ the logistic function, ∘ the product unit by unit, and each weight a block of `H` rows of
+//! With σ the logistic function, ⊙ the product unit by unit, and each weight a block of `H` rows of
 //! `weight_ih [4·H, I]`, `weight_hh [4·H, H]`, `bias_ih [4·H]`, `bias_hh [4·H]`, in the order
 //! i, f, g, o (PyTorch's):
 //!
@@ -10,8 +10,8 @@
 //! f  = σ(W_if·x + b_if + W_hf·h + b_hf)        forget gate
 //! g  = tanh(W_ig·x + b_ig + W_hg·h + b_hg)     cell gate, the candidate
 //! o  = σ(W_io·x + b_io + W_ho·h + b_ho)        output gate
-//! c' = f∘c + i∘g
-//! h' = o∘tanh(c')
+//! c' = f⊙c + i⊙g
+//! h' = o⊙tanh(c')
 //! ```
 
 use unspool_tensor::Real;
@@ -44,8 +44,8 @@ impl Cell for Lstm {
 ///
 /// ```text
 /// i = σ(a_i)   f = σ(a_f)   g = tanh(a_g)   o = σ(a_o)
-/// c' = f∘c + i∘g
-/// h' = o∘tanh(c')
+/// c' = f⊙c + i⊙g
+/// h' = o⊙tanh(c')
 /// ```
 ///
 /// Kept for the backward pass: i, f, g and o in the place of their sums, and `tanh(c')`.
@@ -79,10 +79,10 @@ pub fn lstm_backward<T: Real>(row: BackwardRow<'_, T>) {
     for unit in 0..hidden {
         let (i, f, g, o) = (i[unit], f[unit], g[unit], o[unit]);
         let (tanh_c, d_h_next) = (tanh_c[unit], d_h[unit]);
-        // h' = o∘tanh(c')  ⇒  d_o = d_h'·tanh(c'), and c' is reached by h' too:
+        // h' = o⊙tanh(c')  ⇒  d_o = d_h'·tanh(c'), and c' is reached by h' too:
         let d_o = d_h_next * tanh_c;
         let d_c_next = d_c[unit] + d_h_next * o * (one - tanh_c * tanh_c);
-        // c' = f∘c + i∘g  ⇒  d_f = d_c'·c, d_c = d_c'·f, d_i = d_c'·g, d_g = d_c'·i
+        // c' = f⊙c + i⊙g  ⇒  d_f = d_c'·c, d_c = d_c'·f, d_i = d_c'·g, d_g = d_c'·i
         let d_f = d_c_next * c[unit];
         let d_i = d_c_next * g;
         let d_g = d_c_next * i;

@@ -163,13 +163,13 @@ impl<T: Real> CellRows<T> {
         let sums = matrix_mut(gates, rows, columns);
         if C::SUMS_GATES {
             // gates = x·W_ihᵀ + h·W_hhᵀ
-            let factors = [(x, &self.weight_ih), (h.view(), &self.weight_hh)];
-            sum_of_products_with_weights(context, &factors, side, false, sums);
+            let factors = [(x, &self.weight_ih), (h, &self.weight_hh)];
+            sum_of_products_with_weights(context, factors, side, false, sums);
         } else {
             // gates = x·W_ihᵀ, hidden_gates = h·W_hhᵀ
             product_with_weight(context, x, &self.weight_ih, side, false, sums);
             let sums = matrix_mut(hidden_gates, rows, columns);
-            product_with_weight(context, h.view(), &self.weight_hh, side, false, sums);
+            product_with_weight(context, h, &self.weight_hh, side, false, sums);
         }
         let (h, c) = (h.to_slice().unwrap_or_default(), c.to_slice().unwrap_or_default());
         let rows = ForwardRows { gates, hidden_gates, h, c, h_next, c_next, extras };

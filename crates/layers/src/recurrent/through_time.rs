@@ -431,10 +431,10 @@ impl<T: Real> Forward<'_, T> {
         let gates = view_mut(gates, columns);
         match input {
             None if C::SUMS_GATES => {
-                sum_of_products_with_weights(context, &[recurrent], side, true, gates);
+                sum_of_products_with_weights(context, [recurrent], side, true, gates);
             }
             Some(input) if C::SUMS_GATES => {
-                sum_of_products_with_weights(context, &[input, recurrent], side, false, gates);
+                sum_of_products_with_weights(context, [input, recurrent], side, false, gates);
             }
             input => {
                 if let Some((x, weight_ih)) = input {

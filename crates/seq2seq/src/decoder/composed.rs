@@ -12,7 +12,8 @@ use unspool_tensor::op::DynOp;
 use unspool_tensor::{Error, Real, Result, Var};
 
 use super::AtTime;
-use super::steps::{Mask, Masks, Parts, Plan};
+use super::parts::Parts;
+use super::plan::{Mask, Masks, Plan};
 use super::through_time::DecoderOp;
 use crate::config::{Query, Readout};
 use crate::vocabulary::{PAD, Token};

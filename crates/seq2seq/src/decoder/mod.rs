@@ -3,11 +3,16 @@
 //! - [`Decoder::unroll`] runs all steps of a target as one op, `through_time`;
 //!   [`Decoder::unroll_composed`] is its twin, out of an op for each part of each step; `composed`
 //!   makes the same of the op itself, to open it.
-//! - `steps` has the arithmetic of a step on plain arrays, forwards and backwards; inference runs
-//!   it too.
+//! - `steps` has the arithmetic of a step, forwards and backwards; inference runs it too. `parts` are
+//!   what it reads, `plan` says how the decoder is built, `arrays` are what it writes, and `sums` adds
+//!   up the gradients of weights.
 
+pub(crate) mod arrays;
 mod composed;
+pub(crate) mod parts;
+pub(crate) mod plan;
 pub(crate) mod steps;
+mod sums;
 mod through_time;
 
 use std::sync::{Arc, OnceLock};
@@ -23,7 +28,8 @@ use unspool_tensor::kernels::reduce;
 use unspool_tensor::random::Key;
 use unspool_tensor::{Real, Tape, Var, vectorised};
 
-use self::steps::{Masks, Parts, Plan};
+use self::parts::Parts;
+use self::plan::{Masks, Plan};
 use self::through_time::DecoderOp;
 use crate::config::{Query, Readout};
 use crate::vocabulary::{PAD, Token};

@@ -5,361 +5,33 @@
 //! other, without padding (see [`Packing`](unspool_layers::recurrent::Packing)): `P` rows in all,
 //! `N` at the step at hand. Arrays of states have `B` rows more, those before the first step.
 
-use std::ops::Range;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use ndarray::{
-    ArcArray2, Array1, Array2, ArrayBase, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Data,
-    DataMut, Ix2, IxDyn, s,
+    ArcArray2, Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, IxDyn, s,
 };
-use unspool_layers::attention::{Look, LookGrads, Score, StepParts};
+use unspool_layers::attention::{Look, LookGrads};
 use unspool_layers::recurrent::rows::{StepBackward, StepForward, Widths};
-use unspool_layers::recurrent::{CellKind, CellRows, Packing};
-use unspool_tensor::kernels::dropout::drop_units;
+use unspool_layers::recurrent::{CellRows, Packing};
 use unspool_tensor::kernels::pointwise::Pointwise;
-use unspool_tensor::kernels::reduce::{add, sum_rows};
+use unspool_tensor::kernels::reduce::add;
 use unspool_tensor::kernels::weights::{Side, product_with_weight};
-use unspool_tensor::random::Key;
 use unspool_tensor::{Context, GradSink, Real, Result, Tensor, vectorised};
 
+use super::arrays::{Arrays, CellArrays, release, rows, rows_mut};
+use super::parts::Parts;
+use super::plan::{Plan, Step};
+use super::sums::Sums;
 use crate::config::{Query, Readout};
 use crate::vocabulary::{PAD, Token};
 
-/// What a decoder reads: parameters, memory and first state, or whatever stands for them.
-#[derive(Clone, Debug)]
-pub(crate) struct Parts<W> {
-    /// The table `[V, E]`.
-    pub embedding: W,
-    /// weight_ih, weight_hh, bias_ih and bias_hh of each layer's cell, and of the second cell of a
-    /// query in between.
-    pub cells: Vec<[W; 4]>,
-    /// The first hidden states of the layers, `[B, H]`.
-    pub h: Vec<W>,
-    /// The first cell states, `[B, H]`; none unless the cell is an LSTM.
-    pub c: Vec<W>,
-    /// Keys `[B, S, A]`, values `[B, S, M]`, and what a step of attention reads beside them.
-    pub attention: Option<([W; 2], StepParts<W>)>,
-    /// What makes the attentional vector of input feeding: weight `[H, M + H]` and bias `[H]`.
-    pub combine: Option<W>,
-    pub combine_bias: Option<W>,
-    /// The readout layer's weight `[R, F]` and bias `[R]`.
-    pub readout: Option<[W; 2]>,
-    /// The output layer's weight `[V, R]` and bias `[V]`.
-    pub output: W,
-    pub output_bias: Option<W>,
-}
-
-impl<T: Real> Parts<Tensor<T>> {
-    /// The cells with their weights.
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn cells(&self, plan: &Plan) -> Result<Vec<CellRows<T>>> {
-        self.cells.iter().map(|cell| CellRows::new(plan.cell, cell.clone())).collect()
-    }
-}
-
-impl<W> Parts<W> {
-    /// What stands for each part, in one order.
-    pub fn map<U>(&self, mut f: impl FnMut(&W) -> U) -> Parts<U> {
-        let mut four = |parts: &[W; 4]| std::array::from_fn(|i| f(&parts[i]));
-        let cells = self.cells.iter().map(&mut four).collect();
-        let attention = self.attention.as_ref().map(|(memory, step)| {
-            let memory = [f(&memory[0]), f(&memory[1])];
-            let StepParts { query, query_bias, v, out, out_bias } = step;
-            let [query, query_bias, v, out, out_bias] =
-                [query, query_bias, v, out, out_bias].map(|part| part.as_ref().map(&mut f));
-            (memory, StepParts { query, query_bias, v, out, out_bias })
-        });
-        Parts {
-            embedding: f(&self.embedding),
-            cells,
-            h: self.h.iter().map(&mut f).collect(),
-            c: self.c.iter().map(&mut f).collect(),
-            attention,
-            combine: self.combine.as_ref().map(&mut f),
-            combine_bias: self.combine_bias.as_ref().map(&mut f),
-            readout: self.readout.as_ref().map(|[w, b]| [f(w), f(b)]),
-            output: f(&self.output),
-            output_bias: self.output_bias.as_ref().map(&mut f),
-        }
-    }
-}
-
-impl Parts<usize> {
-    /// What each is called, in the order of the numbers.
-    pub fn names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        let mut add = |name: String, number: usize| names.push((number, name));
-        add("embedding".into(), self.embedding);
-        for (layer, cell) in self.cells.iter().enumerate() {
-            let parts = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
-            parts.iter().zip(cell).for_each(|(part, &at)| add(format!("l{layer}.{part}"), at));
-        }
-        for (state, all) in [("h", &self.h), ("c", &self.c)] {
-            all.iter().enumerate().for_each(|(layer, &at)| add(format!("{state}{layer}"), at));
-        }
-        if let Some(([keys, values], step)) = &self.attention {
-            add("keys".into(), *keys);
-            add("values".into(), *values);
-            let StepParts { query, query_bias, v, out, out_bias } = step;
-            let parts = [
-                ("query.weight", query),
-                ("query.bias", query_bias),
-                ("v", v),
-                ("out.weight", out),
-                ("out.bias", out_bias),
-            ];
-            parts.iter().for_each(|(name, at)| at.iter().for_each(|&at| add((*name).into(), at)));
-        }
-        self.combine.iter().for_each(|&at| add("combine.weight".into(), at));
-        self.combine_bias.iter().for_each(|&at| add("combine.bias".into(), at));
-        if let Some([weight, bias]) = self.readout {
-            add("readout.weight".into(), weight);
-            add("readout.bias".into(), bias);
-        }
-        add("output.weight".into(), self.output);
-        self.output_bias.iter().for_each(|&at| add("output.bias".into(), at));
-        names.sort();
-        names.into_iter().map(|(_, name)| name).collect()
-    }
-}
-
-/// How a decoder is built; no numbers.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub cell: CellKind,
-    pub layers: usize,
-    /// E.
-    pub embedding: usize,
-    /// H.
-    pub hidden: usize,
-    /// M, the length of a context; 0 without attention.
-    pub memory: usize,
-    pub query: Query,
-    pub readout: Readout,
-    pub score: Option<Score>,
-    /// What drops in training.
-    pub masks: Option<Masks>,
-}
-
-/// A rate of dropout and its site's key.
-pub(crate) type Mask = (f64, Key);
-
-/// Dropout at each of a decoder's sites; a rate of 0 drops nothing.
-#[derive(Clone, Debug)]
-pub(crate) struct Masks {
-    pub embedding: Mask,
-    /// Of the outputs of all layers but the last.
-    pub layers: Vec<Mask>,
-    /// Of context and state, of which the attentional vector is made.
-    pub attentional: Mask,
-    /// Of the attentional vector as the next step reads it.
-    pub fed: Mask,
-    pub readout: Mask,
-    /// The number, in the whole batch, of the first row.
-    pub first_example: usize,
-}
-
-impl Plan {
-    /// The length of what the first cell reads.
-    fn input(&self) -> usize {
-        self.embedding
-            + match self.query {
-                Query::Previous => self.memory,
-                Query::New => self.hidden,
-                Query::Between => 0,
-            }
-    }
-
-    /// The length of state, context and embedding side by side.
-    fn features(&self) -> usize {
-        self.hidden + self.memory + self.embedding
-    }
-
-    /// Which cell's states the top layer goes on from.
-    pub(super) fn top(&self) -> usize {
-        match self.query {
-            Query::Between => self.layers,
-            Query::Previous | Query::New => self.layers - 1,
-        }
-    }
-
-    /// Whether what a layer gives is dropped before the next one reads it.
-    fn drops_layers(&self) -> bool {
-        self.masks.as_ref().is_some_and(|masks| masks.layers.iter().any(|&(rate, _)| rate > 0.0))
-    }
-
-    /// Whether the output layer reads the decoder's output itself.
-    fn reads_output(&self) -> bool {
-        let drops = self.masks.as_ref().is_some_and(|masks| masks.readout.0 > 0.0);
-        self.readout == Readout::State && !drops
-    }
-
-    /// The contexts of some rows: the last columns of what the first cell reads, or an array of their
-    /// own.
-    fn contexts<'a, T>(
-        &self,
-        x: &'a Array2<T>,
-        own: &'a Array2<T>,
-        rows: Range<usize>,
-    ) -> ArrayView2<'a, T> {
-        match self.query {
-            Query::Previous => x.slice(s![rows, self.embedding..]),
-            Query::New | Query::Between => own.slice(s![rows, ..]),
-        }
-    }
-
-    /// As [`contexts`](Plan::contexts), to write to.
-    fn contexts_mut<'a, T>(
-        &self,
-        x: &'a mut Array2<T>,
-        own: &'a mut Array2<T>,
-        rows: Range<usize>,
-    ) -> ArrayViewMut2<'a, T> {
-        match self.query {
-            Query::Previous => x.slice_mut(s![rows, self.embedding..]),
-            Query::New | Query::Between => own.slice_mut(s![rows, ..]),
-        }
-    }
-
-    /// Drops units of a step's rows, or of their gradients.
-    fn drop<T: Real>(
-        &self,
-        site: impl Fn(&Masks) -> Mask,
-        mut units: ArrayViewMut2<'_, T>,
-        step: &Step<'_>,
-    ) {
-        let Some(masks) = &self.masks else { return };
-        let (rate, key) = site(masks);
-        if rate == 0.0 {
-            return;
-        }
-        for (mut units, &sequence) in units.outer_iter_mut().zip(step.sequences) {
-            let units = units.as_slice_mut().unwrap_or_default();
-            drop_units(units, rate, key, step.time, masks.first_example + sequence);
-        }
-    }
-}
-
-/// Where a step's rows are.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Step<'a> {
-    /// Among the rows of all steps.
-    pub rows: Range<usize>,
-    /// The first of the states before it.
-    pub before: usize,
-    /// The first of the states after it.
-    pub after: usize,
-    /// When it is.
-    pub time: usize,
-    /// Of each row, its sequence: a row of the memory.
-    pub sequences: &'a [usize],
-}
-
-/// What a cell computes: states after each step, and what its backward pass needs.
-#[derive(Clone, Debug, Default)]
-struct CellArrays<T> {
-    /// `[B + P, H]`; those that the output layer reads are shared with it.
-    h: ArcArray2<T>,
-    /// `[B + P, H]`, or no columns.
-    c: Array2<T>,
-    /// `[P, G·H]`.
-    gates: Array2<T>,
-    /// `[P, X·H]`.
-    extras: Array2<T>,
-}
-
-/// What the steps compute; arrays that a decoder does not have are without columns.
-#[derive(Clone, Debug)]
-pub(crate) struct Arrays<T: Real> {
-    /// What the first cell reads: the embedding, and beside it the context or the attentional
-    /// vector. `[P, E + ..]`.
-    x: Array2<T>,
-    /// What the cells above read, when dropout makes it differ from the states below, `[P, H]`.
-    dropped: Vec<Array2<T>>,
-    cells: Vec<CellArrays<T>>,
-    /// The projected queries, `[P, A]`.
-    query: Array2<T>,
-    /// The weights of attention, `[P, heads·S]`.
-    weights: Array2<T>,
-    /// What all heads saw, `[P, D]`, when the context is made of it.
-    looked: Array2<T>,
-    /// `[P, M]`, when the first cell does not read it.
-    context: Array2<T>,
-    /// Context and state with what is dropped, of which the attentional vector is made,
-    /// `[P, M + H]`.
-    combined: Array2<T>,
-    /// The attentional vectors, `[B + P, H]`; before the first step they are zero.
-    fed: ArcArray2<T>,
-    /// State, context and embedding, `[P, F]`.
-    features: Array2<T>,
-    /// The readout layer's activations, `[P, R]`.
-    activated: Array2<T>,
-    /// What the output layer reads, `[P, R]`, unless it is the decoder's output itself.
-    read: Array2<T>,
-    hidden_gates: Vec<T>,
-    scratch: Vec<T>,
-    buffers: Context,
-}
-
-impl<T: Real> Arrays<T> {
-    /// The decoder's output, `[B + P, H]`.
-    fn output(&self, plan: &Plan) -> &ArcArray2<T> {
-        if plan.query == Query::New { &self.fed } else { &self.cells[plan.top()].h }
-    }
-
-    /// What the output layer reads of a step, `[N, R]`.
-    pub fn read(&self, plan: &Plan, step: &Step<'_>) -> ArrayView2<'_, T> {
-        match plan.reads_output() {
-            true => self.output(plan).slice(s![step.after..step.after + step.rows.len(), ..]),
-            false => self.read.slice(s![step.rows.clone(), ..]),
-        }
-    }
-
-    /// What it reads of all steps, `[P, R]`, after a batch of so many first states.
-    pub fn take_read(&mut self, plan: &Plan, batch: usize) -> ArcArray2<T> {
-        match plan.reads_output() {
-            true => self.output(plan).clone().slice_move(s![batch.., ..]),
-            false => std::mem::take(&mut self.read).into_shared(),
-        }
-    }
-
-    /// The states that a step goes on from, with those after it: `[B + P, H]` each.
-    pub fn carried(&mut self, plan: &Plan) -> impl Iterator<Item = ArrayViewMut2<'_, T>> {
-        let (last, top) = (plan.layers - 1, plan.top());
-        let cells = self.cells.iter_mut().enumerate();
-        let carried = cells.filter(move |&(cell, _)| cell < last || cell == top);
-        let states = carried.flat_map(|(_, cell)| [cell.h.view_mut(), cell.c.view_mut()]);
-        states.chain([self.fed.view_mut()])
-    }
-
-    /// The weights of attention of a row, head by head: `[heads·S]`.
-    pub fn weights(&self, row: usize) -> &[T] {
-        rows(&self.weights, row..row + 1)
-    }
-}
-
-impl<T: Real> Drop for Arrays<T> {
-    fn drop(&mut self) {
-        let Arrays { x, dropped, cells, query, weights, looked, context, buffers, .. } = self;
-        let Arrays { combined, fed, features, activated, read, .. } = self;
-        let all = [x, query, weights, looked, context, combined, features, activated, read];
-        all.into_iter().chain(dropped).for_each(|array| release(buffers, array));
-        buffers.recycle(std::mem::take(fed).into_dyn());
-        for CellArrays { h, c, gates, extras } in cells {
-            buffers.recycle(std::mem::take(h).into_dyn());
-            [c, gates, extras].into_iter().for_each(|array| release(buffers, array));
-        }
-    }
-}
-
 /// A decoder with its weights and its memory, ready to step.
 pub(crate) struct Steps<'a, T: Real> {
-    context: &'a Context,
-    plan: &'a Plan,
-    parts: &'a Parts<Tensor<T>>,
-    cells: &'a [CellRows<T>],
+    pub(super) context: &'a Context,
+    pub(super) plan: &'a Plan,
+    pub(super) parts: &'a Parts<Tensor<T>>,
+    pub(super) cells: &'a [CellRows<T>],
     look: Option<Look<'a, T>>,
 }
 
@@ -383,61 +55,6 @@ impl<'a, T: Real> Steps<'a, T> {
             _ => None,
         };
         Ok(Steps { context, plan, parts, cells, look })
-    }
-
-    /// Arrays for so many rows of all steps, after a batch of so many first states.
-    pub fn arrays(&self, batch: usize, rows: usize) -> Arrays<T> {
-        let Plan { hidden, memory, readout, query, .. } = *self.plan;
-        let array = |rows: usize, columns: usize| self.context.array((rows, columns));
-        let when = |condition: bool, columns: usize| if condition { columns } else { 0 };
-        let Widths { gates, hidden_gates, extras, c } = Widths::new(self.plan.cell, hidden);
-        let dropped = if self.plan.drops_layers() { self.plan.layers - 1 } else { 0 };
-        let (score, step) = (self.plan.score, self.parts.attention.as_ref());
-        let source = step.map_or(0, |([keys, _], _)| keys.shape()[1]);
-        let width_of = |part: Option<&Tensor<T>>, axis: usize| part.map_or(0, |w| w.shape()[axis]);
-        let projection = step.and_then(|(_, step)| step.query.as_ref());
-        let out = step.and_then(|(_, step)| step.out.as_ref());
-        let read = self.parts.output.shape()[1];
-        let mut fed: Array2<T> = array(batch + rows, when(query == Query::New, hidden));
-        fed.slice_mut(s![..batch, ..]).fill(T::zero());
-        let read_apart = when(!self.plan.reads_output(), read);
-        Arrays {
-            x: array(rows, self.plan.input()),
-            dropped: (0..dropped).map(|_| array(rows, hidden)).collect(),
-            cells: (self.cells.iter())
-                .map(|_| CellArrays {
-                    h: array(batch + rows, hidden).into_shared(),
-                    c: array(batch + rows, c),
-                    gates: array(rows, gates),
-                    extras: array(rows, extras),
-                })
-                .collect(),
-            query: array(rows, width_of(projection, 0)),
-            weights: array(rows, score.map_or(0, Score::heads) * source),
-            looked: array(rows, width_of(out, 1)),
-            context: array(rows, when(query != Query::Previous, memory)),
-            combined: array(rows, when(query == Query::New, memory + hidden)),
-            fed: fed.into_shared(),
-            features: array(rows, when(readout != Readout::State, self.plan.features())),
-            activated: array(rows, when(readout == Readout::Tanh, read)),
-            read: array(rows, read_apart),
-            hidden_gates: vec![T::zero(); batch * hidden_gates],
-            scratch: Vec::new(),
-            buffers: self.context.clone(),
-        }
-    }
-
-    /// Puts the first states `[B, H]` of the layers, hidden and cell states, before the first step.
-    pub fn start(&self, arrays: &mut Arrays<T>, h: &[Array2<T>], c: &[Array2<T>]) {
-        for layer in 0..self.plan.layers {
-            let last = layer + 1 == self.plan.layers;
-            let cell = &mut arrays.cells[if last { self.plan.top() } else { layer }];
-            let states = [(cell.h.view_mut(), h.get(layer)), (cell.c.view_mut(), c.get(layer))];
-            for (mut states, first) in states {
-                let Some(first) = first else { continue };
-                states.slice_mut(s![..first.nrows(), ..]).assign(first);
-            }
-        }
     }
 
     /// One step forward, from the previous tokens `[N]`, all below V, to the state after it.
@@ -591,22 +208,26 @@ impl<'a, T: Real> Steps<'a, T> {
         (from, first): (usize, usize),
     ) {
         let n = step.rows.len();
-        // Taken out, so that the others can be read meanwhile.
-        let mut own = std::mem::take(&mut arrays.cells[number]);
-        let mut hidden_gates = std::mem::take(&mut arrays.hidden_gates);
-        let CellArrays { h, c, gates, extras } = &mut own;
+        let Arrays { x, dropped, context, cells, hidden_gates, .. } = arrays;
+        let (below, rest) = cells.split_at_mut(number);
+        let Some((own, above)) = rest.split_first_mut() else { return };
+        let CellArrays { h, c, gates, extras } = own;
         let (h_before, h_after) = h.view_mut().split_at(Axis(0), step.after);
         let (c_before, c_after) = c.view_mut().split_at(Axis(0), step.after);
         let before = s![first..first + n, ..];
-        let (h, c) = match from == number {
-            true => (h_before.slice(before), c_before.slice(before)),
-            false => (arrays.cells[from].h.slice(before), arrays.cells[from].c.slice(before)),
+        let (h, c) = match from.cmp(&number) {
+            Ordering::Less => (below[from].h.slice(before), below[from].c.slice(before)),
+            Ordering::Equal => (h_before.slice(before), c_before.slice(before)),
+            Ordering::Greater => {
+                let from = &above[from - number - 1];
+                (from.h.slice(before), from.c.slice(before))
+            }
         };
         let Widths { c: c_width, hidden_gates: width, .. } = self.cells[number].widths();
         self.cells[number].forward(
             self.context,
             StepForward {
-                x: self.cell_input(arrays, step, number),
+                x: self.cell_input(x, dropped, context, below, step),
                 h,
                 c,
                 h_next: &mut h_after.into_slice().unwrap_or_default()[..n * self.plan.hidden],
@@ -616,27 +237,24 @@ impl<'a, T: Real> Steps<'a, T> {
                 hidden_gates: &mut hidden_gates[..n * width],
             },
         );
-        arrays.cells[number] = own;
-        arrays.hidden_gates = hidden_gates;
     }
 
-    /// What a cell reads at a step.
+    /// What the cell above those `below` reads at a step.
     fn cell_input<'b>(
         &self,
-        arrays: &'b Arrays<T>,
+        x: &'b Array2<T>,
+        dropped: &'b [Array2<T>],
+        context: &'b Array2<T>,
+        below: &'b [CellArrays<T>],
         step: &Step<'_>,
-        number: usize,
     ) -> ArrayView2<'b, T> {
         let rows = s![step.rows.clone(), ..];
-        match number.checked_sub(1) {
-            None => arrays.x.slice(rows),
-            Some(_) if number == self.plan.layers => arrays.context.slice(rows),
-            Some(below) => match arrays.dropped.get(below) {
+        match below.split_last() {
+            None => x.slice(rows),
+            Some(_) if below.len() == self.plan.layers => context.slice(rows),
+            Some((last, others)) => match dropped.get(others.len()) {
                 Some(dropped) => dropped.slice(rows),
-                None => {
-                    let after = step.after..step.after + step.rows.len();
-                    arrays.cells[below].h.slice(s![after, ..])
-                }
+                None => last.h.slice(s![step.after..step.after + step.rows.len(), ..]),
             },
         }
     }
@@ -737,7 +355,9 @@ impl<T: Real> Steps<'_, T> {
                 _ => before_steps(&arrays.cells[number].h, packing),
             };
             let whole = Step { rows: 0..packing.len(), after: packing.batch(), ..Step::default() };
-            sums.product(weight_ih, d_gates.view(), self.cell_input(arrays, &whole, number))?;
+            let Arrays { x, dropped, context, cells, .. } = &*arrays;
+            let read = self.cell_input(x, dropped, context, &cells[..number], &whole);
+            sums.product(weight_ih, d_gates.view(), read)?;
             sums.product(weight_hh, d_hidden_gates, h.view())?;
             sums.rows(&[bias_ih], d_gates.view())?;
             sums.rows(&[bias_hh], d_hidden_gates)?;
@@ -1096,43 +716,6 @@ fn before_steps<'a, T: Real>(states: &'a ArcArray2<T>, packing: &Packing) -> Cow
     }
 }
 
-/// Adds the gradients of weights and biases: over all steps at once, or one by one when recording.
-struct Sums<'a, 'b, 'c, T: Real> {
-    context: &'a Context,
-    steps: &'a [Step<'a>],
-    sink: &'b mut GradSink<'c, T>,
-}
-
-impl<T: Real> Sums<'_, '_, '_, T> {
-    /// Adds `dᵀ·x` of all rows, `d [P, O]` and `x [P, I]`, to the gradient of a weight `[O, I]`.
-    fn product(&mut self, input: usize, d: ArrayView2<'_, T>, x: ArrayView2<'_, T>) -> Result<()> {
-        if !self.sink.is_recording() {
-            return self.sink.add_product(input, d.t(), x);
-        }
-        self.steps.iter().try_for_each(|step| {
-            let rows = s![step.rows.clone(), ..];
-            self.sink.at_time(step.time);
-            self.sink.add_product(input, d.slice(rows).t(), x.slice(s![step.rows.clone(), ..]))
-        })
-    }
-
-    /// Adds the sum of all rows of `d [P, O]` to the gradients of biases `[O]`.
-    fn rows(&mut self, inputs: &[usize], d: ArrayView2<'_, T>) -> Result<()> {
-        let sum = |d| Array1::from_vec(sum_rows(self.context, d)).into_dyn();
-        for &input in inputs.iter().filter(|_| !d.is_empty()) {
-            if !self.sink.is_recording() {
-                self.sink.add(input, sum(d))?;
-                continue;
-            }
-            for step in self.steps {
-                self.sink.at_time(step.time);
-                self.sink.add(input, sum(d.slice(s![step.rows.clone(), ..])))?;
-            }
-        }
-        Ok(())
-    }
-}
-
 vectorised! {
     /// y = tanh(x)  ⇒  `d ← d·(1 - y²)`
     fn through_tanh<T: Real>(d: &mut [T], y: &[T]) {
@@ -1147,24 +730,4 @@ fn add_rows<T: Real>(mut to: ArrayViewMut2<'_, T>, d: ArrayView2<'_, T>) {
             add(to, d);
         }
     }
-}
-
-/// The next arrays have the memory.
-fn release<T: Real>(context: &Context, array: &mut Array2<T>) {
-    context.recycle(std::mem::take(array).into_dyn().into_shared());
-}
-
-/// Whole rows of an array that was made here, and so is in standard layout.
-fn rows<T, S: Data<Elem = T>>(array: &ArrayBase<S, Ix2>, rows: Range<usize>) -> &[T] {
-    let columns = array.ncols();
-    &array.as_slice().unwrap_or_default()[rows.start * columns..rows.end * columns]
-}
-
-/// As [`rows`], to write to.
-fn rows_mut<T, S: DataMut<Elem = T>>(
-    array: &mut ArrayBase<S, Ix2>,
-    rows: Range<usize>,
-) -> &mut [T] {
-    let columns = array.ncols();
-    &mut array.as_slice_mut().unwrap_or_default()[rows.start * columns..rows.end * columns]
 }

@@ -9,8 +9,11 @@ use unspool_tensor::shape::standard;
 use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 use super::arg_max;
+use super::arrays::Arrays;
 use super::composed;
-use super::steps::{Arrays, Parts, Plan, Step, Steps};
+use super::parts::Parts;
+use super::plan::{Plan, Step};
+use super::steps::Steps;
 use crate::vocabulary::Token;
 
 const NAME: &str = "decoder";

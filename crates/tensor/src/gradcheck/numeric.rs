@@ -167,13 +167,15 @@ fn is_zero(found: &Derivative, precision: Precision) -> bool {
 /// How far the values of `f` are off, beside what rounding makes of their size: the noise level of
 /// Moré and Wild ("Estimating computational noise", 2011), from differences of high order over a
 /// few values near to each other, which of a smooth function are nothing but noise. Two spacings
-/// find noise from one number to the next, and stairs such as those of `f32`.
+/// find noise from one number to the next, and stairs such as those of `f32`. They are no powers of
+/// two: at these, a sum of many equal terms rounds every value alike, and no difference shows it.
 ///
 /// # Errors
 /// Those of `f`.
 pub fn noise(mut f: impl FnMut(f64) -> Result<Option<Sample>>) -> Result<f64> {
     const POINTS: usize = 10;
-    const SPACINGS: [f64; 2] = [1.0 / (1u64 << 30) as f64, 1.0 / (1u64 << 14) as f64];
+    const SPACINGS: [f64; 2] =
+        [0.828_427 / (1u64 << 30) as f64, 0.828_427 / (1u64 << 14) as f64];
     let mut largest = 0.0_f64;
     for spacing in SPACINGS {
         let mut row = Vec::with_capacity(POINTS);
@@ -286,6 +288,20 @@ mod tests {
                 let small = 1e-9 * exact.abs().max(1.0);
                 assert!(found.bound <= small, "{name} at {x}: {found:?}, off by {error:e}");
                 assert!(exact.abs() < 1e-3 || found.doubt.is_none(), "{name} at {x}: {found:?}");
+            }
+        }
+    }
+
+    /// The sum of many equal terms rounds more than the size of its result says.
+    #[test]
+    fn the_rounding_of_a_long_sum_is_noise() {
+        for terms in [1072, 1400, 1500, 1700, 2000, 3000, 4000, 6000, 8000] {
+            let sum = |x: f64| (0..terms).fold(0.0, |sum, _| sum + x);
+            for x in [0.1, 0.3, 1.0 / 3.0, 0.7] {
+                let (found, exact) = (at(sum, x), f64::from(terms));
+                let error = (found.value - exact).abs();
+                assert!(error <= found.bound, "{terms} terms of {x}: {found:?}");
+                assert!(found.bound <= 1e-5 * exact, "{terms} terms of {x}: {found:?}");
             }
         }
     }

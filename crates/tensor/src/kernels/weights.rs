@@ -108,6 +108,19 @@ impl<T: Real> Packs<T> {
         let found = pack();
         packed.get_or_init(|| found)
     }
+    /// As [`packed`](Packs::packed), unless it was packed for other kernels, or is of another shape: a
+    /// slice may begin where the whole does.
+    fn packed_for(
+        &self,
+        context: &Context,
+        side: Side,
+        weight: ArrayView2<'_, T>,
+    ) -> Option<&Packed<T>> {
+        let packed = self.packed(context, side, weight);
+        let [here, there] = [context.kernels(), packed.kernels()].map(T::matmul);
+        let shape = (packed.view().rows(), packed.view().columns());
+        (shape == side.factor(weight).dim() && here.name() == there.name()).then_some(packed)
+    }
 }
 
 /// A weight, held so that no other array can come to stand where it does, and its packs.
@@ -162,39 +175,42 @@ pub fn product_with_weight<T: Real>(
     accumulate: bool,
     y: ArrayViewMut2<'_, T>,
 ) {
-    sum_of_products_with_weights(context, &[(x, weight)], side, accumulate, y);
+    sum_of_products_with_weights(context, [(x, weight)], side, accumulate, y);
 }
 
 /// The sum of such products, each with a weight of its own, from the first to the last. Threads
-/// share the work only once.
-pub fn sum_of_products_with_weights<T: Real>(
+/// share the work only once. Nothing is allocated when the weights are packed already, and one thread
+/// does all.
+pub fn sum_of_products_with_weights<T: Real, const N: usize>(
     context: &Context,
-    factors: &[(ArrayView2<'_, T>, &Tensor<T>)],
+    factors: [(ArrayView2<'_, T>, &Tensor<T>); N],
     side: Side,
     accumulate: bool,
     mut y: ArrayViewMut2<'_, T>,
 ) {
-    let matrices =
-        factors.iter().map(|(_, weight)| weight.view().into_dimensionality::<Ix2>().ok());
-    let Some(matrices) = matrices.collect::<Option<Vec<_>>>() else { return };
-    let packs: Option<Vec<_>> =
-        factors.iter().map(|(_, weight)| context.weights().get(weight)).collect();
-    let packed = packs.iter().flatten().zip(&matrices).map(|(packs, &matrix)| {
-        let packed = packs.packed(context, side, matrix);
-        let [here, there] = [context.kernels(), packed.kernels()].map(T::matmul);
-        // A slice may begin where the whole does.
-        let fits = (packed.view().rows(), packed.view().columns()) == side.factor(matrix).dim();
-        (fits && here.name() == there.name()).then_some(packed)
+    let matrices = factors.map(|(_, weight)| weight.view().into_dimensionality::<Ix2>().ok());
+    let Some(matrices) = all(matrices) else { return };
+    let packs = factors.map(|(_, weight)| context.weights().get(weight));
+    let packs = all(packs.each_ref().map(Option::as_ref));
+    let packed: Option<[_; N]> = packs.and_then(|packs| {
+        all(std::array::from_fn(|i| packs[i].packed_for(context, side, matrices[i])))
     });
-    let packed: Option<Vec<_>> = packed.collect();
-    if let Some(packed) = packed.filter(|packed| packed.len() == factors.len()) {
-        let factors: Vec<_> = factors.iter().map(|(x, _)| x.view()).zip(packed).collect();
-        return sum_of_products_packed(context, &factors, accumulate, y);
+    if let Some(packed) = packed {
+        let factors: [_; N] = std::array::from_fn(|i| (factors[i].0, packed[i]));
+        return sum_of_products_packed(context, factors, accumulate, y);
     }
-    for (number, ((x, _), matrix)) in factors.iter().zip(matrices).enumerate() {
-        let accumulate = accumulate || number > 0;
-        product(context, x.view(), side.factor(matrix), accumulate, y.view_mut());
+    for (number, ((x, _), matrix)) in factors.into_iter().zip(matrices).enumerate() {
+        product(context, x, side.factor(matrix), accumulate || number > 0, y.view_mut());
     }
+}
+
+/// All of some options, if there are any, and all there.
+fn all<V: Copy, const N: usize>(options: [Option<V>; N]) -> Option<[V; N]> {
+    let mut values = [(*options.first()?)?; N];
+    for (value, option) in values.iter_mut().zip(options) {
+        *value = option?;
+    }
+    Some(values)
 }
 
 /// Packs a weight for a side with all threads of the context, before each of them needs it.

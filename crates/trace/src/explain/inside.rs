@@ -89,24 +89,46 @@ fn letters(op: &str) -> &'static [Letter] {
     }
 }
 
+/// A constant that an op puts there beside its inputs: the simpler op that reads it, which of those
+/// (from 0), as which of its inputs, and what it is called.
+type Constant = (&'static str, usize, usize, &'static str);
+
+fn constants(op: &str) -> &'static [Constant] {
+    match op {
+        "embedding" => &[("affine", 0, 0, "learns"), ("mul", 0, 0, "cut off")],
+        "dropout" => &[("mul", 0, 1, "mask")],
+        "softmax" | "log_softmax" => &[("max", 0, 0, "cut off")],
+        "cross_entropy" => &[("mul", 0, 1, "q"), ("div", 0, 1, "−n")],
+        "decoder" => &[("concat", 0, 1, "fed[0]")],
+        _ => &[],
+    }
+}
+
 /// The names of values on the tape of an opened op, by slot. At a time step the time is behind the
 /// letter, from 1: `f[3]`.
 pub(crate) fn names(op: &str, tape: &Tape<f64>) -> Vec<(usize, String)> {
-    let letters = letters(op);
+    let (letters, constants) = (letters(op), constants(op));
+    let constant = |slot: usize| tape.var(slot).is_some_and(|var| !var.wants_grad());
     let mut count: BTreeMap<(String, String, Option<usize>), usize> = BTreeMap::new();
     let mut found = Vec::new();
     for index in 0..tape.len() {
-        let named = tape.node(index, |node| {
+        tape.node(index, |node| {
             let which = count.entry((node.scope.into(), node.op.into(), node.time)).or_default();
+            for &(op, number, input, name) in constants {
+                let slot = node.input_slots.get(input).filter(|&&slot| constant(slot));
+                if let (Some(&slot), true) = (slot, (op, number) == (node.op, *which)) {
+                    found.push((slot, name.to_owned()));
+                }
+            }
             let letter = letters.iter().find(|(scope, op, number, _)| {
                 (*scope, *op, *number) == (node.scope, node.op, *which)
             });
+            if let Some((.., letter)) = letter {
+                let time = node.time.map_or(String::new(), |time| format!("[{}]", time + 1));
+                found.push((node.first_output_slot, format!("{letter}{time}")));
+            }
             *which += 1;
-            let &(.., letter) = letter?;
-            let time = node.time.map_or(String::new(), |time| format!("[{}]", time + 1));
-            Some((node.first_output_slot, format!("{letter}{time}")))
         });
-        found.extend(named.flatten());
     }
     found
 }

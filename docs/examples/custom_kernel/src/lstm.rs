@@ -98,10 +98,10 @@ vectorised! {
         let (d_h, d_c) = (&mut row.d_h[..hidden], &mut row.d_c[..hidden]);
         for unit in 0..hidden {
             let (i, f, g, o, tanh_c) = (i[unit], f[unit], g[unit], o[unit], tanh_c[unit]);
-            // h' = o∘tanh(c')  ⇒  d_o = d_h'·tanh(c'), d_c' += d_h'·o·(1 - tanh²(c'))
+            // h' = o⊙tanh(c')  ⇒  d_o = d_h'·tanh(c'), d_c' += d_h'·o·(1 - tanh²(c'))
             let d_c_next = d_c[unit] + d_h[unit] * o * (1.0 - tanh_c * tanh_c);
             d_o[unit] = d_h[unit] * tanh_c * o * (1.0 - o);
-            // c' = f∘c + i∘g  ⇒  d_f = d_c'·c, d_c = d_c'·f, d_i = d_c'·g, d_g = d_c'·i
+            // c' = f⊙c + i⊙g  ⇒  d_f = d_c'·c, d_c = d_c'·f, d_i = d_c'·g, d_g = d_c'·i
             d_f[unit] = d_c_next * c[unit] * f * (1.0 - f);
             d_i[unit] = d_c_next * g * i * (1.0 - i);
             d_g[unit] = d_c_next * i * (1.0 - g * g);

@@ -155,16 +155,15 @@ pub fn product_packed<T: Real>(
 ///
 /// Shapes: `aᵢ [M, Kᵢ]`, `bᵢ [Kᵢ, N]`, `c [M, N]`; the callers have checked them, and that all were
 /// packed for the same kernel. Without any factor, nothing is done.
-pub fn sum_of_products_packed<T: Real>(
+pub fn sum_of_products_packed<T: Real, const N: usize>(
     context: &Context,
-    factors: &[(ArrayView2<'_, T>, &Packed<T>)],
+    factors: [(ArrayView2<'_, T>, &Packed<T>); N],
     accumulate: bool,
     c: ArrayViewMut2<'_, T>,
 ) {
     let Some((_, first)) = factors.first() else { return };
     let kernel = T::matmul(first.kernels());
-    let factors: Vec<_> = factors.iter().map(|(a, b)| (a.view(), b.view())).collect();
-    drive_packed(context, kernel, &factors, accumulate, c);
+    drive_packed(context, kernel, &factors.map(|(a, b)| (a, b.view())), accumulate, c);
 }
 
 fn drive<T: Real>(
@@ -431,7 +430,7 @@ mod tests {
                     }
                     let mut found = matrix(m, n, 9);
                     let views = factors.each_ref().map(|(a, b)| (a.view(), b));
-                    sum_of_products_packed(&context, &views, accumulate, found.view_mut());
+                    sum_of_products_packed(&context, views, accumulate, found.view_mut());
                     assert_eq!(found, expected, "{m} x {n}, {threads} threads");
                 }
             }

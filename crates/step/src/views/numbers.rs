@@ -15,10 +15,10 @@ const LINES: usize = 64;
 /// What marks the number under the cursor.
 pub(crate) const CURSOR: char = '›';
 
-/// A shape as it is written: `[2×3]`.
+/// A shape as it is written: `[2, 3]`.
 pub fn shape(shape: &[usize]) -> String {
     let lengths: Vec<String> = shape.iter().map(ToString::to_string).collect();
-    if lengths.is_empty() { String::new() } else { format!("[{}]", lengths.join("×")) }
+    if lengths.is_empty() { String::new() } else { format!("[{}]", lengths.join(", ")) }
 }
 
 /// Whether two numbers are the same; one that is none is the same as another.

@@ -23,7 +23,7 @@ impl History {
     /// Keeps the attention of a step, which all nodes that grow from it share.
     pub(crate) fn keep_attention(&mut self, attention: Option<&[f32]>) -> Option<usize> {
         let attention = attention?;
-        self.attention.push(attention.len()).copy_from_slice(attention);
+        self.attention.push_row(attention.iter().copied());
         Some(self.attention.len() - 1)
     }
 

@@ -75,7 +75,7 @@
 //!                 2 => [0.0, 0.4, 0.3, 0.3],
 //!                 _ => [0.0, 1.0, 0.0, 0.0],
 //!             };
-//!             out.log_probs.push(4).copy_from_slice(&probs.map(f32::ln));
+//!             out.log_probs.push_row(probs.map(f32::ln));
 //!         }
 //!         Ok(())
 //!     }

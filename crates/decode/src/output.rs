@@ -27,6 +27,12 @@ impl Rows {
         self.ends.clear();
     }
 
+    /// Adds a row of these numbers, which are written once.
+    pub fn push_row(&mut self, row: impl IntoIterator<Item = f32>) {
+        self.values.extend(row);
+        self.ends.push(self.values.len());
+    }
+
     /// Adds a row of `width` zeros and returns it, to be filled in.
     pub fn push(&mut self, width: usize) -> &mut [f32] {
         self.push_matrix(1, width)
@@ -100,7 +106,7 @@ mod tests {
     fn rows_of_different_widths_stay_apart_and_clear_leaves_no_trace() {
         let mut rows = Rows::default();
         for _ in 0..2 {
-            rows.push(2).copy_from_slice(&[1.0, 2.0]);
+            rows.push_row([1.0, 2.0]);
             rows.push(0);
             rows.push_matrix(2, 3)[5] = 7.0;
             assert_eq!(rows.len(), 4);

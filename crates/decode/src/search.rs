@@ -128,15 +128,18 @@ pub(crate) fn checked_step<M: StepModel + ?Sized>(
             let found = values.len();
             return Err(OutputError::Width { row, vocabulary, found }.into());
         }
-        for (token, value) in values.iter_mut().enumerate() {
-            if value.is_nan() || *value > ROUNDING {
-                let (sentence, value) = (sentence_of_row(row), *value);
-                return Err(OutputError::LogProb { row, sentence, step, token, value }.into());
-            }
+        // One pass without a way out, so that compilers make vectors of it.
+        let mut valid = true;
+        for value in values.iter_mut() {
             // Not `min`: it may keep the sign of -0.
-            if *value >= 0.0 {
-                *value = 0.0;
-            }
+            *value = if (0.0..=ROUNDING).contains(value) { 0.0 } else { *value };
+            valid &= *value <= 0.0;
+        }
+        let is_wrong = |value: f32| value.is_nan() || value > 0.0;
+        let mut found = values.iter().enumerate().filter(|(_, value)| is_wrong(**value));
+        if !valid && let Some((token, &value)) = found.next() {
+            let sentence = sentence_of_row(row);
+            return Err(OutputError::LogProb { row, sentence, step, token, value }.into());
         }
     }
     Ok(())

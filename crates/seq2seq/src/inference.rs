@@ -177,11 +177,8 @@ impl<T: Real> StepModel for Seq2Seq<T> {
         for row in logits.outer_iter() {
             let row = row.to_slice().unwrap_or_default();
             let (top, log_sum) = log_normaliser(pointwise, row, scratch);
-            let written = out.log_probs.push(row.len());
-            written
-                .iter_mut()
-                .zip(row)
-                .for_each(|(out, &x)| *out = ((x - top) - log_sum).to_f64() as f32);
+            let log_probs = row.iter().map(|&x| ((x - top) - log_sum).to_f64() as f32);
+            out.log_probs.push_row(log_probs);
         }
         if let (true, Some(score)) = (out.wants_attention(), decoder.plan.score) {
             for (row, &source) in sources.iter().enumerate() {

@@ -130,7 +130,7 @@ impl StepModel for Table {
 }
 
 pub fn push(rows: &mut Rows, values: &[f32]) {
-    rows.push(values.len()).copy_from_slice(values);
+    rows.push_row(values.iter().copied());
 }
 
 /// A batch of toys, and a search of them with limits of their own, all drawn from `seed`.

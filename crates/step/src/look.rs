@@ -144,7 +144,7 @@ fn plain(character: char) -> char {
 }
 
 /// What is told better by more than one character, in text that is not yet laid out.
-const LONG: [(char, &str); 62] = [
+const LONG: [(char, &str); 61] = [
     ('²', "^2"),
     ('³', "^3"),
     ('¹', "^1"),

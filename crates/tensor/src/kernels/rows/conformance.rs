@@ -872,10 +872,10 @@ mod tests {
         for (fault, words) in [
             (ForgetsTheEndOfOddRows, "dot, 1 rows of 1 "),
             (IgnoresTheMask, "softmax, "),
-            (ReadsWhatIsMasked, "Some masked: number 0 is NaN, not"),
+            (ReadsWhatIsMasked, "masked elements behind it gives other bits: NaN is not"),
             (LosesNaN, "not NaN"),
             (LooksAtOtherRows, "alone gives other bits"),
-            (RemembersCalls, "row 0 alone gives other bits"),
+            (RemembersCalls, "softmax, 1 rows of 1 with 0 between, Scaled(0.01) numbers"),
             (WritesBesideRows, "numbers between the rows were written"),
             (IgnoresStrides, "dot, "),
             (DependsOnPadding, "a row with masked elements behind it gives other bits"),

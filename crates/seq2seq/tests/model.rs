@@ -186,7 +186,8 @@ fn a_registered_row_kernel_trains_and_translates() {
             let options = LossOptions { forcing, smoothing, divisor: 1.0 };
             let batch = Batch::new(&[&example]).unwrap();
             let loss = model.training_loss(&tape, &batch, options).unwrap().loss;
-            let gradients = tape.backward(loss).unwrap().into_params();
+            let gradients = tape.backward(loss).unwrap().into_params().into_iter();
+            let gradients: Vec<_> = gradients.map(|(_, d)| d).collect();
             let translator = Translator::new(&[&model]).unwrap();
             let limits = Limits::default();
             let found = translator.translate(&[&source], &Strategy::Greedy, limits, &[]).unwrap();
@@ -194,7 +195,7 @@ fn a_registered_row_kernel_trains_and_translates() {
         };
         let kernel = Arc::new(Told::default());
         let found = run(Kernels::default().with_rows_f64(kernel.clone()));
-        assert_eq!(found, run(Kernels::default()), "{attention}");
+        assert!(found == run(Kernels::default()), "{attention}: other bits");
         let told: Vec<_> = kernel.0.lock().unwrap().iter().copied().collect();
         let all = [
             "add_to_rows",

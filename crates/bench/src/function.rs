@@ -1,10 +1,11 @@
 //! Functions of slices as work: those of this project, and any of the user's.
 
 use std::fmt;
+use std::sync::Arc;
 
 use unspool_tensor::Context;
 use unspool_tensor::kernels::pointwise::Pointwise;
-use unspool_tensor::kernels::softmax::{softmax, softmax_backward};
+use unspool_tensor::kernels::rows::RowKernel;
 use unspool_tensor::random::Key;
 
 use crate::machine::Evictor;
@@ -153,25 +154,25 @@ impl<T: Number> Function<T> {
         ]
     }
 
-    /// The softmax of each of `rows` rows of `columns` numbers; copying the inputs is timed too.
+    /// The softmax of each of `rows` rows of `columns` numbers by this kernel; copying the inputs is
+    /// timed too.
     ///
     /// The bound on its relative error adds up those of the exponential, of its argument `x - top`,
     /// of the sum, and of the division.
     pub fn softmax(
-        variant: &str,
-        pointwise: Pointwise<T>,
+        kernel: Arc<dyn RowKernel<T>>,
         [rows, columns]: [usize; 2],
         context: &Context,
     ) -> Self {
         let width = columns.max(1);
         Self::new(
             "softmax",
-            variant,
+            kernel.name().to_owned(),
             format!("{rows}x{columns}"),
             context,
             move |inputs, outputs| {
                 outputs[0].copy_from_slice(&inputs[0]);
-                outputs[0].chunks_mut(width).for_each(|row| softmax(pointwise, row, None));
+                outputs[0].chunks_mut(width).for_each(|row| kernel.softmax(row, None));
             },
             move |inputs| {
                 let rows = inputs[0].chunks(width);
@@ -184,19 +185,23 @@ impl<T: Number> Function<T> {
 }
 
 impl<T: Number> Function<T> {
-    /// The gradient that goes back through the softmax of each of `rows` rows of `columns` numbers:
-    /// `d_x = y·(d_y - Σ d_y·y)`. Copying the gradient that comes is timed too.
-    pub fn softmax_backward(variant: &str, [rows, columns]: [usize; 2], context: &Context) -> Self {
+    /// The gradient that goes back through the softmax of each of `rows` rows of `columns` numbers, by
+    /// this kernel: `d_x = y·(d_y - Σ d_y·y)`. Copying the gradient that comes is timed too.
+    pub fn softmax_backward(
+        kernel: Arc<dyn RowKernel<T>>,
+        [rows, columns]: [usize; 2],
+        context: &Context,
+    ) -> Self {
         let width = columns.max(1);
         Self::new(
             "softmax, d_x",
-            variant,
+            kernel.name().to_owned(),
             format!("{rows}x{columns}"),
             context,
             move |inputs, outputs| {
                 outputs[0].copy_from_slice(&inputs[1]);
                 let rows = outputs[0].chunks_mut(width).zip(inputs[0].chunks(width));
-                rows.for_each(|(ds, ys)| softmax_backward(ys, ds));
+                rows.for_each(|(ds, ys)| kernel.softmax_backward(ys, ds));
             },
             move |inputs| {
                 let rows = inputs[0].chunks(width).zip(inputs[1].chunks(width));
@@ -319,6 +324,8 @@ impl<T: Number> Workload for Function<T> {
 
 #[cfg(test)]
 mod tests {
+    use unspool_tensor::kernels::rows;
+
     use super::*;
 
     fn right_answers_pass<T: Number>() {
@@ -328,10 +335,14 @@ mod tests {
             let functions = [1, 17, 1000]
                 .into_iter()
                 .flat_map(|len| Function::pointwise(variant, pointwise, len, &context));
+            let kernel: Arc<dyn RowKernel<T>> = match variant {
+                "naive" => Arc::new(rows::Naive),
+                _ => Arc::new(rows::Fast),
+            };
             let softmaxes = [[1, 1], [3, 17], [2, 900]].into_iter().flat_map(|shape| {
                 [
-                    Function::softmax(variant, pointwise, shape, &context),
-                    Function::softmax_backward(variant, shape, &context),
+                    Function::softmax(kernel.clone(), shape, &context),
+                    Function::softmax_backward(kernel.clone(), shape, &context),
                 ]
             });
             for mut function in functions.chain(softmaxes) {
@@ -383,7 +394,7 @@ mod tests {
     #[test]
     fn work_is_counted_in_numbers_or_in_operations() {
         let context = Context::sequential();
-        let function = Function::<f32>::softmax("fast", Pointwise::fast(), [2, 3], &context);
+        let function = Function::<f32>::softmax(Arc::new(rows::Fast), [2, 3], &context);
         let expected = Cost { work: Work::Numbers, amount: 6.0, bytes: 48.0 };
         assert_eq!(function.cost(), expected);
         let expected = Cost { work: Work::Operations, amount: 60.0, bytes: 48.0 };

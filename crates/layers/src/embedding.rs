@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayBase, ArrayD, Axis, Data, Dimension, IxDyn};
 use unspool_tensor::cases::{Case, Input};
-use unspool_tensor::kernels::rows;
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::random::Key;
-use unspool_tensor::shape::{from_elements, standard};
+use unspool_tensor::shape::standard;
 use unspool_tensor::{
     Context, Error, GradSink, Op, OutputGrads, ParamId, ParamStore, Real, Result, Tensor, Var,
 };
@@ -37,7 +36,7 @@ impl<T: Real> Op<T> for EmbeddingOp {
         NAME
     }
 
-    fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, ()>> {
+    fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, ()>> {
         let [table] = inputs_of(NAME, inputs)?;
         let &[count, size] = table.shape() else {
             return Err(Error::shape(NAME, table.shape(), "is not a table [V, E]"));
@@ -50,9 +49,11 @@ impl<T: Real> Op<T> for EmbeddingOp {
         // y[i] = table[index[i]]
         let table = standard(table);
         let numbers = table.as_slice().unwrap_or_default();
-        let gathered = rows::gather(numbers, size, self.indices.iter().copied());
-        let shape = [self.indices.shape(), &[size]].concat();
-        Ok((vec![from_elements(NAME, &shape, gathered)?], ()))
+        let indices: Vec<usize> = self.indices.iter().copied().collect();
+        let mut y: ArrayD<T> = context.array(IxDyn(&[self.indices.shape(), &[size]].concat()));
+        let to = y.as_slice_mut().unwrap_or_default();
+        T::row_kernel(context.kernels()).gather(numbers, size, &indices, to);
+        Ok((vec![y.into_shared()], ()))
     }
 
     fn backward(

@@ -13,12 +13,10 @@ use std::ops::Range;
 use ndarray::{Array, Array1, Array2, ArrayD, ArrayViewMut1, Axis, Dimension, arr0, s};
 use rayon::prelude::*;
 use unspool_tensor::cases::{Case, Input};
-use unspool_tensor::kernels::cross_entropy::{
-    TargetDistribution, cross_entropy, cross_entropy_backward,
-};
+use unspool_tensor::kernels::cross_entropy::TargetDistribution;
 use unspool_tensor::kernels::matmul::product;
+use unspool_tensor::kernels::reduce;
 use unspool_tensor::kernels::weights::{Side, product_with_weight};
-use unspool_tensor::kernels::{reduce, rows};
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::ops::cross_entropy::{CrossEntropyOptions, Divisor, Smoothing};
 use unspool_tensor::shape::{reshaped, standard};
@@ -120,7 +118,7 @@ impl LinearCrossEntropy {
         let (classes, size) = linear::matrix(weight).ok_or_else(wrong)?.dim();
         let bias = bias.as_ref().and_then(linear::vector);
         let numbers = x.as_slice().unwrap_or_default();
-        let pointwise = context.kernels().pointwise::<T>();
+        let kernel = T::row_kernel(context.kernels());
         let divisor = T::from_f64(self.options.divisor_of(&self.targets));
         let d_row = T::one() / divisor;
         let mut loss = T::zero();
@@ -131,15 +129,15 @@ impl LinearCrossEntropy {
         });
         for Range { start, end } in chunks(kept.len()) {
             let rows = &kept[start..end];
-            let x = rows::gather(numbers, size, rows.iter().copied());
-            let x = Array2::from_shape_vec((rows.len(), size), x).map_err(|_| wrong())?;
+            let mut x: Array2<T> = context.array((rows.len(), size));
+            kernel.gather(numbers, size, rows, x.as_slice_mut().unwrap_or_default());
             // loss = Σ -Σ q·ln softmax(x·Wᵀ + b)/divisor
             let mut scores = linear::affine(context, x.view(), weight, bias);
             let losses = each_row(context, &mut scores, |row, scores| {
                 let target = self.targets[rows[row]];
-                let (loss, normaliser) = cross_entropy(pointwise, q, target, scores);
+                let (loss, normaliser) = kernel.cross_entropy(q, target, scores);
                 if wanted {
-                    cross_entropy_backward(q, target, normaliser.sum, d_row, scores);
+                    kernel.cross_entropy_backward(q, target, normaliser.sum, d_row, scores);
                 }
                 loss
             });
@@ -153,6 +151,7 @@ impl LinearCrossEntropy {
                 d.bias += &Array1::from_vec(reduce::sum_rows(context, d_scores));
             }
             context.recycle(scores.into_dyn().into_shared());
+            context.recycle(x.into_dyn().into_shared());
         }
         Ok((loss / divisor, gradients))
     }

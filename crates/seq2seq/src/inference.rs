@@ -10,7 +10,6 @@ use unspool_decode::{StepModel, StepOutput};
 use unspool_layers::Bound;
 use unspool_layers::attention::Score;
 use unspool_layers::recurrent::CellRows;
-use unspool_tensor::kernels::softmax::log_normaliser;
 use unspool_tensor::shape::standard;
 use unspool_tensor::{Context, Error, Real, Tape, Tensor};
 
@@ -173,10 +172,10 @@ impl<T: Real> StepModel for Seq2Seq<T> {
         steps.read(arrays, std::slice::from_ref(&step));
         let mut logits = logits.slice_mut(s![..rows, ..]);
         steps.logits(arrays.read(&decoder.plan, &step), logits.view_mut());
-        let pointwise = decoder.context.kernels().pointwise();
+        let kernel = T::row_kernel(decoder.context.kernels());
         for row in logits.outer_iter() {
             let row = row.to_slice().unwrap_or_default();
-            let (top, log_sum) = log_normaliser(pointwise, row, scratch);
+            let (top, log_sum) = kernel.log_normaliser(row, scratch);
             let log_probs = row.iter().map(|&x| ((x - top) - log_sum).to_f64() as f32);
             out.log_probs.push_row(log_probs);
         }

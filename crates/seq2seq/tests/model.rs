@@ -1,13 +1,19 @@
 //! Whole models: how large they are, and what their tapes record.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use unspool_seq2seq::batch::{Batch, Example, Source};
 use unspool_seq2seq::vocabulary::{SPECIALS, Segmentation, Token, Vocabulary};
 use unspool_seq2seq::{
-    LossOptions, ModelConfig, ModelError, Seq2Seq, SourceSide, Statistics, TeacherForcing,
+    Limits, LossOptions, ModelConfig, ModelError, Seq2Seq, SourceSide, Statistics, Strategy,
+    TeacherForcing, Translator,
 };
+use unspool_tensor::kernels::cross_entropy::{Normaliser, TargetDistribution};
+use unspool_tensor::kernels::rows::{Fast, RowKernel, Rows};
 use unspool_tensor::ops::cross_entropy::Smoothing;
 use unspool_tensor::random::Key;
-use unspool_tensor::{BackwardMode, Context, Tape};
+use unspool_tensor::{BackwardMode, Context, Kernels, Tape};
 
 /// A vocabulary of so many entries, the special ones included.
 fn vocabulary(size: usize) -> Vocabulary {
@@ -113,4 +119,96 @@ fn a_step_that_fails_leaves_no_time_behind() {
     let _ = (x * x).unwrap();
     let (op, time) = tape.node(tape.len() - 1, |node| (node.op.to_owned(), node.time)).unwrap();
     assert_eq!((op.as_str(), time), ("mul", None));
+}
+
+/// The fast row operations, which remember what was asked of them.
+#[derive(Debug, Default)]
+struct Told(Mutex<BTreeSet<&'static str>>);
+
+macro_rules! told {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $output:ty)?;)*) => {
+        impl RowKernel<f64> for Told {
+            fn name(&self) -> &str {
+                "told"
+            }
+            $(fn $name(&self, $($argument: $type),*) $(-> $output)? {
+                self.0.lock().unwrap().insert(stringify!($name));
+                Fast.$name($($argument),*)
+            })*
+        }
+    };
+}
+
+told! {
+    softmax(xs: &mut [f64], keep: Option<&[bool]>);
+    softmax_backward(ys: &[f64], ds: &mut [f64]);
+    log_softmax(xs: &mut [f64], keep: Option<&[bool]>);
+    log_softmax_backward(ys: &[f64], ds: &mut [f64]);
+    log_normaliser(xs: &[f64], scratch: &mut [f64]) -> (f64, f64);
+    cross_entropy(q: &TargetDistribution<f64>, target: usize, scores: &mut [f64])
+        -> (f64, Normaliser<f64>);
+    cross_entropy_backward(
+        q: &TargetDistribution<f64>, target: usize, sum: f64, d_loss: f64, exps: &mut [f64]
+    );
+    dot(scores: &mut [f64], scale: f64, query: &[f64], keys: &[f64], rows: Rows);
+    add_weighted(sum: &mut [f64], weights: &[f64], elements: &[f64], rows: Rows);
+    add_to_rows(elements: &mut [f64], weights: &[f64], y: &[f64], rows: Rows);
+    gather(table: &[f64], width: usize, indices: &[usize], rows: &mut [f64]);
+    scatter_add(
+        d_table: &mut [f64], width: usize, indices: &[usize], skip: Option<usize>, ds: &[f64]
+    );
+}
+
+#[test]
+fn a_registered_row_kernel_trains_and_translates() {
+    for attention in ["additive", "scaled_dot", "multi_head"] {
+        // The gradients by a kernel, and a translation.
+        let run = |kernels: Kernels| {
+            let text = format!(
+                "embedding = 5\nhidden = 6\nattention_size = 4\nattention_heads = 2\n\
+                 bidirectional = false\nattention = '{attention}'"
+            );
+            let text = match attention {
+                "multi_head" => text,
+                "additive" => text.replace("attention_heads = 2\n", ""),
+                _ => text.replace("attention_size = 4\nattention_heads = 2\n", ""),
+            };
+            let config: ModelConfig = toml::from_str(&text).unwrap();
+            let context = Context::sequential().with_kernels(kernels);
+            let source = SourceSide::Tokens(vocabulary(9));
+            let target = vocabulary(11);
+            let key = Key::new(1);
+            let model = Seq2Seq::<f64>::new(config, source, target, context.clone(), key).unwrap();
+            let source = Source::Tokens(vec![4, 5, 6]);
+            let example = Example { source: source.clone(), target: vec![7, 8, 7] };
+            let tape = Tape::new(context);
+            let (forcing, smoothing) = (TeacherForcing::ALWAYS, Smoothing::None);
+            let options = LossOptions { forcing, smoothing, divisor: 1.0 };
+            let batch = Batch::new(&[&example]).unwrap();
+            let loss = model.training_loss(&tape, &batch, options).unwrap().loss;
+            let gradients = tape.backward(loss).unwrap().into_params().into_iter();
+            let gradients: Vec<_> = gradients.map(|(_, d)| d).collect();
+            let translator = Translator::new(&[&model]).unwrap();
+            let limits = Limits::default();
+            let found = translator.translate(&[&source], &Strategy::Greedy, limits, &[]).unwrap();
+            (gradients, found[0][0].tokens.clone())
+        };
+        let kernel = Arc::new(Told::default());
+        let found = run(Kernels::default().with_rows_f64(kernel.clone()));
+        assert!(found == run(Kernels::default()), "{attention}: other bits");
+        let told: Vec<_> = kernel.0.lock().unwrap().iter().copied().collect();
+        let all = [
+            "add_to_rows",
+            "add_weighted",
+            "cross_entropy",
+            "cross_entropy_backward",
+            "dot",
+            "gather",
+            "log_normaliser",
+            "scatter_add",
+            "softmax",
+            "softmax_backward",
+        ];
+        assert_eq!(told, all, "{attention}");
+    }
 }

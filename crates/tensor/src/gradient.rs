@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, ArrayViewMutD, IxDyn};
 
-use crate::kernels::rows;
+use crate::kernels::rows::{Fast, RowKernel};
 use crate::{Real, Tensor};
 
 /// The gradient of a value, of its shape.
@@ -63,22 +63,21 @@ pub(crate) struct RowAddition<T> {
 impl<T: Real> RowGradient<T> {
     /// The sum of additions to rows of an array `[V, ..]` of the shape; all rows are below V. What is
     /// added to one row is added in this order, so that the sum has the bits of the dense one.
-    pub(crate) fn sum(shape: &[usize], additions: &[RowAddition<T>]) -> Self {
+    pub(crate) fn sum(
+        kernel: &dyn RowKernel<T>,
+        shape: &[usize],
+        additions: &[RowAddition<T>],
+    ) -> Self {
         let width = width(shape);
-        let mut all: Vec<(usize, &[T])> = additions
-            .iter()
-            .flat_map(|one| one.rows.iter().copied().zip(one.numbers.chunks_exact(width.max(1))))
-            .collect();
-        // Stable: the order within a row stays.
-        all.sort_by_key(|&(row, _)| row);
-        let (mut rows, mut numbers) = (Vec::new(), Vec::new());
-        for (row, d) in all {
-            if rows.last() != Some(&row) {
-                rows.push(row);
-                numbers.resize(rows.len() * width, T::zero());
-            }
-            let start = numbers.len() - width;
-            numbers[start..].iter_mut().zip(d).for_each(|(total, &d)| *total += d);
+        let mut rows: Vec<usize> =
+            additions.iter().flat_map(|one| one.rows.iter().copied()).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let mut numbers = vec![T::zero(); rows.len() * width];
+        for one in additions {
+            let place = |row: &usize| rows.partition_point(|other| other < row);
+            let places: Vec<usize> = one.rows.iter().map(place).collect();
+            kernel.scatter_add(&mut numbers, width, &places, None, &one.numbers);
         }
         RowGradient { shape: shape.into(), rows, numbers, dense: OnceLock::new() }
     }
@@ -113,12 +112,17 @@ impl<T: Real> RowGradient<T> {
     pub fn plus(&self, other: &Self) -> Self {
         let addition =
             |one: &Self| RowAddition { rows: one.rows.clone(), numbers: one.numbers.clone() };
-        RowGradient::sum(&self.shape, &[addition(self), addition(other)])
+        RowGradient::sum(&Fast, &self.shape, &[addition(self), addition(other)])
     }
 
     /// Adds the rows to an array of the same shape.
     pub fn add_to(&self, dense: &mut Tensor<T>) {
-        rows::scatter_add(dense.view_mut(), self.rows.iter().copied(), None, &self.numbers);
+        self.add_with(&Fast, dense);
+    }
+
+    /// The same by this kernel; all give the same bits.
+    pub(crate) fn add_with(&self, kernel: &dyn RowKernel<T>, dense: &mut Tensor<T>) {
+        add_rows(kernel, dense.view_mut(), &self.rows, None, &self.numbers);
     }
 
     fn dense(&self) -> &Tensor<T> {
@@ -128,6 +132,24 @@ impl<T: Real> RowGradient<T> {
             dense
         })
     }
+}
+
+/// Adds each row of `ds [indices, ..]` to the row of `d [V, ..]`, in any layout, with its number, which is
+/// below V; no other row is touched, and `skip` is not either.
+pub(crate) fn add_rows<T: Real>(
+    kernel: &dyn RowKernel<T>,
+    mut d: ArrayViewMutD<'_, T>,
+    indices: &[usize],
+    skip: Option<usize>,
+    ds: &[T],
+) {
+    let width = width(d.shape());
+    if let Some(numbers) = d.as_slice_mut() {
+        return kernel.scatter_add(numbers, width, indices, skip, ds);
+    }
+    let mut numbers: Vec<T> = d.iter().copied().collect();
+    kernel.scatter_add(&mut numbers, width, indices, skip, ds);
+    d.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
 }
 
 fn width(shape: &[usize]) -> usize {

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use ndarray::{ArcArray2, Array1, Array2, ArrayD, ArrayView2, ArrayViewMutD, Axis, Ix2, IxDyn, s};
 
-use crate::gradient::{Gradient, RowAddition, RowGradient};
-use crate::kernels::{matmul, reduce, rows};
+use crate::gradient::{Gradient, RowAddition, RowGradient, add_rows};
+use crate::kernels::{matmul, reduce};
 use crate::{Context, Error, ParamId, Real, Result, Tensor, Var};
 
 /// The gradients of an op's outputs, in the order of the outputs.
@@ -81,15 +81,20 @@ impl<T: Real> Slots<T> {
 
     /// The gradients, when nothing more is added. Rows stay rows while they are less than half of
     /// the array.
-    pub fn finish(self, shape: impl Fn(usize) -> Vec<usize>) -> Vec<Option<Gradient<T>>> {
+    pub fn finish(
+        self,
+        context: &Context,
+        shape: impl Fn(usize) -> Vec<usize>,
+    ) -> Vec<Option<Gradient<T>>> {
+        let kernel = T::row_kernel(context.kernels());
         let gradient = |(slot, (grad, rows)): (usize, (Option<Tensor<T>>, Option<Vec<_>>))| {
             let Some(rows) = rows.filter(|rows| !rows.is_empty()) else {
                 return grad.map(Gradient::Dense);
             };
-            let rows = RowGradient::sum(&shape(slot), &rows);
+            let rows = RowGradient::sum(kernel, &shape(slot), &rows);
             match grad {
                 Some(mut dense) => {
-                    rows.add_to(&mut dense);
+                    rows.add_with(kernel, &mut dense);
                     Some(Gradient::Dense(dense))
                 }
                 None if 2 * rows.rows().len() < rows.shape().first().copied().unwrap_or(0) => {
@@ -290,7 +295,9 @@ impl<'a, T: Real> GradSink<'a, T> {
             additions.push(RowAddition { rows: indices, numbers: numbers.concat() });
             return Ok(());
         }
-        self.add_in_place(input, |d| rows::scatter_add(d, indices, skip, ds))
+        let (kernel, indices) =
+            (T::row_kernel(self.context.kernels()), indices.collect::<Vec<_>>());
+        self.add_in_place(input, |d| add_rows(kernel, d, &indices, skip, ds))
     }
 
     /// Adds the matrix product `a·b` to the gradient of `input`, whose shape is `[M, N]`, with no

@@ -11,6 +11,7 @@ use crate::Kernels;
 use crate::kernels::cells::CellKernel;
 use crate::kernels::matmul::{MatmulKernel, Naive};
 use crate::kernels::pointwise;
+use crate::kernels::rows::{self, RowKernel};
 
 /// A real number that ops compute with.
 ///
@@ -102,6 +103,12 @@ pub trait Real:
         &Naive
     }
 
+    /// The row operations that `kernels` has for this type. Types without ones of their own have the
+    /// fast ones, or with the naive kernels the naive ones.
+    fn row_kernel(kernels: &Kernels) -> &dyn RowKernel<Self> {
+        if kernels.has_naive_pointwise() { &rows::Naive } else { &rows::Fast }
+    }
+
     /// The kernel that `kernels` has for this cell and type, when one was registered.
     fn cell_kernel<'a>(_kernels: &'a Kernels, _cell: &str) -> Option<&'a dyn CellKernel<Self>> {
         None
@@ -109,7 +116,7 @@ pub trait Real:
 }
 
 macro_rules! real_float {
-    ($t:ident, $matmul:ident, $cells:ident $(, $fast:ident)* $(; $each:ident by $one:ident)*) => {
+    ($t:ident, $matmul:ident, $rows:ident, $cells:ident $(, $fast:ident)* $(; $each:ident by $one:ident)*) => {
         impl Real for $t {
             fn from_f64(x: f64) -> Self {
                 x as $t
@@ -135,6 +142,9 @@ macro_rules! real_float {
             fn matmul(kernels: &Kernels) -> &dyn MatmulKernel<Self> {
                 kernels.$matmul()
             }
+            fn row_kernel(kernels: &Kernels) -> &dyn RowKernel<Self> {
+                kernels.$rows()
+            }
             fn cell_kernel<'a>(
                 kernels: &'a Kernels,
                 cell: &str,
@@ -153,10 +163,10 @@ macro_rules! real_float {
 }
 
 real_float!(
-    f32, matmul_f32, cell_f32, exp_slice, tanh_slice, sigmoid_slice;
+    f32, matmul_f32, rows_f32, cell_f32, exp_slice, tanh_slice, sigmoid_slice;
     fast_tanh by tanh; fast_sigmoid by sigmoid
 );
-real_float!(f64, matmul_f64, cell_f64);
+real_float!(f64, matmul_f64, rows_f64, cell_f64);
 
 /// A dual number `value + slope·ε` with `ε² = 0`: forward-mode differentiation.
 ///

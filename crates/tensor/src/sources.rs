@@ -29,7 +29,7 @@ macro_rules! source_files {
 pub const SOURCES: &[SourceFile] = crate::source_files!("crates/tensor/src/":
     "kernels/cross_entropy.rs",
     "kernels/dropout.rs",
-    "kernels/rows.rs",
+    "kernels/rows/fast.rs",
     "kernels/softmax.rs",
     "ops/arithmetic.rs",
     "ops/cross_entropy.rs",

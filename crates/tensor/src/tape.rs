@@ -421,7 +421,8 @@ impl<T: Real> Tape<T> {
         // Nodes that nothing depends on were passed by, first readers among them.
         (0..slots).for_each(|slot| found.complete(&self.context, slot));
         let params = self.params();
-        let by_slot = found.finish(|slot| self.inner.borrow().values[slot].shape().to_vec());
+        let by_slot =
+            found.finish(&self.context, |slot| self.inner.borrow().values[slot].shape().to_vec());
         Ok(Grads { by_slot, params, contributions: record })
     }
 

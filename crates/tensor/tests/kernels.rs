@@ -1,8 +1,13 @@
 //! Fast kernels against naive ones, threads against each other, and broadcasting at random shapes.
 
+use std::sync::Arc;
+
 use ndarray::{ArrayD, IxDyn, Zip};
 use proptest::prelude::*;
 use unspool_tensor::gradcheck::distance;
+use unspool_tensor::kernels::cross_entropy::{Normaliser, TargetDistribution};
+use unspool_tensor::kernels::rows::{Fast, RowKernel};
+use unspool_tensor::ops::cross_entropy::{CrossEntropyOptions, Divisor};
 use unspool_tensor::ops::matmul::MatMul;
 use unspool_tensor::random::Key;
 use unspool_tensor::shape::{broadcast_shape, sum_to_shape};
@@ -55,6 +60,57 @@ fn fast_kernels_agree_with_naive_ones() {
             assert!(distance < 3e-6, "{name}: {distance:e}");
         }
     }
+}
+
+/// Row operations whose log-softmax and cross-entropy are twice what they should be.
+#[derive(Debug)]
+struct Doubled;
+
+impl RowKernel<f32> for Doubled {
+    fn name(&self) -> &str {
+        "doubled"
+    }
+
+    fn log_softmax(&self, xs: &mut [f32], keep: Option<&[bool]>) {
+        Fast.log_softmax(xs, keep);
+        xs.iter_mut().for_each(|x| *x *= 2.0);
+    }
+
+    fn log_softmax_backward(&self, ys: &[f32], ds: &mut [f32]) {
+        let ys: Vec<f32> = ys.iter().map(|y| y / 2.0).collect();
+        ds.iter_mut().for_each(|d| *d *= 2.0);
+        Fast.log_softmax_backward(&ys, ds);
+    }
+
+    fn cross_entropy(
+        &self,
+        q: &TargetDistribution<f32>,
+        target: usize,
+        scores: &mut [f32],
+    ) -> (f32, Normaliser<f32>) {
+        let (loss, normaliser) = Fast.cross_entropy(q, target, scores);
+        (2.0 * loss, normaliser)
+    }
+}
+
+#[test]
+fn registered_row_operations_run_and_the_others_stay() {
+    let options = CrossEntropyOptions { divisor: Divisor::One, ..CrossEntropyOptions::default() };
+    let input = [random(Key::new(5), &[4, 9])];
+    let doubled =
+        Context::sequential().with_kernels(Kernels::default().with_rows(Arc::new(Doubled)));
+    let outputs = |context: Context| {
+        let tape = Tape::new(context);
+        let x = tape.input(input[0].clone());
+        let loss = x.cross_entropy(&[3, 0, 8, 1], options).unwrap();
+        [x.softmax(1).unwrap(), x.log_softmax(1).unwrap(), loss].map(|y| y.value())
+    };
+    let [softmax, log_softmax, loss] = outputs(Context::sequential());
+    let twice = |x: Tensor<f32>| x.mapv(|x| 2.0 * x).into_shared();
+    assert_eq!(outputs(doubled.clone()), [softmax, twice(log_softmax), twice(loss)]);
+    // d of (2y)² is four times that of y².
+    let d = |context| run(context, |v| v[0].log_softmax(1), &input).swap_remove(1);
+    assert_eq!(d(doubled), d(Context::sequential()).mapv(|d| 4.0 * d));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use unspool_layers::recurrent::{CellKind, fast_kernel, naive_kernel, reference};
 use unspool_tensor::cases::{Case, Input};
 use unspool_tensor::kernels::matmul::MatmulKernel;
 use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::rows::{self, RowKernel};
 use unspool_tensor::kernels::weights::Side;
 use unspool_tensor::random::Key;
 use unspool_tensor::{Context, Kernels};
@@ -414,16 +415,19 @@ impl Bench {
         }
         if self.has(What::Softmax) {
             for shape in ROWS {
-                let functions = variants.iter().map(|&(variant, pointwise)| {
-                    Box::new(Function::softmax(variant, pointwise, shape, &sequential)) as _
-                });
-                groups.push(functions.collect());
-                if self.compare.is_empty() && variants.iter().any(|(variant, _)| *variant == "fast")
-                {
-                    // It has no exponential, and so no variants.
-                    let backward = Function::<T>::softmax_backward("fast", shape, &sequential);
-                    groups.push(vec![Box::new(backward)]);
-                }
+                let kernel = |&(variant, _): &(&str, Pointwise<T>)| -> Arc<dyn RowKernel<T>> {
+                    if variant == "naive" { Arc::new(rows::Naive) } else { Arc::new(rows::Fast) }
+                };
+                let kernels: Vec<_> = variants.iter().map(kernel).collect();
+                let forward = |kernel: &Arc<_>| {
+                    Box::new(Function::softmax(Arc::clone(kernel), shape, &sequential)) as _
+                };
+                let backward = |kernel: &Arc<_>| {
+                    Box::new(Function::softmax_backward(Arc::clone(kernel), shape, &sequential))
+                        as _
+                };
+                groups.push(kernels.iter().map(forward).collect());
+                groups.push(kernels.iter().map(backward).collect());
             }
         }
         if self.has(What::Cells) {

@@ -12,8 +12,9 @@ use crate::console::{Outcome, print};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without a choice the fastest run. UNSPOOL_KERNELS chooses others, for every command: another variant
-of the matrix product, or naive for it and for exp, tanh and sigmoid. A kernel of your own, for the
-matrix product or for a recurrent cell, is registered by a program: docs/kernels.md. All others are
+of the matrix product, or naive for all that have one. Rows are softmax, cross-entropy, and what
+attention and embedding do with rows. A kernel of your own, for the matrix product, for rows or for a
+recurrent cell, is code, and so registered by a program: docs/kernels.md. All others are
 loops that are compiled for each instruction set, with the same bits; with UNSPOOL_KERNELS=avx2 or
 portable they have no wider vectors than that.
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use unspool_tensor::kernels::pointwise::Pointwise;
 use unspool_tensor::kernels::reduce::add_scaled;
+use unspool_tensor::kernels::rows::Rows;
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::shape::from_elements;
 use unspool_tensor::{
@@ -13,7 +14,7 @@ use unspool_tensor::{
 
 use super::composed;
 use super::rows::{
-    Rows, Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, scores, weigh_backward,
+    Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
     weigh_backward_memory, weigh_forward,
 };
 
@@ -101,7 +102,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
         check_lengths(NAME, &self.lengths, batch, source)?;
 
         let work = self.work(size, memory);
-        let pointwise = context.kernels().pointwise();
+        let (kernel, pointwise) = (T::row_kernel(context.kernels()), context.kernels().pointwise());
         let mut contexts = vec![T::zero(); batch * memory];
         let mut weights = vec![T::zero(); batch * source];
         let (q, v_flat) = (flat(query), flat(v));
@@ -115,9 +116,9 @@ impl<T: Real> Op<T> for AdditiveAttention {
             let mut t = Vec::new();
             activations(pointwise, &q[b * size..][..size], &k, b, w.len(), &mut t);
             // e = v·t
-            scores(w, T::one(), &v_flat, &t, Rows::of_width(size));
+            kernel.dot(w, T::one(), &v_flat, &t, Rows::of_width(size));
             // w = softmax(e), c = Σ w·m
-            weigh_forward(pointwise, w, &m, m.rows(b), c);
+            weigh_forward(kernel, w, &m, m.rows(b), c);
         });
         let weights = from_elements(NAME, &[batch, source], weights)?;
         let outputs = vec![from_elements(NAME, &[batch, memory], contexts)?, weights.clone()];
@@ -139,7 +140,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
         let (q, v, w) = (flat(&saved.query), flat(&saved.v), flat(&saved.weights));
         let (k, m) = (Stack::new(&saved.keys), Stack::new(&saved.values));
         let work = self.work(size, memory);
-        let pointwise = context.kernels().pointwise();
+        let (kernel, pointwise) = (T::row_kernel(context.kernels()), context.kernels().pointwise());
 
         // w = softmax(e), c = Σ w·m  ⇒  d_e, d_m
         let mut d_scores = vec![T::zero(); batch * source];
@@ -147,6 +148,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
         for_each_row(context, work, rows, |b, d_e| {
             let (n, of_row) = (self.lengths[b], b * source);
             weigh_backward(
+                kernel,
                 &w[of_row..][..n],
                 &m,
                 m.rows(b),
@@ -160,6 +162,7 @@ impl<T: Real> Op<T> for AdditiveAttention {
                 let rows = pieces(d_m, repeat_n(source * memory, batch)).into_iter();
                 for_each_row(context, work, rows, |b, d_m| {
                     weigh_backward_memory(
+                        kernel,
                         &w[b * source..][..self.lengths[b]],
                         &d_c[b * memory..][..memory],
                         d_m,

@@ -3,14 +3,15 @@
 use std::iter::repeat_n;
 use std::sync::Arc;
 
+use unspool_tensor::kernels::rows::Rows;
 use unspool_tensor::op::{Forward, inputs_of};
 use unspool_tensor::shape::from_elements;
 use unspool_tensor::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 use super::composed;
 use super::rows::{
-    Rows, Stack, add_to, add_to_rows, add_weighted, axes, check_lengths, flat, for_each_row,
-    pieces, scores, weigh_backward, weigh_backward_memory, weigh_forward,
+    Stack, add_to, axes, check_lengths, flat, for_each_row, pieces, weigh_backward,
+    weigh_backward_memory, weigh_forward,
 };
 
 const NAME: &str = "dot_attention";
@@ -147,7 +148,7 @@ impl<T: Real> Op<T> for DotAttention {
         self.check(batch, source, [size, memory])?;
         let (heads, scale) = (self.heads, T::from_f64(self.scale));
         let of_row = heads * queries * source;
-        let pointwise = context.kernels().pointwise();
+        let kernel = T::row_kernel(context.kernels());
         let mut contexts = vec![T::zero(); batch * queries * memory];
         let mut weights = vec![T::zero(); batch * of_row];
         let [q, k, m] = [query, keys, values].map(Stack::new);
@@ -161,11 +162,11 @@ impl<T: Real> Op<T> for DotAttention {
                 let keys = head(k.rows(b));
                 let w = &mut w[look.weights..][..look.keys];
                 // e = scale·(q·k)
-                scores(w, scale, query, &k.elements, keys);
+                kernel.dot(w, scale, query, &k.elements, keys);
                 // w = softmax(e), c = Σ w·m
                 let values = head(m.rows(b));
                 let c = &mut c[head(Rows::of_width(memory)).at(look.query)];
-                weigh_forward(pointwise, w, &m, values, c);
+                weigh_forward(kernel, w, &m, values, c);
             }
         });
         let weights = from_elements(NAME, &[batch, heads, queries, source], weights)?;
@@ -186,6 +187,7 @@ impl<T: Real> Op<T> for DotAttention {
         let Sizes { batch, queries, source, size, memory } = sizes;
         let (heads, scale) = (self.heads, T::from_f64(self.scale));
         let of_row = heads * queries * source;
+        let kernel = T::row_kernel(context.kernels());
         let (d_context, d_weights) = (d_outputs.dense(0), d_outputs.dense(1));
         let (d_c, d_w) = (flat(&d_context), flat(&d_weights));
         let [q, k, m] = [&saved.query, &saved.keys, &saved.values].map(Stack::new);
@@ -198,6 +200,7 @@ impl<T: Real> Op<T> for DotAttention {
             for look in self.looks(b, sizes) {
                 let head = |rows: Rows| rows.of_head(look.head, heads);
                 weigh_backward(
+                    kernel,
                     &w[b * of_row + look.weights..][..look.keys],
                     &m,
                     head(m.rows(b)),
@@ -216,6 +219,7 @@ impl<T: Real> Op<T> for DotAttention {
                     for look in self.looks(b, sizes) {
                         let head = |rows: Rows| rows.of_head(look.head, heads);
                         weigh_backward_memory(
+                            kernel,
                             &w[b * of_row + look.weights..][..look.keys],
                             &d_c[b * queries * memory..]
                                 [head(Rows::of_width(memory)).at(look.query)],
@@ -242,8 +246,8 @@ impl<T: Real> Op<T> for DotAttention {
                     let d_e = &d_scores[b * of_row + look.weights..][..look.keys];
                     // e = scale·(q·k)  ⇒  d_q = Σ scale·d_e·k, d_k = scale·d_e·q
                     let d_e: Vec<T> = d_e.iter().map(|&d_e| scale * d_e).collect();
-                    add_weighted(d_query, &d_e, &k.elements, keys);
-                    add_to_rows(d_k, &d_e, query, d_keys);
+                    kernel.add_weighted(d_query, &d_e, &k.elements, keys);
+                    kernel.add_to_rows(d_k, &d_e, query, d_keys);
                 }
             });
         })?;

@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use unspool_tensor::kernels::pointwise::Pointwise;
+use unspool_tensor::kernels::rows::{RowKernel, Rows};
 use unspool_tensor::{Context, Error, Real, Result, Tensor};
 
 use super::additive::{activations, backward_row};
 use super::rows::{
-    Rows, Stack, add_to_rows, add_weighted, axes, check_lengths, flat, scores, weigh_backward,
-    weigh_backward_memory, weigh_forward,
+    Stack, axes, check_lengths, flat, weigh_backward, weigh_backward_memory, weigh_forward,
 };
 
 /// How a query is scored against the keys.
@@ -46,6 +46,7 @@ pub struct Look<'a, T: Real> {
     v: Cow<'a, [T]>,
     lengths: Arc<[usize]>,
     pointwise: Pointwise<T>,
+    kernel: &'a dyn RowKernel<T>,
     source: usize,
     memory: usize,
 }
@@ -69,7 +70,7 @@ impl<'a, T: Real> Look<'a, T> {
     /// # Errors
     /// The shapes or the lengths do not fit.
     pub fn new(
-        context: &Context,
+        context: &'a Context,
         score: Score,
         keys: &'a Tensor<T>,
         values: &'a Tensor<T>,
@@ -100,8 +101,9 @@ impl<'a, T: Real> Look<'a, T> {
         }
         check_lengths(NAME, &lengths, batch, source)?;
         let pointwise = context.kernels().pointwise();
+        let kernel = T::row_kernel(context.kernels());
         let (keys, values) = (Stack::new(keys), Stack::new(values));
-        Ok(Look { score, keys, values, v, lengths, pointwise, source, memory })
+        Ok(Look { score, keys, values, v, lengths, pointwise, kernel, source, memory })
     }
 
     /// Of sequence `b`: from a query `[A]` to the weights of all heads `[heads, S]`, of which those
@@ -122,9 +124,9 @@ impl<'a, T: Real> Look<'a, T> {
                 let w = &mut weights[..n];
                 // t = tanh(q + k), e = v·t
                 activations(self.pointwise, query, &self.keys, b, n, scratch);
-                scores(w, T::one(), &self.v, scratch, Rows::of_width(query.len()));
+                self.kernel.dot(w, T::one(), &self.v, scratch, Rows::of_width(query.len()));
                 // w = softmax(e), c = Σ w·m
-                weigh_forward(self.pointwise, w, &self.values, m, context);
+                weigh_forward(self.kernel, w, &self.values, m, context);
             }
             Score::Dot { scale, heads } => {
                 for head in 0..heads {
@@ -132,9 +134,9 @@ impl<'a, T: Real> Look<'a, T> {
                     let query = &query[Rows::of_width(query.len()).of_head(head, heads).at(0)];
                     // e = scale·(q·k), w = softmax(e), c = Σ w·m
                     let (k, m) = (k.of_head(head, heads), m.of_head(head, heads));
-                    scores(w, T::from_f64(scale), query, &self.keys.elements, k);
+                    self.kernel.dot(w, T::from_f64(scale), query, &self.keys.elements, k);
                     let place = Rows::of_width(self.memory).of_head(head, heads).at(0);
-                    weigh_forward(self.pointwise, w, &self.values, m, &mut context[place]);
+                    weigh_forward(self.kernel, w, &self.values, m, &mut context[place]);
                 }
             }
         }
@@ -161,8 +163,8 @@ impl<'a, T: Real> Look<'a, T> {
             let (m, d_values_rows) = (m.of_head(head, heads), d_values_rows.of_head(head, heads));
             let d_context = &d_context[d_values_rows.at(0)];
             // w = softmax(e), c = Σ w·m  ⇒  d_e, d_m
-            weigh_backward(w, &self.values, m, d_context, &no_d_weights, &mut d_e);
-            weigh_backward_memory(w, d_context, d.values, d_values_rows);
+            weigh_backward(self.kernel, w, &self.values, m, d_context, &no_d_weights, &mut d_e);
+            weigh_backward_memory(self.kernel, w, d_context, d.values, d_values_rows);
             match self.score {
                 Score::Additive => {
                     activations(self.pointwise, query, &self.keys, b, n, scratch);
@@ -174,8 +176,9 @@ impl<'a, T: Real> Look<'a, T> {
                     // e = scale·(q·k)  ⇒  d_q = Σ scale·d_e·k, d_k = scale·d_e·q
                     let scale = T::from_f64(scale);
                     d_e.iter_mut().for_each(|d_e| *d_e *= scale);
-                    add_weighted(&mut d.query[place.clone()], &d_e, &self.keys.elements, k);
-                    add_to_rows(d.keys, &d_e, &query[place], d_rows);
+                    let d_query = &mut d.query[place.clone()];
+                    self.kernel.add_weighted(d_query, &d_e, &self.keys.elements, k);
+                    self.kernel.add_to_rows(d.keys, &d_e, &query[place], d_rows);
                 }
             }
         }

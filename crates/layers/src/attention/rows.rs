@@ -5,84 +5,26 @@
 //! padding, NaN included, is never read, and more padding changes no bits.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use rayon::prelude::*;
-use unspool_tensor::kernels::pointwise::Pointwise;
-use unspool_tensor::kernels::reduce::{add_scaled, dot};
-use unspool_tensor::kernels::softmax::{softmax, softmax_backward};
-use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor, vectorised};
-
-/// Where the rows of a matrix stand in a slice.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rows {
-    /// Where the first row begins.
-    pub start: usize,
-    /// From the beginning of a row to that of the next.
-    pub stride: usize,
-    /// A row's length.
-    pub width: usize,
-}
-
-impl Rows {
-    /// The rows of a matrix in standard layout.
-    pub fn of_width(width: usize) -> Self {
-        Rows { start: 0, stride: width, width }
-    }
-
-    /// The part of each row that belongs to one of several heads, which divide the width evenly.
-    pub fn of_head(self, head: usize, heads: usize) -> Self {
-        let width = self.width / heads;
-        Rows { start: self.start + head * width, stride: self.stride, width }
-    }
-
-    /// The place of row `s`.
-    #[inline(always)]
-    pub fn at(self, s: usize) -> Range<usize> {
-        let start = self.start + s * self.stride;
-        start..start + self.width
-    }
-}
+use unspool_tensor::kernels::rows::{RowKernel, Rows};
+use unspool_tensor::{Context, Error, GradSink, Real, Result, Tensor};
 
 /// From scores to the context: `w = softmax(e)`, `c = Σₛ wₛ·mₛ`.
 ///
 /// `weights [n]` holds the scores e and then the weights w; `memory` has the values m, `[n, M]`,
 /// and `rows` says where those of `memory` are. `context [M]` holds zeros and then c.
 pub(super) fn weigh_forward<T: Real>(
-    pointwise: Pointwise<T>,
+    kernel: &dyn RowKernel<T>,
     weights: &mut [T],
     memory: &Stack<'_, T>,
     rows: Rows,
     context: &mut [T],
 ) {
     // w = softmax(e)
-    softmax(pointwise, weights, None);
+    kernel.softmax(weights, None);
     // c = Σ w·m
-    add_weighted(context, weights, &memory.elements, rows);
-}
-
-vectorised! {
-    /// `sum += Σₛ wₛ·xₛ` over the rows of x.
-    pub(super) fn add_weighted<T: Real>(sum: &mut [T], weights: &[T], elements: &[T], rows: Rows) {
-        for (s, &w) in weights.iter().enumerate() {
-            add_scaled(sum, w, &elements[rows.at(s)]);
-        }
-    }
-}
-
-vectorised! {
-    /// `eₛ = scale·(q·kₛ)`, for each of the scores.
-    pub(super) fn scores<T: Real>(
-        scores: &mut [T],
-        scale: T,
-        query: &[T],
-        keys: &[T],
-        rows: Rows,
-    ) {
-        for (s, e) in scores.iter_mut().enumerate() {
-            *e = scale * dot(query, &keys[rows.at(s)]);
-        }
-    }
+    kernel.add_weighted(context, weights, &memory.elements, rows);
 }
 
 /// The gradient of the scores, from those of the context and of the weights.
@@ -90,6 +32,7 @@ vectorised! {
 /// `weights`, `d_weights` and `d_scores` are `[n]`, `memory [n, M]`, `d_context [M]`. `d_scores` is
 /// written.
 pub(super) fn weigh_backward<T: Real>(
+    kernel: &dyn RowKernel<T>,
     weights: &[T],
     memory: &Stack<'_, T>,
     rows: Rows,
@@ -98,30 +41,22 @@ pub(super) fn weigh_backward<T: Real>(
     d_scores: &mut [T],
 ) {
     // c = Σ w·m  ⇒  d_w = d_c·m, beside what comes from the weights as an output
-    scores(d_scores, T::one(), d_context, &memory.elements, rows);
+    kernel.dot(d_scores, T::one(), d_context, &memory.elements, rows);
     d_scores.iter_mut().zip(d_weights).for_each(|(d_w, &d_output)| *d_w += d_output);
     // w = softmax(e)  ⇒  d_e = w·(d_w - Σ w·d_w)
-    softmax_backward(weights, d_scores);
+    kernel.softmax_backward(weights, d_scores);
 }
 
 /// The other half of [`weigh_backward`]: adds to the gradient of the values, `[n, M]`.
 pub(super) fn weigh_backward_memory<T: Real>(
+    kernel: &dyn RowKernel<T>,
     weights: &[T],
     d_context: &[T],
     d_memory: &mut [T],
     rows: Rows,
 ) {
     // c = Σ w·m  ⇒  d_m = w·d_c
-    add_to_rows(d_memory, weights, d_context, rows);
-}
-
-vectorised! {
-    /// `xₛ += wₛ·y` for the rows of x.
-    pub(super) fn add_to_rows<T: Real>(elements: &mut [T], weights: &[T], y: &[T], rows: Rows) {
-        for (s, &w) in weights.iter().enumerate() {
-            add_scaled(&mut elements[rows.at(s)], w, y);
-        }
-    }
+    kernel.add_to_rows(d_memory, weights, d_context, rows);
 }
 
 /// The lengths of the axes of `x`, whose names stand in errors.

@@ -63,9 +63,10 @@ impl<'a, T: Real> Steps<'a, T> {
         let (n, top, now) = (step.rows.len(), self.plan.top(), step.rows.clone());
         // x = [dropout(E[token]); ..]
         let table = self.parts.embedding.as_slice().unwrap_or_default();
+        let kernel = T::row_kernel(self.context.kernels());
         for (row, &token) in step.rows.clone().zip(tokens) {
             let x = &mut rows_mut(&mut arrays.x, row..row + 1)[..embedding];
-            x.copy_from_slice(&table[token as usize * embedding..][..embedding]);
+            kernel.gather(table, embedding, &[token as usize], x);
         }
         let embedded = arrays.x.slice_mut(s![now.clone(), ..embedding]);
         self.plan.drop(|masks| masks.embedding, embedded, step);

@@ -1,9 +1,9 @@
-//! The cross-entropy of the softmax of a row of scores, forward and backward.
+//! The cross-entropy of the softmax of a row of scores, forward and backward: the
+//! fast variants of [`RowKernel`](super::rows::RowKernel).
 //!
 //! Both work in place, so that a row stays in the cache. Nothing overflows, however large the scores
 //! are.
 
-use super::pointwise::Pointwise;
 use super::reduce;
 use crate::{Real, vectorised};
 
@@ -31,7 +31,6 @@ pub struct Normaliser<T> {
 vectorised! {
     /// `-Σ q·ln softmax(x)` of a row of scores `x [V]`, and its normaliser; `x ← exp(x - top)`.
     pub fn cross_entropy<T: Real>(
-        pointwise: Pointwise<T>,
         q: &TargetDistribution<T>,
         target: usize,
         scores: &mut [T],
@@ -48,7 +47,7 @@ vectorised! {
                 scores[hole] = z;
             }
         }
-        (pointwise.exp)(scores);
+        T::exp_slice(scores);
         let sum = reduce::sum(scores);
         (sum.ln() - expected, Normaliser { top, sum })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cells::CellKernel;
 use super::matmul::{Element, MatmulKernel, Naive};
 use super::pointwise::Pointwise;
+use super::rows::{self, RowKernel};
 use super::vectorised::{Vectors, instructions, limit};
 use crate::{Error, Real, Result};
 
@@ -16,6 +17,8 @@ const VARIABLE: &str = "UNSPOOL_KERNELS";
 pub struct Kernels {
     matmul_f32: Arc<dyn MatmulKernel<f32>>,
     matmul_f64: Arc<dyn MatmulKernel<f64>>,
+    rows_f32: Arc<dyn RowKernel<f32>>,
+    rows_f64: Arc<dyn RowKernel<f64>>,
     cells_f32: Vec<Arc<dyn CellKernel<f32>>>,
     cells_f64: Vec<Arc<dyn CellKernel<f64>>>,
     naive_pointwise: bool,
@@ -24,7 +27,7 @@ pub struct Kernels {
 /// A variant of a kernel, as [`Kernels::listing`] tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// What it computes: `matrix product`, `lstm cell`.
+    /// What it computes: `matrix product`, `rows`, `lstm cell`.
     pub kernel: String,
     /// The variant's name.
     pub variant: String,
@@ -37,7 +40,9 @@ pub struct Listed {
 }
 
 /// The families of loops that have one variant, compiled for each instruction set.
-const LOOPS: [&str; 5] = ["softmax", "sums", "embedding rows", "attention rows", "dropout"];
+const LOOPS: [&str; 2] = ["sums", "dropout"];
+/// The two variants of what is not the matrix product, and whether it is the naive one.
+const VARIANTS: [(&str, bool); 2] = [("naive", true), ("fast", false)];
 /// The recurrent cells.
 const CELLS: [&str; 3] = ["rnn", "lstm", "gru"];
 
@@ -61,10 +66,20 @@ impl Kernels {
     fn of_products(
         matmul_f32: Arc<dyn MatmulKernel<f32>>,
         matmul_f64: Arc<dyn MatmulKernel<f64>>,
-        naive_pointwise: bool,
+        naive: bool,
     ) -> Self {
-        let (cells_f32, cells_f64) = (Vec::new(), Vec::new());
-        Kernels { matmul_f32, matmul_f64, cells_f32, cells_f64, naive_pointwise }
+        fn rows<T: Real>(naive: bool) -> Arc<dyn RowKernel<T>> {
+            if naive { Arc::new(rows::Naive) } else { Arc::new(rows::Fast) }
+        }
+        Kernels {
+            matmul_f32,
+            matmul_f64,
+            rows_f32: rows(naive),
+            rows_f64: rows(naive),
+            cells_f32: Vec::new(),
+            cells_f64: Vec::new(),
+            naive_pointwise: naive,
+        }
     }
 
     /// The variants of this name: one of [`variants`](Kernels::variants).
@@ -112,7 +127,8 @@ impl Kernels {
     }
 
     /// All kernels of `f32` with all their variants, and how each is chosen; those that were
-    /// registered too.
+    /// registered too. (An environment can name the variants of this project; a kernel of one's own is
+    /// code, which a program registers.)
     pub fn listing(&self) -> Vec<Listed> {
         let listed = |kernel: &str, variant: &str, supported, chosen, choice| Listed {
             kernel: kernel.into(),
@@ -130,16 +146,28 @@ impl Kernels {
         if !rows.iter().any(|row| row.chosen) {
             rows.push(listed("matrix product", product, true, true, by_product));
         }
-        for (name, is_naive) in [("naive", true), ("fast", false)] {
+        let of_rows = self.rows_f32.name();
+        let by_rows =
+            "fast, but naive with UNSPOOL_KERNELS=naive, or Kernels::with_rows for one's own";
+        let variants =
+            VARIANTS.map(|(name, _)| listed("rows", name, true, name == of_rows, by_rows));
+        let own = variants.iter().all(|row| !row.chosen);
+        rows.extend(variants);
+        rows.extend(own.then(|| listed("rows", of_rows, true, true, by_rows)));
+        for cell in CELLS {
+            let (kernel, own) = (format!("{cell} cell"), self.cell_f32(cell));
+            let by_cell =
+                "fast, but naive with UNSPOOL_KERNELS=naive, or Kernels::with_cell for one's own";
+            for (name, is_naive) in VARIANTS {
+                let chosen = own.is_none() && self.naive_pointwise == is_naive;
+                rows.push(listed(&kernel, name, true, chosen, by_cell));
+            }
+            rows.extend(own.map(|own| listed(&kernel, own.name(), true, true, by_cell)));
+        }
+        for (name, is_naive) in VARIANTS {
             let chosen = self.naive_pointwise == is_naive;
             let choice = "fast, but naive with UNSPOOL_KERNELS=naive";
             rows.push(listed("exp, tanh, sigmoid", name, true, chosen, choice));
-        }
-        for cell in CELLS {
-            let (kernel, own) = (format!("{cell} cell"), self.cell_f32(cell));
-            let choice = "Kernels::with_cell for one's own";
-            rows.push(listed(&kernel, "the layer's", true, own.is_none(), choice));
-            rows.extend(own.map(|own| listed(&kernel, own.name(), true, true, choice)));
         }
         let instructions = instructions();
         let of_machine = "the machine, or UNSPOOL_KERNELS=avx2 or portable; all give the same bits";
@@ -156,11 +184,15 @@ impl Kernels {
         };
         let functions = self.naive_pointwise && products != "naive";
         let functions = functions.then(|| "naive functions".to_owned());
-        let of_cell =
-            |cell: &str, name: &str, numbers: &str| format!("{cell} by {name} ({numbers})");
-        let single = self.cells_f32.iter().map(|k| of_cell(k.cell(), k.name(), "f32"));
-        let double = self.cells_f64.iter().map(|k| of_cell(k.cell(), k.name(), "f64"));
-        let parts = functions.into_iter().chain(single).chain(double);
+        let of_part =
+            |part: &str, name: &str, numbers: &str| format!("{part} by {name} ({numbers})");
+        let usual = if self.naive_pointwise { "naive" } else { "fast" };
+        let rows = [(self.rows_f32.name(), "f32"), (self.rows_f64.name(), "f64")].into_iter();
+        let rows = rows.filter(|&(name, _)| name != usual);
+        let rows = rows.map(|(name, numbers)| of_part("rows", name, numbers));
+        let single = self.cells_f32.iter().map(|k| of_part(k.cell(), k.name(), "f32"));
+        let double = self.cells_f64.iter().map(|k| of_part(k.cell(), k.name(), "f64"));
+        let parts = functions.into_iter().chain(rows).chain(single).chain(double);
         parts.fold(products, |name, part| format!("{name}, {part}"))
     }
 
@@ -172,6 +204,16 @@ impl Kernels {
     /// The same with another matrix product of `f64`.
     pub fn with_matmul_f64(self, kernel: Arc<dyn MatmulKernel<f64>>) -> Self {
         Kernels { matmul_f64: kernel, ..self }
+    }
+
+    /// The same with other row operations of `f32`: your own.
+    pub fn with_rows(self, kernel: Arc<dyn RowKernel<f32>>) -> Self {
+        Kernels { rows_f32: kernel, ..self }
+    }
+
+    /// The same with other row operations of `f64`.
+    pub fn with_rows_f64(self, kernel: Arc<dyn RowKernel<f64>>) -> Self {
+        Kernels { rows_f64: kernel, ..self }
     }
 
     /// The same with another variant of a cell's pointwise part in `f32`: your own. It takes the place
@@ -209,6 +251,16 @@ impl Kernels {
         &*self.matmul_f64
     }
 
+    /// The row operations of `f32`.
+    pub fn rows_f32(&self) -> &dyn RowKernel<f32> {
+        &*self.rows_f32
+    }
+
+    /// The row operations of `f64`.
+    pub fn rows_f64(&self) -> &dyn RowKernel<f64> {
+        &*self.rows_f64
+    }
+
     /// Whether `exp`, `tanh` and the logistic function are the naive ones.
     pub fn has_naive_pointwise(&self) -> bool {
         self.naive_pointwise
@@ -231,9 +283,15 @@ mod tests {
     use super::*;
     use crate::kernels::cells::{BackwardRow, ForwardRow};
 
-    /// A cell that nobody runs.
+    /// A cell, and row operations, that nobody runs.
     #[derive(Debug)]
     struct Idle;
+
+    impl RowKernel<f32> for Idle {
+        fn name(&self) -> &str {
+            "idle"
+        }
+    }
 
     impl CellKernel<f32> for Idle {
         fn name(&self) -> &str {
@@ -251,7 +309,7 @@ mod tests {
 
     #[test]
     fn of_each_kernel_one_variant_is_chosen() {
-        let own = Kernels::default().with_cell(Arc::new(Idle));
+        let own = Kernels::default().with_cell(Arc::new(Idle)).with_rows(Arc::new(Idle));
         for kernels in [Kernels::default(), Kernels::naive(), own.clone()] {
             let rows = kernels.listing();
             for row in &rows {
@@ -259,11 +317,25 @@ mod tests {
                 let chosen: Vec<_> = chosen.collect();
                 assert!(chosen.len() == 1 && chosen[0].supported, "{}: {chosen:?}", row.kernel);
             }
-            let families = LOOPS.len() + CELLS.len() + 2;
+            let families = LOOPS.len() + CELLS.len() + 3;
             assert!(rows.len() > families);
         }
-        let chosen =
-            |row: &Listed| row.kernel == "lstm cell" && row.chosen && row.variant == "idle";
-        assert!(own.listing().iter().any(chosen));
+        for kernel in ["lstm cell", "rows"] {
+            let chosen = |row: &Listed| row.kernel == kernel && row.chosen;
+            let chosen = own.listing().into_iter().find(chosen).map(|row| row.variant);
+            assert_eq!(chosen.as_deref(), Some("idle"), "{kernel}");
+        }
+    }
+
+    #[test]
+    fn the_naive_kernels_are_naive_throughout_and_those_of_ones_own_are_named() {
+        let chosen = Kernels::naive().listing().into_iter().filter(|row| row.chosen);
+        let of_loops = |row: &Listed| LOOPS.contains(&row.kernel.as_str());
+        for row in chosen.filter(|row| !of_loops(row)) {
+            assert_eq!(row.variant, "naive", "{}", row.kernel);
+        }
+        assert_eq!(Kernels::naive().name(), "naive");
+        let own = Kernels::naive().with_rows(Arc::new(Idle));
+        assert_eq!(own.name(), "naive, rows by idle (f32)");
     }
 }

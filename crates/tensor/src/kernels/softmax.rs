@@ -1,23 +1,21 @@
-//! Softmax and its logarithm over slices ("rows"), forward and backward.
+//! Softmax and its logarithm over slices ("rows"), forward and backward: the fast variants of
+//! [`RowKernel`](super::rows::RowKernel).
 //!
 //! All sums are those of [`reduce`]: masked elements at the end of a row never
 //! change a bit. The largest element is subtracted before the exponential, so nothing overflows. A
 //! row of which nothing is left (all masked, or all negative infinity) has the softmax 0 and the
 //! log-softmax -∞.
-//!
-//! The exponential is the caller's, by [`Pointwise`]: the naive one is the specification.
 
-use super::pointwise::Pointwise;
 use super::reduce;
 use crate::{Real, vectorised};
 
 vectorised! {
     /// `x ← exp(x - top) / Σ exp(x - top)`, over the elements to keep; the others become 0.
-    pub fn softmax<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
+    pub fn softmax<T: Real>(xs: &mut [T], keep: Option<&[bool]>) {
         if !shift(xs, keep) {
             return xs.fill(T::zero());
         }
-        (pointwise.exp)(xs);
+        T::exp_slice(xs);
         let scale = T::one() / reduce::sum(xs);
         xs.iter_mut().for_each(|x| *x *= scale);
     }
@@ -25,12 +23,12 @@ vectorised! {
 
 vectorised! {
     /// `x ← x - top - ln Σ exp(x - top)`, over the elements to keep; the others become -∞.
-    pub fn log_softmax<T: Real>(pointwise: Pointwise<T>, xs: &mut [T], keep: Option<&[bool]>) {
+    pub fn log_softmax<T: Real>(xs: &mut [T], keep: Option<&[bool]>) {
         if !shift(xs, keep) {
             return xs.fill(T::from_f64(f64::NEG_INFINITY));
         }
         let mut exps = xs.to_vec();
-        (pointwise.exp)(&mut exps);
+        T::exp_slice(&mut exps);
         let log_sum = reduce::sum(&exps).ln();
         xs.iter_mut().for_each(|x| *x -= log_sum);
     }
@@ -55,12 +53,12 @@ vectorised! {
     /// The largest element and `ln Σ exp(x - top)`, two parts of the logarithm of the normaliser
     /// that are kept apart for their precision. `scratch` has the length of `xs` and is overwritten
     /// with `exp(x - top)`.
-    pub fn log_normaliser<T: Real>(pointwise: Pointwise<T>, xs: &[T], scratch: &mut [T]) -> (T, T) {
+    pub fn log_normaliser<T: Real>(xs: &[T], scratch: &mut [T]) -> (T, T) {
         let top = reduce::max(xs);
         for (e, &x) in scratch.iter_mut().zip(xs) {
             *e = x - top;
         }
-        (pointwise.exp)(scratch);
+        T::exp_slice(scratch);
         (top, reduce::sum(scratch).ln())
     }
 }
@@ -88,13 +86,13 @@ vectorised! {
     /// `d ← d - exp(y)·Σ d`: from the gradient of a row's log-softmax y to that of the row.
     /// Elements whose y is -∞ are constants: what comes in there is not looked at, and what goes
     /// out is 0.
-    pub fn log_softmax_backward<T: Real>(pointwise: Pointwise<T>, ys: &[T], ds: &mut [T]) {
-        log_row_backward(pointwise, ys, ds);
+    pub fn log_softmax_backward<T: Real>(ys: &[T], ds: &mut [T]) {
+        log_row_backward(ys, ds);
     }
 }
 
 #[inline(always)]
-fn log_row_backward<T: Real>(pointwise: Pointwise<T>, ys: &[T], ds: &mut [T]) {
+fn log_row_backward<T: Real>(ys: &[T], ds: &mut [T]) {
     // y = x - ln Σ eˣ  ⇒  d_x = d_y - eʸ·Σ d_y
     let nothing = T::from_f64(f64::NEG_INFINITY);
     for (d, _) in ds.iter_mut().zip(ys).filter(|(_, y)| **y == nothing) {
@@ -102,6 +100,6 @@ fn log_row_backward<T: Real>(pointwise: Pointwise<T>, ys: &[T], ds: &mut [T]) {
     }
     let sum = reduce::sum(ds);
     let mut ps = ys.to_vec();
-    (pointwise.exp)(&mut ps);
+    T::exp_slice(&mut ps);
     ds.iter_mut().zip(&ps).for_each(|(d, &p)| *d -= p * sum);
 }

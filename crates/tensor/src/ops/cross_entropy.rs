@@ -2,9 +2,7 @@
 
 use ndarray::{ArrayD, IxDyn, arr0};
 
-use crate::kernels::cross_entropy::{
-    Normaliser, TargetDistribution, cross_entropy, cross_entropy_backward,
-};
+use crate::kernels::cross_entropy::{Normaliser, TargetDistribution};
 use crate::kernels::pointwise::Pointwise;
 use crate::op::{Forward, inputs_of};
 use crate::shape::{from_elements, standard};
@@ -170,14 +168,14 @@ impl<T: Real> Op<T> for CrossEntropy {
         let q = self.options.distribution(NAME, logits.shape(), &self.targets)?;
         let logits = standard(logits);
         let classes = logits.shape().last().copied().unwrap_or_default();
-        let pointwise = context.kernels().pointwise::<T>();
+        let kernel = T::row_kernel(context.kernels());
         let numbers = logits.as_slice().unwrap_or_default();
         let mut scratch = vec![T::zero(); classes];
         let mut normalisers = Vec::with_capacity(self.targets.len());
         let mut loss = T::zero();
         for (row, target) in self.rows() {
             scratch.copy_from_slice(&numbers[row * classes..][..classes]);
-            let (of_row, normaliser) = cross_entropy(pointwise, &q, target, &mut scratch);
+            let (of_row, normaliser) = kernel.cross_entropy(&q, target, &mut scratch);
             loss += of_row;
             normalisers.push(normaliser);
         }
@@ -199,7 +197,7 @@ impl<T: Real> Op<T> for CrossEntropy {
         let divisor = T::from_f64(self.options.divisor_of(&self.targets));
         let d_row = d_outputs.dense(0).sum() / divisor;
         let classes = logits.shape().last().copied().unwrap_or_default();
-        let pointwise = context.kernels().pointwise::<T>();
+        let (kernel, pointwise) = (T::row_kernel(context.kernels()), context.kernels().pointwise());
         let numbers = logits.as_slice().unwrap_or_default();
         let mut d = ArrayD::zeros(IxDyn(logits.shape()));
         let d_numbers = d.as_slice_mut().unwrap_or_default();
@@ -207,7 +205,7 @@ impl<T: Real> Op<T> for CrossEntropy {
             let d = &mut d_numbers[row * classes..][..classes];
             let row = &numbers[row * classes..][..classes];
             exps_of(pointwise, normaliser.top, row, d);
-            cross_entropy_backward(&q, target, normaliser.sum, d_row, d);
+            kernel.cross_entropy_backward(&q, target, normaliser.sum, d_row, d);
         }
         sink.add(0, d)
     }

@@ -1,8 +1,9 @@
 //! Rows of a table by their numbers: the heart of an embedding.
 
-use crate::kernels::rows;
+use ndarray::{ArrayD, IxDyn};
+
 use crate::op::{Forward, inputs_of};
-use crate::shape::{from_elements, standard};
+use crate::shape::standard;
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
 /// `y[i.., :] = table[indices[i..], :]`: one row of the table for each index.
@@ -24,7 +25,7 @@ impl<T: Real> Op<T> for GatherRows {
         "gather_rows"
     }
 
-    fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
+    fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [table] = inputs_of("gather_rows", inputs)?;
         let Some((&count, row_shape)) = table.shape().split_first() else {
             return Err(Error::shape("gather_rows", &[], "has no rows"));
@@ -35,14 +36,15 @@ impl<T: Real> Op<T> for GatherRows {
         }
         let table = standard(table);
         let numbers = table.as_slice().unwrap_or_default();
-        let gathered =
-            rows::gather(numbers, row_shape.iter().product(), self.indices.iter().copied());
-        let shape = [&self.shape, row_shape].concat();
         if self.shape.iter().product::<usize>() != self.indices.len() {
             let problem = "of the indices and of their list do not fit";
             return Err(Error::shapes("gather_rows", &self.shape, &[self.indices.len()], problem));
         }
-        Ok((vec![from_elements("gather_rows", &shape, gathered)?], ()))
+        let mut y: ArrayD<T> = context.array(IxDyn(&[&self.shape, row_shape].concat()));
+        let width = row_shape.iter().product();
+        let to = y.as_slice_mut().unwrap_or_default();
+        T::row_kernel(context.kernels()).gather(numbers, width, &self.indices, to);
+        Ok((vec![y.into_shared()], ()))
     }
 
     fn backward(

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use ndarray::{ArrayD, Axis};
 
-use crate::kernels::softmax as kernels;
 use crate::op::{Forward, inputs_of};
 use crate::shape::{broadcast_mask, check_axis};
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
@@ -31,23 +30,23 @@ impl<T: Real> Op<T> for Softmax {
 
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x] = inputs_of("softmax", inputs)?;
-        let pointwise = context.kernels().pointwise();
-        let kernel = |row: &mut [T], keep: Option<&[bool]>| {
-            kernels::softmax(pointwise, row, keep);
-        };
+        let rows = T::row_kernel(context.kernels());
+        let kernel = |row: &mut [T], keep: Option<&[bool]>| rows.softmax(row, keep);
         let y = masked_rows("softmax", x, self.axis, self.keep.as_ref(), kernel)?;
         Ok((vec![y.clone()], y))
     }
 
     fn backward(
         &self,
-        _: &Context,
+        context: &Context,
         y: &Self::Saved,
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         // y = eˣ/Σeˣ  ⇒  d_x = y·(d_y - Σ d_y·y)
-        sink.add(0, rows_backward(y, d_outputs.dense(0), self.axis, kernels::softmax_backward))
+        let rows = T::row_kernel(context.kernels());
+        let kernel = |y: &[T], d: &mut [T]| rows.softmax_backward(y, d);
+        sink.add(0, rows_backward(y, d_outputs.dense(0), self.axis, kernel))
     }
 
     fn twin<'t>(&self, inputs: &[Var<'t, T>]) -> Result<Option<Vec<Var<'t, T>>>> {
@@ -83,10 +82,8 @@ impl<T: Real> Op<T> for LogSoftmax {
 
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x] = inputs_of("log_softmax", inputs)?;
-        let pointwise = context.kernels().pointwise();
-        let kernel = |row: &mut [T], keep: Option<&[bool]>| {
-            kernels::log_softmax(pointwise, row, keep);
-        };
+        let rows = T::row_kernel(context.kernels());
+        let kernel = |row: &mut [T], keep: Option<&[bool]>| rows.log_softmax(row, keep);
         let y = masked_rows("log_softmax", x, self.axis, self.keep.as_ref(), kernel)?;
         Ok((vec![y.clone()], y))
     }
@@ -99,8 +96,8 @@ impl<T: Real> Op<T> for LogSoftmax {
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         // y = x - ln Σeˣ  ⇒  d_x = d_y - eʸ·Σ d_y
-        let pointwise = context.kernels().pointwise();
-        let kernel = |y: &[T], d: &mut [T]| kernels::log_softmax_backward(pointwise, y, d);
+        let rows = T::row_kernel(context.kernels());
+        let kernel = |y: &[T], d: &mut [T]| rows.log_softmax_backward(y, d);
         sink.add(0, rows_backward(y, d_outputs.dense(0), self.axis, kernel))
     }
 

@@ -165,11 +165,11 @@ pub(super) static TABLE: &[Entry] = &[
         saved: "Nothing.",
         forward_source: &[
             Method("embedding.rs", "EmbeddingOp", "forward"),
-            Function("kernels/rows.rs", "gather"),
+            Function("kernels/rows/fast.rs", "gather"),
         ],
         backward_source: &[
             Method("embedding.rs", "EmbeddingOp", "backward"),
-            Function("kernels/rows.rs", "scatter_add"),
+            Function("kernels/rows/fast.rs", "scatter_add"),
         ],
     },
 ];

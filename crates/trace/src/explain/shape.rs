@@ -166,7 +166,7 @@ pub(super) static TABLE: &[Entry] = &[
         forward_source: &[Method("ops/index.rs", "GatherRows", "forward")],
         backward_source: &[
             Method("ops/index.rs", "GatherRows", "backward"),
-            Function("kernels/rows.rs", "scatter_add"),
+            Function("kernels/rows/fast.rs", "scatter_add"),
         ],
     },
     of_x!(

@@ -174,8 +174,7 @@ fn is_zero(found: &Derivative, precision: Precision) -> bool {
 /// Those of `f`.
 pub fn noise(mut f: impl FnMut(f64) -> Result<Option<Sample>>) -> Result<f64> {
     const POINTS: usize = 10;
-    const SPACINGS: [f64; 2] =
-        [0.828_427 / (1u64 << 30) as f64, 0.828_427 / (1u64 << 14) as f64];
+    const SPACINGS: [f64; 2] = [0.828_427 / (1u64 << 30) as f64, 0.828_427 / (1u64 << 14) as f64];
     let mut largest = 0.0_f64;
     for spacing in SPACINGS {
         let mut row = Vec::with_capacity(POINTS);

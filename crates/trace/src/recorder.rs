@@ -21,6 +21,7 @@ use crate::open::Opening;
 use crate::progress::{Stage, Watcher};
 use crate::replay::Replay;
 use crate::settings::Settings as Made;
+use crate::text::number;
 use crate::trace::{Node, Origin, Part, Port, Step, Trace, Update, Value, is_weights};
 use crate::update::{Parameter, UpdateRule};
 use crate::verify::{check_sums, check_whole};
@@ -417,7 +418,11 @@ impl<'t> Recorder<'t> {
                     value.readers.push(index);
                 }
                 if value.name.is_empty() {
-                    value.name.clone_from(&port.name);
+                    // A constant that is one number is called by it: it has no letter of its own.
+                    value.name = match value.value.numbers() {
+                        Some(&[x]) if value.origin == Origin::Constant => number(x),
+                        _ => port.name.clone(),
+                    };
                 }
             }
             nodes.push(node);

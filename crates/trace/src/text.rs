@@ -304,7 +304,7 @@ fn mark(check: &Check) -> String {
 }
 
 /// A number with four digits that count.
-fn number(x: f64) -> String {
+pub(crate) fn number(x: f64) -> String {
     let size = x.abs();
     if x == 0.0 {
         "0".into()

@@ -1,7 +1,9 @@
 //! Every node of every lesson has an explanation, source, numbers and a check.
 
-use unspool_trace::lessons::{LESSONS, lesson};
-use unspool_trace::trace::Method;
+use std::collections::BTreeSet;
+
+use unspool_trace::lessons::{LESSONS, expression, lesson};
+use unspool_trace::trace::{Method, Origin};
 use unspool_trace::{Step, Trace};
 
 /// How far fused ops and their twins may be apart.
@@ -83,6 +85,57 @@ fn a_lesson_comes_back_from_json_as_it_was() {
 }
 
 #[test]
+fn inputs_and_weights_have_names_of_their_own_and_somebody_reads_them() {
+    for listed in LESSONS {
+        for trace in &listed.lesson().unwrap().traces {
+            let mut names = BTreeSet::new();
+            for value in &trace.values {
+                if matches!(value.origin, Origin::Output { .. }) {
+                    continue;
+                }
+                let place = format!("{}, {}: {}", listed.name, trace.title, value.name);
+                assert!(names.insert(&value.name), "{place} is there twice");
+                assert!(!value.readers.is_empty(), "{place} is read by nobody");
+            }
+        }
+    }
+}
+
+/// Ops that only put numbers elsewhere, or leave some out: what they make needs no name.
+const PLUMBING: [&str; 6] = ["reshape", "permute", "slice", "masked_fill", "stack", "concat"];
+
+#[test]
+fn what_lessons_and_opened_cells_compute_has_a_name_and_not_a_number() {
+    for listed in LESSONS {
+        for trace in &listed.lesson().unwrap().traces {
+            let mut named = 0;
+            trace.walk(&mut |path, inside, node| {
+                if PLUMBING.contains(&node.op.as_str()) {
+                    return;
+                }
+                for port in node.outputs.first() {
+                    let name = &inside.values[port.slot].name;
+                    let numbered = name.strip_prefix(&port.name);
+                    let numbered = numbered.is_some_and(|rest| rest.parse::<usize>().is_ok());
+                    assert!(!numbered, "{} {path:?}: {} makes {name}", listed.name, node.op);
+                    named += 1;
+                }
+            });
+            assert!(named > 0, "{}", listed.name);
+        }
+    }
+}
+
+#[test]
+fn a_constant_that_is_one_number_is_called_by_it() {
+    let values = [("w".to_owned(), 0.7), ("x".to_owned(), -1.5)];
+    let lesson = expression("2 ^ (w*x) / 1.25e-7", &values.into()).unwrap();
+    let constants = lesson.traces[0].values.iter().filter(|x| x.origin == Origin::Constant);
+    let names: Vec<&str> = constants.map(|x| x.name.as_str()).collect();
+    assert_eq!(names, ["2", "1.25e-7"]);
+}
+
+#[test]
 fn an_unknown_lesson_is_an_error_that_names_all() {
     let error = lesson("perceptron").unwrap_err().to_string();
     assert!(error.contains("\"perceptron\"") && error.contains("encoder-decoder"), "{error}");
@@ -129,4 +182,13 @@ fn the_gradient_of_the_plain_network_vanishes_and_that_of_the_lstm_does_not() {
     assert!(share(series("‖d_h‖ of the plain network")) < 0.05);
     assert!(share(series("‖d_c‖ of the LSTM")) > 0.3);
     assert_eq!(series("d_weight_hh‖ of the plain network")[0], (1, 0.0));
+
+    // What the text says of four steps back: some six thousandths, and nearly three quarters.
+    let left = |trace: usize, [to, from]: [&str; 2]| {
+        let norm =
+            |name| lesson.traces[trace].find(name).unwrap().gradient.as_ref().unwrap().norm();
+        norm(to) / norm(from)
+    };
+    assert!((0.0055..0.0065).contains(&left(0, ["h1", "h5"])));
+    assert!((0.7..0.75).contains(&left(1, ["c0", "c4"])));
 }

@@ -35,6 +35,7 @@ static CELLS: [Cell; 3] = [
         remark: "",
         symbols: &[
             ("a", "[B, H], the sum before tanh"),
+            ("a_x, a_h", "[B, H], what it is the sum of: the input's side, and the state's"),
             ("W_ih, W_hh, b_ih, b_hh", "weight_ih, weight_hh, bias_ih, bias_hh"),
         ],
         forward: &["h[t] = tanh(x[t]·W_ihᵀ + b_ih + h[t − 1]·W_hhᵀ + b_hh)"],
@@ -66,6 +67,7 @@ static CELLS: [Cell; 3] = [
             ("g", "[B, H], the candidate: between −1 and 1"),
             ("a_i, a_f, a_g, a_o", "[B, H], the sums before σ and tanh"),
             ("a", "[B, 4·H], these side by side"),
+            ("a_x, a_h", "[B, 4·H], what it is the sum of: the input's side, and the state's"),
             ("W_ih, W_hh, b_ih, b_hh", "weight_ih, weight_hh, bias_ih, bias_hh"),
         ],
         forward: &[

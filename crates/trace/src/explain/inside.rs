@@ -10,6 +10,11 @@ type Letter = (&'static str, &'static str, usize, &'static str);
 
 /// Where a sequence of one batch is padding, the new state makes room for the old one.
 const RNN: &[Letter] = &[
+    ("", "reshape", 0, "x"),
+    ("input", "matmul", 0, "x·W_ihᵀ"),
+    ("input", "add", 0, "a_x"),
+    ("hidden", "matmul", 0, "h·W_hhᵀ"),
+    ("hidden", "add", 0, "a_h"),
     ("", "add", 0, "a"),
     ("", "tanh", 0, "new"),
     ("", "masked_fill", 1, "from_new"),
@@ -18,6 +23,11 @@ const RNN: &[Letter] = &[
 ];
 
 const LSTM: &[Letter] = &[
+    ("", "reshape", 0, "x"),
+    ("input", "matmul", 0, "x·W_ihᵀ"),
+    ("input", "add", 0, "a_x"),
+    ("hidden", "matmul", 0, "h·W_hhᵀ"),
+    ("hidden", "add", 0, "a_h"),
     ("", "add", 0, "a"),
     ("input gate", "slice", 0, "a_i"),
     ("input gate", "sigmoid", 0, "i"),
@@ -33,17 +43,29 @@ const LSTM: &[Letter] = &[
 ];
 
 const GRU: &[Letter] = &[
+    ("", "reshape", 0, "x"),
+    ("input", "matmul", 0, "x·W_ihᵀ"),
     ("input", "add", 0, "a_x"),
+    ("hidden", "matmul", 0, "h·W_hhᵀ"),
     ("hidden", "add", 0, "a_h"),
+    ("reset gate", "slice", 0, "a_xr"),
+    ("reset gate", "slice", 1, "a_hr"),
     ("reset gate", "add", 0, "a_r"),
     ("reset gate", "sigmoid", 0, "r"),
+    ("update gate", "slice", 0, "a_xz"),
+    ("update gate", "slice", 1, "a_hz"),
     ("update gate", "add", 0, "a_z"),
     ("update gate", "sigmoid", 0, "z"),
+    ("candidate", "slice", 0, "a_xn"),
     ("candidate", "slice", 1, "s"),
     ("candidate", "mul", 0, "r⊙s"),
     ("candidate", "add", 0, "a_n"),
     ("candidate", "tanh", 0, "n"),
+    ("hidden state", "affine", 0, "−z"),
     ("hidden state", "affine", 1, "1−z"),
+    ("hidden state", "mul", 0, "(1−z)⊙n"),
+    ("hidden state", "mul", 1, "z⊙h"),
+    ("hidden state", "add", 0, "new"),
     ("", "masked_fill", 1, "from_new"),
     ("", "masked_fill", 2, "from_old"),
     ("", "add", 0, "h"),
@@ -51,6 +73,7 @@ const GRU: &[Letter] = &[
 
 const DECODER: &[Letter] = &[
     ("embedding", "embedding", 0, "y"),
+    ("attention", "linear", 0, "q"),
     ("attention", "additive_attention", 0, "c"),
     ("attention", "dot_attention", 0, "c"),
     ("l0", "rnn_step", 0, "h"),
@@ -71,8 +94,24 @@ fn letters(op: &str) -> &'static [Letter] {
             ("", "log_softmax", 0, "ln(p)"),
             ("", "masked_fill", 0, "kept"),
             ("", "mul", 0, "q⊙ln(p)"),
+            ("", "sum", 0, "Σq⊙ln(p)"),
         ],
+        "embedding" => &[
+            ("", "affine", 0, "−learns"),
+            ("", "affine", 1, "1−learns"),
+            ("", "mul", 0, "cut⊙(1−learns)"),
+            ("", "mul", 1, "table⊙learns"),
+            ("", "add", 0, "both"),
+        ],
+        "linear" => &[("", "reshape", 0, "x"), ("", "matmul", 0, "x·Wᵀ"), ("", "add", 0, "x·Wᵀ+b")],
         "linear_cross_entropy" => &[("", "linear", 0, "z")],
+        "softmax" => &[
+            ("", "max", 0, "m"),
+            ("", "sub", 0, "z"),
+            ("", "exp", 0, "exp(z)"),
+            ("", "sum", 0, "S"),
+            ("", "exp", 1, "numerator"),
+        ],
         "log_softmax" => &[
             ("", "max", 0, "m"),
             ("", "sub", 0, "z"),
@@ -80,11 +119,20 @@ fn letters(op: &str) -> &'static [Letter] {
             ("", "sum", 0, "S"),
             ("", "ln", 0, "ln(S)"),
         ],
-        "additive_attention" => {
-            &[("scores", "add", 0, "u"), ("scores", "tanh", 0, "t"), ("scores", "sum", 0, "e")]
-        }
+        "additive_attention" => &[
+            ("scores", "add", 0, "u"),
+            ("scores", "tanh", 0, "t"),
+            ("scores", "mul", 0, "v⊙t"),
+            ("scores", "sum", 0, "e"),
+            ("context", "matmul", 0, "w·m"),
+        ],
         // Behind those that put query and keys apart by heads.
-        "dot_attention" => &[("scores", "reshape", 4, "e")],
+        "dot_attention" => &[
+            ("scores", "affine", 0, "scale·q"),
+            ("scores", "matmul", 0, "scale·q·kᵀ"),
+            ("scores", "reshape", 4, "e"),
+            ("context", "matmul", 0, "w·m"),
+        ],
         _ => &[],
     }
 }
@@ -95,7 +143,7 @@ type Constant = (&'static str, usize, usize, &'static str);
 
 fn constants(op: &str) -> &'static [Constant] {
     match op {
-        "embedding" => &[("affine", 0, 0, "learns"), ("mul", 0, 0, "cut off")],
+        "embedding" => &[("affine", 0, 0, "learns"), ("mul", 0, 0, "cut")],
         "dropout" => &[("mul", 0, 1, "mask")],
         "softmax" | "log_softmax" => &[("max", 0, 0, "cut off")],
         "cross_entropy" => &[("mul", 0, 1, "q"), ("div", 0, 1, "−n")],

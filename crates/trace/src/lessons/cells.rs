@@ -1,7 +1,7 @@
 //! The lessons of a step of an LSTM and of a GRU.
 
+use ndarray::ArrayD;
 use unspool_layers::recurrent::{Cell, CellStep, Gru, Lstm};
-use unspool_tensor::Var;
 
 use super::{Lesson, array, drawn, half_squared_error, input, parameter, tape, told};
 use crate::{Recorder, Result, Trace};
@@ -19,7 +19,8 @@ fn step<C: Cell>(cell: C, title: &str) -> Result<Trace> {
     if C::KIND.has_cell_state() {
         inputs.push(input(&recorder, "c", array(&[1, HIDDEN], &[0.8, -1.2])));
     }
-    inputs.extend(weights::<C>(&recorder, INPUT, HIDDEN, 1.0));
+    let weights = weights::<C>(INPUT, HIDDEN, 1.0);
+    inputs.extend(weights.map(|(name, value)| parameter(&recorder, name, value)));
     let next = tape.apply_shared(std::sync::Arc::new(CellStep::new(cell)), &inputs)?;
     let mut next = next.into_iter().zip(["h'", "c'"]);
     let Some((h, name)) = next.next() else { return Ok(Trace::default()) };
@@ -32,13 +33,12 @@ fn step<C: Cell>(cell: C, title: &str) -> Result<Trace> {
     recorder.finish(loss)
 }
 
-/// The parameters of a cell, drawn in `-size..size`.
-pub(super) fn weights<'t, C: Cell>(
-    recorder: &Recorder<'t>,
+/// The parameters of a cell, by name, drawn in `-size..size`.
+pub(super) fn weights<C: Cell>(
     columns: usize,
     hidden: usize,
     size: f64,
-) -> Vec<Var<'t, f64>> {
+) -> [(&'static str, ArrayD<f64>); 4] {
     let rows = C::KIND.gates().len() * hidden;
     let shapes: [(&str, &[usize]); 4] = [
         ("weight_ih", &[rows, columns]),
@@ -47,11 +47,7 @@ pub(super) fn weights<'t, C: Cell>(
         ("bias_hh", &[rows]),
     ];
     let seed = C::KIND.name();
-    shapes
-        .map(|(name, shape)| {
-            parameter(recorder, name, drawn(&format!("{seed}.{name}"), shape, size))
-        })
-        .into()
+    shapes.map(|(name, shape)| (name, drawn(&format!("{seed}.{name}"), shape, size)))
 }
 
 pub(super) fn lstm() -> Result<Lesson> {

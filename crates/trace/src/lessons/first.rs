@@ -19,7 +19,6 @@ pub(super) fn neuron() -> Result<Lesson> {
     let a = recorder.name("a", (sum + b)?);
     let y = recorder.name("y", a.tanh()?);
     let loss = half_squared_error(&recorder, y, array(&[], &[0.5]))?;
-    named(&recorder, &[(4, "e"), (5, "e²"), (6, "Σe²")]);
     recorder.update(0.5);
     let trace = recorder.finish(loss)?;
     Ok(told(

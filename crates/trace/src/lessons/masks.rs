@@ -20,7 +20,8 @@ pub(super) fn masking() -> Result<Lesson> {
     let x = array(&[3, 2, 1], &[1.0, -1.0, 0.5, 9.0, -0.5, 9.0]);
     let x = input(&recorder, "x", x);
     let h = recorder.name("h0", tape.constant(array(&[2, HIDDEN], &[])));
-    let weights = weights::<Rnn>(&recorder, 1, HIDDEN, 1.0);
+    let weights =
+        weights::<Rnn>(1, HIDDEN, 1.0).map(|(name, value)| parameter(&recorder, name, value));
     let op = Sequence { cell: Rnn, lengths: Some(vec![3, 1]), reverse: false };
     let [states, last] = tape.apply(op, &[&[x, h], &weights[..]].concat())?;
     recorder.name("states", states);

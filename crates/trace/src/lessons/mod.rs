@@ -227,8 +227,10 @@ fn half_squared_error<'t>(
 ) -> Result<Var<'t, f64>> {
     let _scope = recorder.tape().scope("loss");
     let wanted = recorder.name("wanted", recorder.tape().constant(wanted));
-    let off = (y - wanted)?;
-    Ok(recorder.name("loss", (off.powf(2.0)?.sum_all()? * 0.5)?))
+    let off = recorder.name("off", (y - wanted)?);
+    let squares = recorder.name("off²", off.powf(2.0)?);
+    let sum = recorder.name("Σoff²", squares.sum_all()?);
+    Ok(recorder.name("loss", (sum * 0.5)?))
 }
 
 /// The variables of an expression as inputs of a tape, by name.

@@ -53,8 +53,9 @@ pub(super) fn encoder_decoder() -> Result<Lesson> {
     let recorder = Recorder::new(&tape, "\"a b c\" is to become \"c b a\"");
     let loss = model.training_loss(&tape, &batch, options)?.loss;
     recorder.name("loss", loss);
-    // The words, the memory and its keys, the decoder's first state, and what the output layer reads.
-    named(&recorder, &[(0, "x"), (1, "m"), (2, "k"), (6, "h[0]"), (7, "r")]);
+    // The words, the memory and its keys, the bridge's sum, the decoder's first state, and what the
+    // output layer reads.
+    named(&recorder, &[(0, "x"), (1, "m"), (2, "k"), (5, "a"), (6, "h[0]"), (7, "r")]);
     recorder.parameters_of(model.params());
     recorder.update(RATE);
     let trace = recorder.finish(loss)?;

@@ -19,12 +19,13 @@ const SIZE: f64 = 0.5;
 fn unrolled<C: Cell>(cell: C, title: &str) -> Result<(Trace, Vec<Series>)> {
     let tape = tape();
     let recorder = Recorder::new(&tape, title);
-    let mut weights = weights::<C>(&recorder, INPUT, HIDDEN, SIZE);
+    let mut weights = weights::<C>(INPUT, HIDDEN, SIZE);
     if C::KIND.has_cell_state() {
+        let [.., (_, bias_ih), _] = &mut weights;
         // A forget gate that is open: a bias of 3.
-        let bias = array(&[4 * HIDDEN], &[0.0, 0.0, 3.0, 3.0]);
-        weights[2] = parameter(&recorder, "bias_ih", bias);
+        *bias_ih = array(&[4 * HIDDEN], &[0.0, 0.0, 3.0, 3.0]);
     }
+    let weights = weights.map(|(name, value)| parameter(&recorder, name, value));
     let mut states = vec![input(&recorder, "h0", array(&[1, HIDDEN], &[]))];
     if C::KIND.has_cell_state() {
         states.push(input(&recorder, "c0", array(&[1, HIDDEN], &[])));
@@ -79,8 +80,9 @@ pub(super) fn through_time() -> Result<Lesson> {
              gradient shrinks at each step, and what happened at the first step hardly has a say. That \
              is the vanishing gradient. With large weights it can grow instead, and explode.",
             "In the LSTM the gradient has a second way back, through the cell state: d_c = d_c' ⊙ f. \
-             The forget gates are open here (their bias is 3, so f is about 0.95), and the gradient of \
-             the cell state arrives at the first step nearly as it left the last.",
+             The forget gates are open here (their bias is 3, so f is about 0.95). After four steps \
+             nearly three quarters of the gradient of the cell state are left, where the plain network \
+             has some six thousandths of that of its state.",
             "The weight W_hh was used five times, and each use adds its share to the one gradient: \
              d_W_hh is the sum over the steps of what came in at that step times the state it was \
              multiplied by. At the first step the state is 0, so its share is 0, whatever comes in.",

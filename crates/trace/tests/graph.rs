@@ -142,7 +142,7 @@ fn what_comes_from_outside_is_called_what_it_is() {
             });
         }
     }
-    let named = ["cut off", "learns", "mask", "q", "−n"].map(String::from);
+    let named = ["cut", "cut off", "learns", "mask", "q", "−n"].map(String::from);
     assert_eq!(constants, named.into());
 }
 

@@ -153,7 +153,7 @@ fn parts(shelf: &Shelf, path: &str, name: &str) -> Answer {
         false => shown(numbers.iter().map(|x| x * x).sum::<f64>().sqrt()),
     };
     let mut all = Vec::new();
-    let seed = value.seed.iter().map(|seed| ("from outside".to_owned(), None, seed));
+    let seed = value.seed.iter().map(|seed| ("none: from outside".to_owned(), None, seed));
     let nodes = value.parts.iter().zip(trace.parts(value)).map(|(at, (node, part))| {
         let mut node_name = format!("<code>{} {}</code>", at.node, escaped(&node.op));
         // Of a node that reads the value twice, as what.
@@ -178,8 +178,8 @@ fn parts(shelf: &Shelf, path: &str, name: &str) -> Answer {
         return Err(format!("d_{name} in {path} has no parts"));
     }
     let heads = match few {
-        true => ["from", "", "adds", "sum so far"],
-        false => ["from", "", "norm of what it adds", "norm of the sum so far"],
+        true => ["from node", "", "adds", "sum so far"],
+        false => ["from node", "", "norm of what it adds", "norm of the sum so far"],
     };
     // Without a column of nothing.
     let timeless = all.iter().all(|cells| cells.get(1).is_some_and(String::is_empty));
@@ -209,7 +209,7 @@ fn check(shelf: &Shelf, path: &str, name: &str) -> Answer {
     let cells = |&(at, x, found): &(usize, f64, f64)| {
         let untold = check.untold.iter().any(|one| one.at == at);
         let apart = match untold {
-            true => "not compared".into(),
+            true => "cannot be told".into(),
             false => tiny((x - found).abs()),
         };
         let mut cells = vec![shown(x), shown(found), apart];
@@ -250,7 +250,7 @@ fn verdict(check: &Check, value: &Value) -> String {
         0 => String::new(),
         count => {
             let reason = check.untold.first().map_or("", |one| one.reason.as_str());
-            format!(", {count} not compared ({})", escaped(reason))
+            format!(", {count} cannot be told ({})", escaped(reason))
         }
     };
     let parts = if value.parts.len() > 1 { " of the whole sum" } else { "" };

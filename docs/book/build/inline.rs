@@ -53,7 +53,7 @@ fn walk(shelf: &Shelf, path: &str, name: &str, pass: &str) -> Answer {
     let open: String = place.open.iter().map(|index| format!("o{index}/")).collect();
     let hash = format!("t{}/{open}n{index}/{pass}", place.number);
     let time = node.time.map_or(String::new(), |time| format!(" at t={time}"));
-    let op = escaped(&node.op.replace('_', " "));
+    let op = escaped(&node.op);
     Ok(format!(
         "<a class=\"walk\" href=\"pages/{}.html#{hash}\">{op}{time}, {pass}</a>",
         place.lesson.name

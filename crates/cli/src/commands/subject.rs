@@ -52,7 +52,7 @@ pub struct Subject {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "model")]
     seed: u64,
     /// Check every number of a model's gradients by differences, where else it is two of each array
-    /// and of every eighth of the simplest nodes. For each number all behind it runs some 20 times:
+    /// and of every eighth of the simplest nodes. For each number all behind it runs about 10 times:
     /// for a model of thousands of parameters, not of millions
     #[arg(long, requires = "model")]
     full: bool,

@@ -68,9 +68,9 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
     const lines = (forward !== undefined ? told.forward_source : told.backward_source).length;
     if (panel.querySelectorAll('pre').length !== lines) say('other source');
     const coming = node.outputs.map(({ slot }) => values[slot]).filter(({ gradient }) => gradient);
-    const arrays = forward !== undefined
-      ? [...node.inputs, ...node.outputs].map(({ slot }) => [values[slot].value, null])
-      : [...coming.map(({ gradient, check }) => [gradient, check]), ...node.contributions.map(({ value, check }) => [value, check])];
+    const gradients = [...coming.map(({ gradient, check }) => [gradient, check]), ...node.contributions.map(({ value, check }) => [value, check])];
+    const numbers = [...node.inputs, ...node.outputs].map(({ slot }) => [values[slot].value, null]);
+    const arrays = forward !== undefined ? numbers : [...gradients, ...numbers];
     const figures = [...panel.querySelectorAll('figure.array')];
     if (figures.length !== arrays.length) say(`${figures.length} arrays, not ${arrays.length}`);
     for (const [k, [array, check]] of arrays.entries()) {

@@ -62,9 +62,9 @@ keys f; await 'forward 1/17'; keys c
 holds check 'moved by'
 keys n; await 'forward 2/17'
 # Quiz: a right guess, a wrong one and a right one, a hint, the score.
-keys z; await '= ?'; keys Enter; type_text '0.5'; keys Enter; await 'right: d_x'
+keys z; await '= ?'; keys Enter; type_text '0.5'; keys Enter; await 'right: d_'
 keys n; await 'backward 10/17'; keys Enter; type_text '12'; keys Enter; await 'once more'
-keys Enter; type_text '0.5'; keys Enter; await 'right: d_x'
+keys Enter; type_text '0.5'; keys Enter; await 'right: d_'
 keys n; await 'backward 11/17'; keys y
 holds quiz 'hint:'
 keys z

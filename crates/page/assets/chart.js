@@ -1,5 +1,8 @@
 // Lines over time, bars, and the picture of attention.
 
+/** So many lines are told apart: page.css has the colour and the dashes of each. */
+const LINES = 6;
+
 /** Lines over time steps, of numbers that may differ by orders of magnitude. */
 function lineChart(series, label) {
   const [width, height, left, right, top, bottom] = [560, 220, 56, 16, 12, 30];
@@ -19,7 +22,7 @@ function lineChart(series, label) {
   for (let t = first; t <= last; t += Math.ceil((last - first + 1) / 12)) lines.push(svg("text", { x: x(t), y: height - 8, "text-anchor": "middle" }, String(t)));
   const drawn = series.map(({ name, points }, k) => {
     const shown = points.filter(([, value]) => value > 0 && value < Infinity);
-    return svg("g", { class: `line line${k % 4}` },
+    return svg("g", { class: `line line${k % LINES}` },
       svg("polyline", { points: shown.map(([t, value]) => `${x(t)},${y(value)}`).join(" ") }),
       shown.map(([t, value]) => svg("circle", { cx: x(t), cy: y(value), r: 4 }, svg("title", {}, `${name}, time step ${t}: ${exact(value)}`))));
   });
@@ -27,7 +30,7 @@ function lineChart(series, label) {
   return h("figure", { class: "chart" },
     h("figcaption", {}, label),
     svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said }, lines, drawn),
-    h("ul", { class: "legend" }, series.map(({ name }, k) => h("li", { class: `line${k % 4}` }, name))));
+    h("ul", { class: "legend" }, series.map(({ name }, k) => h("li", { class: `line line${k % LINES}` }, svg("svg", { viewBox: "0 0 34 8", width: 34, height: 8, "aria-hidden": "true" }, svg("polyline", { points: "0,4 34,4" })), name))));
 }
 
 /** A bar for each, as long as its number. */

@@ -42,10 +42,16 @@ function nodePanel(trace, node, index, backward, go) {
 function forwardPart(trace, node, explanation, go) {
   return h("section", { class: "pass" }, h("h3", {}, "Forward"),
     h("div", { class: "formulas", role: "group", "aria-label": "formulas", tabindex: "0" }, (explanation?.forward ?? []).map(formula)),
-    h("h4", {}, "in"),
-    h("div", { class: "arrays" }, node.inputs.map(({ name, slot }) => [arrayView(named(name, nameOf(trace, slot)), trace.values[slot].value), h("p", { class: "go" }, valueLink(trace, slot, go))])),
-    h("h4", {}, "out"),
-    h("div", { class: "arrays" }, node.outputs.map(({ name, slot }) => [arrayView(named(name, nameOf(trace, slot)), trace.values[slot].value), h("p", { class: "go" }, valueLink(trace, slot, go))])));
+    forwardNumbers(trace, node, go));
+}
+
+/** What came in and went out on the way forward: the local rule of the way back needs it, too. */
+function forwardNumbers(trace, node, go) {
+  const view = ({ name, slot }) => [arrayView(named(name, nameOf(trace, slot)), trace.values[slot].value), h("p", { class: "go" }, valueLink(trace, slot, go))];
+  return [
+    h("h4", {}, "in"), h("div", { class: "arrays" }, node.inputs.map(view)),
+    h("h4", {}, "out"), h("div", { class: "arrays" }, node.outputs.map(view)),
+  ];
 }
 
 function backwardPart(trace, node, explanation, go) {
@@ -66,9 +72,11 @@ function backwardPart(trace, node, explanation, go) {
       const { name, slot } = node.inputs[part.input];
       const time = part.time !== null && part.time !== node.time ? `, time step ${part.time}` : "";
       const value = trace.values[slot];
-      const alone = value.parts.length === 1 && !value.seed;
-      return [arrayView(`d_${name}${time}`, part.value, { gradient: true, check: part.check }), h("p", { class: "go quiet" }, alone ? "goes to " : "is added to the gradient of ", valueLink(trace, slot, go))];
-    })));
+      const parts = value.parts.length + (value.seed ? 1 : 0);
+      return [arrayView(`d_${name}${time}`, part.value, { gradient: true, check: part.check }), h("p", { class: "go quiet" }, parts === 1 ? "goes to " : "is added to the gradient of ", valueLink(trace, slot, go), parts > 1 && `, the sum of ${parts} parts`)];
+    })),
+    h("h3", {}, "From the way forward"),
+    forwardNumbers(trace, node, go));
 }
 
 /** A value: its numbers, its gradient, and what that is the sum of. */

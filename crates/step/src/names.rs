@@ -11,15 +11,15 @@ pub fn value<'a>(trace: &'a Trace, port: &'a Port) -> &'a str {
     trace.values.get(port.slot).map_or(&port.name, |value| &value.name)
 }
 
-/// The gradient at a port: `d_z, of z0`, or `d_y` where the letter is the name.
+/// The gradient at a port: `d_z0 (here d_z)`, or `d_y` where the letter is the name.
 pub fn gradient(trace: &Trace, port: &Port) -> String {
     match value(trace, port) {
         name if name == port.name => format!("d_{name}"),
-        name => format!("d_{}, of {name}", port.name),
+        name => format!("d_{name} (here d_{})", port.name),
     }
 }
 
-/// What a node adds to the gradient of an input: `to w: d_x`, `adds to d_weight_hh`.
+/// What a node adds to the gradient of an input: `d_w (here d_x)`, `adds to d_weight_hh`.
 pub fn added(trace: &Trace, node: &Node, part: &Contribution) -> String {
     let Some(port) = node.inputs.get(part.input) else { return String::new() };
     let name = value(trace, port);
@@ -29,28 +29,28 @@ pub fn added(trace: &Trace, node: &Node, part: &Contribution) -> String {
     };
     match (is_sum(trace, port.slot), name == port.name) {
         (false, true) => format!("d_{name}{time}"),
-        (false, false) => format!("to {name}: d_{}{time}", port.name),
+        (false, false) => format!("d_{name} (here d_{}){time}", port.name),
         (true, true) => format!("adds to d_{name}{time}"),
-        (true, false) => format!("adds to d_{name}: d_{}{time}", port.name),
+        (true, false) => format!("adds to d_{name} (here d_{}){time}", port.name),
     }
 }
 
-/// One number of it, in words: `d_x[1], the gradient of w[1]`.
+/// One number of it, in words: `d_w[1] (here d_x[1])`.
 pub fn number_added(trace: &Trace, node: &Node, part: &Contribution, element: usize) -> String {
     let Some(port) = node.inputs.get(part.input) else { return String::new() };
     let name = value(trace, port);
     let place = place(&part.value.shape, element);
-    let letter = format!("d_{}{place}", port.name);
+    let (number, letter) = (format!("d_{name}{place}"), format!("d_{}{place}", port.name));
     let who = match (node.time, part.time) {
         (Some(_), _) => "this step".into(),
         (None, Some(time)) => format!("step t={time}"),
         (None, None) => "this node".into(),
     };
     match (is_sum(trace, port.slot), name == port.name) {
-        (false, true) => letter,
-        (false, false) => format!("{letter}, the gradient of {name}{place}"),
-        (true, true) => format!("what {who} adds to {letter}"),
-        (true, false) => format!("{letter}, what {who} adds to d_{name}{place}"),
+        (false, true) => number,
+        (false, false) => format!("{number} (here {letter})"),
+        (true, true) => format!("what {who} adds to {number}"),
+        (true, false) => format!("what {who} adds to {number} (here {letter})"),
     }
 }
 

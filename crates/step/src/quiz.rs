@@ -91,7 +91,8 @@ fn drawn(seed: u64, node: usize, count: usize) -> usize {
 impl App {
     pub(crate) fn start_quiz(&mut self) {
         self.quiz = Some(Quiz::default());
-        if !self.is_backward() {
+        // From the way forward, and from the end, to the first question.
+        if !matches!(self.current(), Step::Backward(_)) {
             self.go_to_pass(true);
         }
         self.say("quiz: enter guesses, y gives a hint, n goes on, z ends it and tells the score");
@@ -164,7 +165,7 @@ impl App {
 
     pub(crate) fn guess(&mut self, text: &str) {
         let (Some(question), Some(asked)) = (self.question(), self.asked()) else {
-            self.say("no question here: n goes on to the next");
+            self.say("no question here");
             return;
         };
         if self.answer().is_some() {
@@ -191,7 +192,10 @@ impl App {
 
     pub(crate) fn hint(&mut self) {
         if self.question().is_none() {
-            self.say("hints are for the quiz: z begins one");
+            self.say(match self.quiz {
+                Some(_) => "no question here",
+                None => "hints are for the quiz: z begins one",
+            });
             return;
         }
         if self.answer().is_some() {

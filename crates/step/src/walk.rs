@@ -138,7 +138,7 @@ impl App {
 
     pub(crate) fn go_into(&mut self) {
         if self.has_question() {
-            self.say("inside stands the answer: guess first");
+            self.say("inside stands the answer: guess first, or f and i for the way forward");
             return;
         }
         let backward = self.is_backward();

@@ -107,7 +107,7 @@ fn a_quiz_asks_by_the_lessons_names_and_shows_what_is_needed() {
     assert_eq!(node.op, "mul");
     let question = app.question().unwrap();
     let named = |letter: &str, name: &str| {
-        (0..3).any(|at| question.name == format!("d_{letter}[{at}], the gradient of {name}[{at}]"))
+        (0..3).any(|at| question.name == format!("d_{name}[{at}] (here d_{letter}[{at}])"))
     };
     assert!(named("y", "w") || question.name.starts_with("d_x["), "{}", question.name);
     // At 80 by 24, without scrolling: the question, what comes in, both factors.

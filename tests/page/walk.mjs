@@ -71,6 +71,26 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
     const gradients = [...coming.map(({ gradient, check }) => [gradient, check]), ...node.contributions.map(({ value, check }) => [value, check])];
     const numbers = [...node.inputs, ...node.outputs].map(({ slot }) => [values[slot].value, null]);
     const arrays = forward !== undefined ? numbers : [...gradients, ...numbers];
+    // By the names of the lesson, and the node's own letters where they are others.
+    const both = (d, { name, slot }, lead = '') => {
+      const own = nameOf(here(), slot);
+      const label = (at) => `${lead}${d}${own}${at}${own === name ? '' : ` (here ${d}${name}${at})`}`;
+      return { head: d || own === name ? label('') : `${name} = ${own}`, label };
+    };
+    const ports = [...node.inputs, ...node.outputs].map((port) => both('', port));
+    const parts = ({ parts, seed }) => parts.length + (seed ? 1 : 0);
+    const names = forward !== undefined ? ports : [
+      ...node.outputs.filter(({ slot }) => values[slot].gradient).map((port) => both('d_', port)),
+      ...node.contributions.map(({ input, time }) => {
+        const { head, label } = both('d_', node.inputs[input], parts(values[node.inputs[input].slot]) > 1 ? 'adds to ' : '');
+        const when = time !== null && time !== node.time ? `, time step ${time}` : '';
+        return { head: head + when, label: (at) => label(at) + when };
+      }),
+      ...ports,
+    ];
+    const nothing = forward !== undefined ? [] : node.outputs.filter(({ slot }) => !values[slot].gradient).map((port) => `${both('d_', port).head} = 0: nothing comes in`);
+    const noted = [...panel.querySelectorAll('.nothing')].map((one) => one.textContent);
+    if (noted.length !== nothing.length || !nothing.every((text, k) => noted[k].startsWith(text))) say(`what does not come in: ${noted}, not ${nothing}`);
     const figures = [...panel.querySelectorAll('figure.array')];
     if (figures.length !== arrays.length) say(`${figures.length} arrays, not ${arrays.length}`);
     for (const [k, [array, check]] of arrays.entries()) {
@@ -78,6 +98,11 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
       const found = cells.map((cell) => cell.getAttribute('aria-label').split('; ')[0].split(' = ').at(-1));
       const given = array.numbers ?? array.summary.blocks;
       if (!given.every((x, at) => found[at] === String(x))) say(`array ${k} has other numbers`);
+      const { head, label } = names[k] ?? {};
+      const caption = figures[k]?.querySelector('figcaption').textContent ?? '';
+      if (!caption.startsWith(`${head} `)) say(`array ${k} is called ${caption}, not ${head}`);
+      const said = cells[0]?.getAttribute('aria-label') ?? '';
+      if (array.numbers?.length > 0 && !said.startsWith(`${label(array.shape.length ? `[${array.shape.map(() => 0)}]` : '')} = `)) say(`array ${k} says ${said}`);
       const told = (x, at) => (x === undefined ? 'compared' : `${check.wrong?.includes(at) ? 'should be' : 'found'} ${x}`);
       const untold = (at) => check.untold?.some((one) => one.at === at);
       const sampled = [...(figures[k]?.querySelectorAll('.sampled tbody tr') ?? [])].map((row) => [...row.querySelectorAll('td')].map((cell) => cell.title));
@@ -131,6 +156,15 @@ async function byKeyboard(name, fusedNodes) {
     await press('Home');
     await press('Escape');
     await check(`node ${index} is not left`, await page.evaluate((index) => place.path.length === 0 && nodeOf(here().steps[place.step]) === index, index));
+    // Backward all the way.
+    if (!(await page.evaluate((index) => here().steps.some(({ backward }) => backward === index), index))) continue;
+    await page.evaluate((index) => go.node(index, true), index);
+    await press('Enter');
+    await check(`node ${index} opens elsewhere than at its first step backward`, await page.evaluate(() => place.path.length === 1 && place.look === 'step'
+      && here().steps.findIndex(({ backward }) => backward !== undefined) === place.step));
+    await press('ArrowRight');
+    await press('Escape');
+    await check(`node ${index} is not left backward`, await page.evaluate((index) => place.path.length === 0 && here().steps[place.step].backward === index, index));
   }
   // The numbers of an array, by arrow keys.
   await page.keyboard.press('g');
@@ -258,6 +292,14 @@ async function byMouse(name) {
   await context.close();
 }
 
+/** Nothing reads the last cell state of an LSTM: that no gradient comes in there is said. */
+async function nothingComesIn(name) {
+  const { context, page, check } = await open(name, { hash: '#t1/n4/backward' });
+  const told = await page.evaluate(() => document.querySelector('#panel .nothing')?.textContent);
+  await check(`of the last cell state it says ${told}`, told === "d_c5 (here d_c') = 0: nothing comes in, as nothing reads c5");
+  await context.close();
+}
+
 /** A link to a place leads there, in a page that was just opened. */
 async function byLink(name) {
   const first = await open(name);
@@ -310,6 +352,7 @@ async function walk(name) {
   await byMouse(name);
   await byLink(name);
   await narrow(name);
+  if (name === 'through-time.html') await nothingComesIn(name);
   if (name.startsWith('model')) await ofModels(name);
   // All pages are of the same parts: those that have most of them are scanned everywhere, in either
   // theme and width, the others at one place.

@@ -3,20 +3,29 @@
 const WORDS = 12; // So many columns have room for numbers; more are colours alone.
 const CELLS = 4096; // So many cells are made at once; the rest when it is asked for.
 
+/** A name as a heading, which leads to the value; what the node's formulas call it stands first, or behind. */
+function headOf(name) {
+  if (typeof name === "string") return h("span", { class: "what" }, name);
+  const { lead, own, here, tail, go } = name;
+  const link = h("button", { type: "button", class: "linked what", onclick: go }, own);
+  if (name.first) return [here && h("span", { class: "what" }, `${here} = `), link];
+  return [lead && h("span", { class: "quiet" }, lead), link, here && h("span", { class: "here" }, ` (here ${here})`), tail];
+}
+
 /** An array with its name: the numbers on hover, focus and by arrow keys; a mark where one was checked. */
-function arrayView(name, array, { check = null, gradient = false, before = null, said = null } = {}) {
+function arrayView(name, array, { check = null, gradient = false, before = null, said = null, note = null } = {}) {
   const found = verdict(check);
-  const head = h("figcaption", {}, h("span", { class: "what" }, name), " ", h("span", { class: "quiet" }, shapeOf(array)),
+  const head = h("figcaption", {}, headOf(name), " ", h("span", { class: "quiet" }, shapeOf(array)),
     check && h("span", { class: `mark ${found.state}`, title: found.text }, ` ${found.mark}`, h("span", { class: "hidden" }, ` ${found.text}`)));
   const body = array.summary ? summaryView(name, array, check) : numberGrid(name, array, check, before, said);
-  return h("figure", { class: gradient ? "array gradient" : "array" }, head, body, check && found.state !== "right" && h("p", { class: `remark ${found.state}` }, found.text));
+  return h("figure", { class: gradient ? "array gradient" : "array" }, head, body, note && h("p", { class: "remark quiet" }, note), check && found.state !== "right" && h("p", { class: `remark ${found.state}` }, found.text));
 }
 
 /** All numbers of an array. */
 function numberGrid(name, { numbers, shape }, check, before, said) {
   return grid(name, numbers, shape, {
     beside: (at) => found(check, at),
-    said: said ?? ((at) => `${name}${indexOf(at, shape)} = ${exact(numbers[at])}${before ? `; before ${exact(before[at])}` : ""}`),
+    said: said ?? ((at) => `${wordsOf(name, indexOf(at, shape))} = ${exact(numbers[at])}${before ? `; before ${exact(before[at])}` : ""}`),
   });
 }
 
@@ -48,7 +57,7 @@ function grid(name, numbers, shape, { said, beside = () => null, pick = () => nu
   };
   const atOnce = Math.max(1, Math.floor(CELLS / columns));
   addRows(atOnce);
-  const table = h("table", { role: "grid", "aria-label": `${name}, ${rows} by ${columns}`, class: small ? "cells small" : "cells" }, body);
+  const table = h("table", { role: "grid", "aria-label": `${wordsOf(name)}, ${rows} by ${columns}`, class: small ? "cells small" : "cells" }, body);
   for (const type of ["focusin", "pointerover"]) table.addEventListener(type, ({ target }) => { const one = target.closest("td"); if (one) readOut(one.getAttribute("aria-label")); });
   table.addEventListener("click", ({ target }) => { const at = cells.indexOf(target.closest("td")); if (at >= 0) pick(at)?.(); });
   table.addEventListener("keydown", (event) => {
@@ -101,7 +110,7 @@ function summaryView(name, { summary, shape }, check) {
   // Made when it is opened: there may be many.
   const exactRows = summary.rows.map(({ row, numbers }) => ({ row, element: h("details", { ontoggle: ({ target }) => {
     if (!target.open || target.children.length > 1) return;
-    for (const part of grid("row", numbers, [1, columns], { said: (at) => `${name}${indexOf(row * columns + at, shape)} = ${exact(numbers[at])}` })) if (part) target.append(part);
+    for (const part of grid("row", numbers, [1, columns], { said: (at) => `${wordsOf(name, indexOf(row * columns + at, shape))} = ${exact(numbers[at])}` })) if (part) target.append(part);
   } }, h("summary", {}, `row ${row}, exactly`)) }));
   // Blocks are as equal as they can be.
   const span = (word, block, blocks, count) => {

@@ -6,19 +6,21 @@ let timer = null;
 
 const go = {
   step: (step) => move({ step: Math.min(Math.max(step, 0), here().steps.length - 1), look: "step" }),
-  node: (index, backward) => {
-    const find = (pass) => here().steps.findIndex((step) => step !== "update" && step[pass] === index);
-    const step = backward ? find("backward") : find("forward");
-    move({ step: step < 0 ? find("forward") : step, look: "step" }, true);
-  },
+  node: (index, backward) => move({ step: stepOf(here(), index, backward), look: "step" }, true),
   value: (slot) => move({ slot, look: "value" }, true),
-  open: (index) => { if (inside([...place.path, index])) move({ path: [...place.path, index], step: 0, look: "overview" }, true); },
+  // Whoever walks backward goes on backward, inside and when going out.
+  open: (index) => {
+    const path = [...place.path, index];
+    const trace = inside(path);
+    if (!trace) return;
+    const step = backwardNow() ? firstBackward(trace) : -1;
+    move(step < 0 ? { path, step: 0, look: "overview" } : { path, step, look: "step" }, true);
+  },
   out: () => {
     if (place.path.length === 0) return;
     const index = place.path.at(-1);
     const path = place.path.slice(0, -1);
-    const step = inside(path).steps.findIndex((one) => one !== "update" && one.forward === index);
-    move({ path, step, look: "step" }, true);
+    move({ path, step: stepOf(inside(path), index, backwardNow()), look: "step" }, true);
   },
   overview: () => move({ look: "overview" }, true),
 };

@@ -17,14 +17,13 @@ function valueLink(trace, slot, go) {
   return h("button", { type: "button", class: "linked", onclick: () => go.value(slot) }, nameOf(trace, slot));
 }
 
-const named = (port, name) => (port === name ? name : `${port} = ${name}`);
-
 function nodePanel(trace, node, index, backward, go) {
   const explanation = explained(node.explanation);
   const where = [`node ${index}`, node.scope && ` · ${node.scope}`, node.layer !== null && ` · layer ${node.layer}`, node.time !== null && ` · time step ${node.time}`];
+  const distance = node.opened && Math.max(0, ...[...node.opened.outputs, ...node.opened.gradients].map((one) => real(one.distance)));
   const open = node.opened
     ? h("p", { class: "into" }, h("button", { type: "button", class: "primary", onclick: () => go.open(index) }, `Into its ${plural(node.opened.trace.nodes.length, "simpler op")}`),
-      h("span", { class: "quiet" }, ` whose numbers are at most ${short(Math.max(0, ...[...node.opened.outputs, ...node.opened.gradients].map((one) => real(one.distance))))} from these`))
+      h("span", { class: "quiet" }, distance === 0 ? " with the same numbers" : ` whose numbers are at most ${short(distance)} from these`))
     : node.can_open && h("p", { class: "quiet" }, "This fused node is closed in this page.");
   const settings = node.settings && h("p", { class: "settings" }, `how it was made: ${node.settings}`);
   return [
@@ -47,7 +46,7 @@ function forwardPart(trace, node, explanation, go) {
 
 /** What came in and went out on the way forward: the local rule of the way back needs it, too. */
 function forwardNumbers(trace, node, go) {
-  const view = ({ name, slot }) => [arrayView(named(name, nameOf(trace, slot)), trace.values[slot].value), h("p", { class: "go" }, valueLink(trace, slot, go))];
+  const view = (port) => arrayView({ ...called(trace, port), first: true, go: () => go.value(port.slot) }, trace.values[port.slot].value);
   return [
     h("h4", {}, "in"), h("div", { class: "arrays" }, node.inputs.map(view)),
     h("h4", {}, "out"), h("div", { class: "arrays" }, node.outputs.map(view)),
@@ -55,25 +54,26 @@ function forwardNumbers(trace, node, go) {
 }
 
 function backwardPart(trace, node, explanation, go) {
-  const coming = node.outputs.filter(({ slot }) => trace.values[slot].gradient);
   return h("section", { class: "pass" }, h("h3", {}, "Backward"),
     h("h4", {}, "the gradient that comes in"),
-    h("div", { class: "arrays" }, coming.map(({ name, slot }) => {
-      const value = trace.values[slot];
-      const parts = value.parts.length + (value.seed ? 1 : 0);
-      return [arrayView(`d_${name}`, value.gradient, { gradient: true, check: value.check }), h("p", { class: "go quiet" }, "is the gradient of ", valueLink(trace, slot, go), parts > 1 && `, the sum of ${parts} parts`)];
+    h("div", { class: "arrays" }, node.outputs.map((port) => {
+      const value = trace.values[port.slot];
+      const name = { ...gradientCalled(trace, port), go: () => go.value(port.slot) };
+      if (!value.gradient) return h("p", { class: "nothing" }, headOf({ ...name, tail: " = 0" }), h("span", { class: "quiet" }, `: nothing comes in, as ${value.readers.length === 0 ? "nothing reads" : "no gradient reaches"} ${nameOf(trace, port.slot)}`));
+      const parts = partsOf(value);
+      return arrayView(name, value.gradient, { gradient: true, check: value.check, note: parts > 1 && `the sum of ${parts} parts` });
     })),
-    h("h4", {}, "the local rule"),
+    h("h4", {}, "the local rule, in the node's own letters"),
     h("div", { class: "formulas", role: "group", "aria-label": "formulas", tabindex: "0" }, (explanation?.backward ?? []).map((rule) => rule.formulas.map(formula))),
     explanation?.cut && h("p", { class: "remark-text" }, explanation.cut),
     h("h4", {}, "the gradients that go out"),
     node.contributions.length === 0 && h("p", { class: "quiet" }, "none is wanted"),
     h("div", { class: "arrays" }, node.contributions.map((part) => {
-      const { name, slot } = node.inputs[part.input];
-      const time = part.time !== null && part.time !== node.time ? `, time step ${part.time}` : "";
-      const value = trace.values[slot];
-      const parts = value.parts.length + (value.seed ? 1 : 0);
-      return [arrayView(`d_${name}${time}`, part.value, { gradient: true, check: part.check }), h("p", { class: "go quiet" }, parts === 1 ? "goes to " : "is added to the gradient of ", valueLink(trace, slot, go), parts > 1 && `, the sum of ${parts} parts`)];
+      const port = node.inputs[part.input];
+      const parts = partsOf(trace.values[port.slot]);
+      const tail = part.time !== null && part.time !== node.time ? `, time step ${part.time}` : "";
+      const name = { lead: parts > 1 ? "adds to " : "", ...gradientCalled(trace, port), tail, go: () => go.value(port.slot) };
+      return arrayView(name, part.value, { gradient: true, check: part.check, note: parts > 1 && `one of ${parts} parts` });
     })),
     h("h3", {}, "From the way forward"),
     forwardNumbers(trace, node, go));
@@ -85,7 +85,7 @@ function valuePanel(trace, slot, go) {
   const output = value.origin.output;
   const origin = output ? ["made by ", nodeLink(trace, output.node, false, go)] : value.origin;
   const parts = value.parts.map((part) => ({ ...part, of: trace.nodes[part.node].contributions[part.contribution] }));
-  const sum = parts.length + (value.seed ? 1 : 0);
+  const sum = partsOf(value);
   const byTime = new Map();
   for (const part of parts) if (part.of.time !== null) byTime.set(part.of.time, [...(byTime.get(part.of.time) ?? []), normOf(part.of.value)]);
   const times = [...byTime].sort(([a], [b]) => a - b).map(([time, norms]) => [time, rootOfSquares(norms)]);
@@ -109,7 +109,7 @@ function valuePanel(trace, slot, go) {
 /** The sum up to a part, where all numbers are there. */
 function runningSum(value, parts, last) {
   const all = [value.seed, ...parts.slice(0, last + 1).map((part) => part.of.value)].filter(Boolean).map(numbersOf);
-  if (all.some((numbers) => !numbers) || parts.length + (value.seed ? 1 : 0) < 2) return null;
+  if (all.some((numbers) => !numbers) || partsOf(value) < 2) return null;
   const sum = all[0].map((_, k) => all.reduce((total, numbers) => total + real(numbers[k]), 0));
   return arrayView("the sum so far", { shape: value.value.shape, numbers: sum }, { gradient: true });
 }

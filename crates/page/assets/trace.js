@@ -24,6 +24,12 @@ const titleOf = (node) => explained(node.explanation)?.title ?? node.op;
 
 const isForward = (step) => step !== "update" && step.forward !== undefined;
 const nodeOf = (step) => (step === "update" ? null : (step.forward ?? step.backward));
+/** The step of a node in a pass; the forward one where no gradient reaches it. */
+function stepOf(trace, index, backward) {
+  const find = (pass) => trace.steps.findIndex((step) => step !== "update" && step[pass] === index);
+  const step = backward ? find("backward") : -1;
+  return step < 0 ? find("forward") : step;
+}
 const firstBackward = (trace) => trace.steps.findIndex((step) => step !== "update" && step.backward !== undefined);
 
 /** What a value is called: its own name, or the op's name for it. */
@@ -37,6 +43,28 @@ function nameOf(trace, slot) {
   }
   return `value ${slot}`;
 }
+
+/** The value of a port by its name, and by the node's own letter where that is another: `w`, here `x`. */
+function called(trace, { name, slot }) {
+  const own = nameOf(trace, slot);
+  return { own, here: own === name ? null : name };
+}
+
+/** The gradient at a port, the same: `d_w`, here `d_x`. */
+function gradientCalled(trace, port) {
+  const { own, here } = called(trace, port);
+  return { own: `d_${own}`, here: here && `d_${here}` };
+}
+
+/** A name in words, or that of the number at a place: `d_w[1] (here d_x[1])`. Most names are texts. */
+function wordsOf(name, at = "") {
+  if (typeof name === "string") return `${name}${at}`;
+  const { lead = "", own, here, tail = "" } = name;
+  return `${lead}${own}${at}${here ? ` (here ${here}${at})` : ""}${tail}`;
+}
+
+/** So many parts a gradient is the sum of. */
+const partsOf = (value) => value.parts.length + (value.seed ? 1 : 0);
 
 const numbersOf = (array) => array.numbers ?? null;
 

@@ -74,7 +74,8 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
     // By the names of the lesson, and the node's own letters where they are others.
     const both = (d, { name, slot }, lead = '') => {
       const own = nameOf(here(), slot);
-      const label = (at) => `${lead}${d}${own}${at}${own === name ? '' : ` (here ${d}${name}${at})`}`;
+      const of = (name) => (d && /[⊙·+−/]/.test(name) ? `${d}(${name})` : `${d}${name}`);
+      const label = (at) => `${lead}${of(own)}${at}${own === name ? '' : ` (here ${of(name)}${at})`}`;
       return { head: d || own === name ? label('') : `${name} = ${own}`, label };
     };
     const ports = [...node.inputs, ...node.outputs].map((port) => both('', port));

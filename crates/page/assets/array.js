@@ -7,7 +7,7 @@ const CELLS = 4096; // So many cells are made at once; the rest when it is asked
 function headOf(name) {
   if (typeof name === "string") return h("span", { class: "what" }, name);
   const { lead, own, here, tail, go } = name;
-  const link = h("button", { type: "button", class: "linked what", onclick: go }, own);
+  const link = h("button", { type: "button", class: "linked what", onclick: go }, broken(own));
   if (name.first) return [here && h("span", { class: "what" }, `${here} = `), link];
   return [lead && h("span", { class: "quiet" }, lead), link, here && h("span", { class: "here" }, ` (here ${here})`), tail];
 }
@@ -18,7 +18,7 @@ function arrayView(name, array, { check = null, gradient = false, before = null,
   const head = h("figcaption", {}, headOf(name), " ", h("span", { class: "quiet" }, shapeOf(array)),
     check && h("span", { class: `mark ${found.state}`, title: found.text }, ` ${found.mark}`, h("span", { class: "hidden" }, ` ${found.text}`)));
   const body = array.summary ? summaryView(name, array, check) : numberGrid(name, array, check, before, said);
-  return h("figure", { class: gradient ? "array gradient" : "array" }, head, body, note && h("p", { class: "remark quiet" }, note), check && found.state !== "right" && h("p", { class: `remark ${found.state}` }, found.text));
+  return h("figure", { class: gradient ? "array gradient" : "array" }, head, note && h("p", { class: "remark quiet" }, note), body, check && found.state !== "right" && h("p", { class: `remark ${found.state}` }, found.text));
 }
 
 /** All numbers of an array. */

@@ -40,7 +40,7 @@ function barList(rows) {
     const bar = h("i", {});
     // What is not finite is longer than all.
     bar.style.width = `${Number.isFinite(size) ? (100 * size) / most : 100}%`;
-    const name = go ? h("button", { type: "button", class: "linked", onclick: go }, label) : h("span", {}, label);
+    const name = go ? h("button", { type: "button", class: "linked", onclick: go }, broken(label)) : h("span", {}, label);
     return h("li", {}, name, h("span", { class: "bar", "aria-hidden": "true" }, bar), h("span", { class: "number", title: exact(number) }, short(number), note ?? ""));
   }));
 }

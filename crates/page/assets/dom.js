@@ -45,6 +45,9 @@ function formula({ text, mathml }) {
   return h("div", { class: "formula", title: text }, math);
 }
 
+/** A dotted name that is broken behind a dot, if anywhere. */
+const broken = (name) => name.split(/(?<=\.)/).flatMap((part, k) => (k > 0 ? [h("wbr"), part] : [part]));
+
 /** A number of the data: what JSON has no number for is a text there. */
 const real = (x) => (typeof x === "string" ? { inf: Infinity, "-inf": -Infinity }[x] ?? NaN : x);
 

@@ -154,13 +154,13 @@ function drawGraph(into, trace, graph, { onNode, onValue }) {
   };
 }
 
-/** Makes the graph that is drawn smaller, if it then has room. */
-function fit() {
+/** Makes the graph that is drawn smaller, if it then has room; on paper however small it gets. */
+function fit(paper = 0) {
   const canvas = document.querySelector("#graph .canvas");
   if (!canvas) return;
   const [width, height] = [Number(canvas.dataset.width), Number(canvas.dataset.height)];
-  const share = byId("graph").clientWidth / width;
-  const scale = share < 1 && share >= SMALLEST ? share : 1;
+  const share = (paper || byId("graph").clientWidth) / width;
+  const scale = share < 1 && (paper || share >= SMALLEST) ? share : 1;
   canvas.style.transform = scale === 1 ? "" : `scale(${scale})`;
   Object.assign(canvas.parentElement.style, { width: `${Math.floor(width * scale)}px`, height: `${Math.floor(height * scale)}px` });
   hints();

@@ -4,6 +4,8 @@ let show = null; // Shows a step in the graph that is drawn.
 let drawn = ""; // Which trace that graph is of.
 let timer = null;
 
+const PAPER = 660; // So wide is what a sheet of A4 or letter has room for.
+
 const go = {
   step: (step) => move({ step: Math.min(Math.max(step, 0), here().steps.length - 1), look: "step" }),
   node: (index, backward) => move({ step: stepOf(here(), index, backward), look: "step" }, true),
@@ -67,7 +69,7 @@ function render() {
   slider.value = String(place.step);
   slider.setAttribute("aria-valuetext", `${place.step + 1} of ${trace.steps.length}`);
   byId("forward").setAttribute("aria-pressed", String(place.look !== "overview" && !backwardNow()));
-  byId("backward").setAttribute("aria-pressed", String(place.look !== "overview" && backwardNow()));
+  byId("backward").setAttribute("aria-pressed", String(place.look !== "overview" && step !== "update" && backwardNow()));
   byId("backward").disabled = firstBackward(trace) < 0;
   byId("overview").setAttribute("aria-pressed", String(place.look === "overview"));
   byId("traces").value = String(place.trace);
@@ -223,7 +225,9 @@ for (const [name, x, y] of [["left", -1, 0], ["right", 1, 0], ["up", 0, -1], ["d
   byId(`more-${name}`).addEventListener("click", () => byId("graph").scrollBy({ left: 0.7 * x * byId("graph").clientWidth, top: 0.7 * y * byId("graph").clientHeight, behavior: "smooth" }));
 }
 byId("graph").addEventListener("scroll", hints);
-window.addEventListener("resize", fit);
+window.addEventListener("resize", () => fit());
+window.addEventListener("beforeprint", () => fit(PAPER));
+window.addEventListener("afterprint", () => fit());
 
 Object.assign(place, placeOf(location.hash) ?? {});
 render();

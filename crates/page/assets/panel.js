@@ -1,6 +1,6 @@
 // What is looked at: a node in one of its passes, a value, the update, or the overview.
 
-const heading = (title, ...below) => [h("h2", {}, title), h("p", { class: "where" }, below)];
+const heading = (title, ...below) => [h("h2", {}, broken(title)), h("p", { class: "where" }, below)];
 
 function letters(symbols) {
   return symbols?.length ? h("dl", { class: "letters" }, symbols.map(({ name, meaning }) => [h("dt", {}, name), h("dd", {}, meaning)])) : null;
@@ -14,7 +14,7 @@ function sourceView(excerpts, open) {
 
 /** A value by its name, to go there. */
 function valueLink(trace, slot, go) {
-  return h("button", { type: "button", class: "linked", onclick: () => go.value(slot) }, nameOf(trace, slot));
+  return h("button", { type: "button", class: "linked", onclick: () => go.value(slot) }, broken(nameOf(trace, slot)));
 }
 
 function nodePanel(trace, node, index, backward, go) {
@@ -93,7 +93,7 @@ function valuePanel(trace, slot, go) {
     heading(nameOf(trace, slot), origin, value.readers.length > 0 && [" · read by ", value.readers.slice(0, 8).map((reader, k) => [k > 0 && ", ", nodeLink(trace, reader, true, go)]), value.readers.length > 8 && ` and ${value.readers.length - 8} more`]),
     h("div", { class: "arrays" },
       arrayView(nameOf(trace, slot), value.value),
-      value.gradient && arrayView(`d_${nameOf(trace, slot)}`, value.gradient, { gradient: true, check: value.check }),
+      value.gradient && arrayView(gradientName(nameOf(trace, slot)), value.gradient, { gradient: true, check: value.check }),
       value.updated && arrayView("after the update", value.updated, { before: numbersOf(value.value) })),
     !value.gradient && h("p", { class: "quiet" }, "No gradient reaches it."),
     times.length > 1 && h("section", {}, h("h3", {}, "Over time"), h("p", { class: "quiet" }, "The norm of what each time step adds: the gradient is the sum of that, though norms do not add up."),

@@ -53,8 +53,11 @@ function called(trace, { name, slot }) {
 /** The gradient at a port, the same: `d_w`, here `d_x`. */
 function gradientCalled(trace, port) {
   const { own, here } = called(trace, port);
-  return { own: `d_${own}`, here: here && `d_${here}` };
+  return { own: gradientName(own), here: here && gradientName(here) };
 }
+
+/** The gradient of a value of this name: `d_w`, and of a product `d_(f⊙c)`, as `d_f⊙c` were another product. */
+const gradientName = (name) => (/[⊙·+−/]/.test(name) ? `d_(${name})` : `d_${name}`);
 
 /** A name in words, or that of the number at a place: `d_w[1] (here d_x[1])`. Most names are texts. */
 function wordsOf(name, at = "") {

@@ -186,7 +186,7 @@ impl App {
             Key::Char('g') => self.go_to_pass(true),
             Key::Enter if self.quiz.is_some() => match self.question() {
                 Some(_) => self.ask(Prompt::guess()),
-                None => self.say("no question here"),
+                None => self.say(self.no_question().unwrap_or_default()),
             },
             Key::Char('i') | Key::Enter => self.go_into(),
             Key::Char('o') | Key::Escape => self.go_out(),

@@ -72,7 +72,7 @@ pub fn found(check: &Check, gradient: Option<f64>, element: usize) -> Vec<String
         if check.method != Method::Sum {
             lines[0] += &format!(", against {}", words(check.method));
         }
-        lines.push(format!("{} of {} numbers compared", check.checked(), check.of));
+        lines[0] += &format!("; {} of {} numbers compared", check.checked(), check.of);
     }
     if let (Some(gradient), Some(expected)) = (gradient, check.expected(element)) {
         lines.push(format!("formula {gradient:+.10e}"));
@@ -86,7 +86,7 @@ pub fn found(check: &Check, gradient: Option<f64>, element: usize) -> Vec<String
 
 impl App {
     pub(crate) fn check(&mut self) {
-        if self.quiz.is_some() && (self.has_question() || !self.is_backward()) {
+        if self.quiz.is_some() && (self.hides() || !self.is_backward()) {
             self.say("the check shows gradients: guess first, on the way back");
             return;
         }
@@ -120,7 +120,7 @@ impl App {
             lines.push(String::new());
         }
         lines.push("Moved now: all behind this number runs again".into());
-        match live(trace, shown.slot, element) {
+        match live(self.look, trace, shown.slot, element) {
             Ok(more) => lines.extend(more.into_iter().map(|line| format!("  {line}"))),
             Err(problem) => lines.push(format!("  {problem}")),
         }
@@ -129,7 +129,7 @@ impl App {
 }
 
 /// What a check of a number finds that is made now.
-fn live(trace: &Trace, slot: usize, element: usize) -> Result<Vec<String>, String> {
+fn live(look: Look, trace: &Trace, slot: usize, element: usize) -> Result<Vec<String>, String> {
     let found = trace.check_element(slot, element).map_err(|error| error.to_string())?;
     let Some(found) = found else {
         return Ok(vec!["no gradient flows here".into()]);
@@ -143,17 +143,24 @@ fn live(trace: &Trace, slot: usize, element: usize) -> Result<Vec<String>, Strin
     let mut rows = Vec::new();
     let first = match found.moved {
         Some(moved) => {
-            rows.push((format!("{f} at {name} + h"), format!("{:+.12e}", moved.above)));
-            rows.push((format!("{f} at {name} − h"), format!("{:+.12e}", moved.below)));
-            rows.push(("their difference / 2h".into(), format!("{:+.10e}", moved.quotient())));
-            format!("{name} = {}, moved by h = {:.0e} to both sides", found.x, moved.h)
+            rows.push((format!("{f} at {name} + ε"), format!("{:+.12e}", moved.above)));
+            rows.push((format!("{f} at {name} − ε"), format!("{:+.12e}", moved.below)));
+            rows.push(("their difference / 2ε".into(), format!("{:+.10e}", moved.quotient())));
+            format!("{name} = {}, moved by ε = {:.0e} to both sides", found.x, moved.h)
         }
         None => format!("{name} = {}; beside it {f} is not finite", found.x),
     };
-    rows.push(("with h made ever smaller".into(), format!("{:+.10e}", found.found())));
+    rows.push(("with ε made ever smaller".into(), format!("{:+.10e}", found.found())));
     rows.push(("by the formula".into(), format!("{:+.10e}", found.gradient)));
+    let rows: Vec<_> = rows.into_iter().map(|(name, x)| (look.text(&name), x)).collect();
     let label = rows.iter().map(|(label, _)| look::width(label)).max().unwrap_or(0);
     let rows = rows.into_iter().map(|(name, x)| format!("{}  {x}", look::pad(&name, label)));
-    let verdict = format!("{}; off by {:.0e} would be right", mark(&found.check), found.allowed);
+    let (off, allowed) = ((found.gradient - found.found()).abs(), found.allowed);
+    let far = if off == 0.0 { "0".into() } else { format!("{off:.0e}") };
+    let verdict = match found.check.verdict() {
+        Verdict::Right => format!("✓ off by {far}, and {allowed:.0e} is allowed"),
+        Verdict::Wrong => format!("✗ off by {far}, where {allowed:.0e} is allowed"),
+        Verdict::Untold | Verdict::Unchecked => mark(&found.check),
+    };
     Ok([first].into_iter().chain(rows).chain([verdict]).collect())
 }

@@ -1,126 +1,415 @@
-//! A rule with the numbers of one element in it: a hint that leaves the arithmetic to the reader.
+//! The rule of a question: whether all that it is made of is on the screen, and the rule with the
+//! numbers of one element in it, a hint that leaves the arithmetic to the reader.
 
 use unspool_trace::notation::Expr;
-use unspool_trace::{Array, Contribution, Formula, Node, Trace};
+use unspool_trace::{Array, Contribution, Explanation, Formula, Node, Trace};
 
 use crate::look::number;
+use crate::names;
 
-/// The rule of an input's gradient; with numbers where each letter is an array of which one number
-/// counts.
-pub(crate) fn hint(
-    trace: &Trace,
-    node: &Node,
-    part: &Contribution,
-    element: usize,
-    rules: &[&Formula],
-) -> String {
-    let told: Vec<String> = rules.iter().map(ToString::to_string).collect();
-    let told = told.join("; ");
-    let [rule] = rules else { return told };
-    let Expr::Relation(sign, left, right) = rule.expr() else { return told };
-    let own = node.inputs.get(part.input).map(|port| Expr::Name(format!("d_{}", port.name)));
-    if sign != "=" || own.as_ref() != Some(&**left) {
-        return told;
-    }
-    match (Element { trace, node, shape: &part.value.shape, element }).put(right) {
-        Some((with_numbers, _)) => format!("{told} = {with_numbers}"),
-        None => told,
-    }
+/// What is asked for and what it is found by.
+pub(crate) struct Rule<'a> {
+    trace: &'a Trace,
+    explanation: &'a Explanation,
+    node: &'a Node,
+    part: &'a Contribution,
 }
+
+/// What these letters are is told by the op's settings, which stand above the question, or by shapes.
+const TOLD: [(&str, &[&str]); 9] = [
+    ("cross_entropy", &["q", "n"]),
+    ("mean", &["n"]),
+    ("max", &["k"]),
+    ("masked_fill", &["mask", "value"]),
+    ("gather_rows", &["index"]),
+    ("embedding", &["index"]),
+    ("slice", &["range"]),
+    ("concat", &["start"]),
+    ("split", &["part"]),
+];
+
+/// A sum of more parts is no hint.
+const PARTS: usize = 6;
 
 /// The functions of single numbers.
 const FUNCTIONS: [&str; 10] =
     ["tanh", "σ", "exp", "ln", "log", "sin", "cos", "abs", "sign", "relu"];
 
-/// Where numbers are looked up.
-struct Element<'a> {
-    trace: &'a Trace,
-    node: &'a Node,
-    shape: &'a [usize],
-    element: usize,
-}
+impl<'a> Rule<'a> {
+    /// The rule of a contribution of a node; `None` where the op is not explained.
+    pub fn new(
+        trace: &'a Trace,
+        explanation: Option<&'a Explanation>,
+        node: &'a Node,
+        part: &'a Contribution,
+    ) -> Option<Self> {
+        Some(Rule { trace, explanation: explanation?, node, part })
+    }
 
-impl Element<'_> {
-    /// A part of a formula with numbers for letters, and whether one of them is of an array; `None`
-    /// where the number does not depend on single numbers alone.
-    fn put(&self, expr: &Expr) -> Option<(Expr, bool)> {
-        let two = |a: &Expr, b: &Expr| Some((self.put(a)?, self.put(b)?));
-        Some(match expr {
-            Expr::Number(_) => (expr.clone(), false),
-            Expr::Name(name) => {
-                let (x, array) = self.number(name)?;
-                let text = Expr::Number(number(x.abs()).trim_start_matches('+').into());
-                match x < 0.0 {
-                    true => (Expr::Group(Expr::Negative(text.into()).into()), array),
-                    false => (text, array),
+    /// The formulas for the gradient of this input.
+    pub fn formulas(&self) -> &'a [Formula] {
+        let port = self.node.inputs.get(self.part.input);
+        port.map_or(&[], |port| self.explanation.rule(&port.name))
+    }
+
+    /// The formulas of the forward pass for letters of the rule that are no input and no output.
+    pub fn definitions(&self) -> Vec<&'a Formula> {
+        let mut letters = Vec::new();
+        self.formulas().iter().for_each(|rule| names_in(right(rule.expr()), &mut letters));
+        let wanted = |letter: &str| !self.is_port(letter) && letters.iter().any(|x| x == letter);
+        let of_letter = |formula: &&Formula| left(formula.expr()).is_some_and(wanted);
+        self.explanation.forward.iter().filter(of_letter).collect()
+    }
+
+    /// Whether each letter of the rule is on the screen: an input, an output, a gradient that comes in,
+    /// what the op's settings say; or is computed of such by a formula that is no product of matrices.
+    pub fn is_on_screen(&self) -> bool {
+        let (mut known, rules) = (Vec::new(), self.formulas());
+        !rules.is_empty() && rules.iter().all(|rule| self.knows_all(rule.expr(), &mut known, true))
+    }
+
+    /// The letters of the rule that are not what the screen calls them, and those that settings tell:
+    /// `w: weights`, `index: which row, for each place`.
+    pub fn letters(&self) -> Vec<String> {
+        let mut letters = Vec::new();
+        self.formulas().iter().for_each(|rule| names_in(rule.expr(), &mut letters));
+        let mut told: Vec<String> = Vec::new();
+        for name in &letters {
+            let letter = name.strip_prefix("d_").unwrap_or(name);
+            if let Some(port) = names::port_of(self.explanation, self.node, letter) {
+                let row = format!("{letter}: {}", port.name);
+                if port.name != letter && !told.contains(&row) {
+                    told.push(row);
                 }
+            } else if is_told(&self.explanation.op, letter)
+                && let Some(symbol) = self.explanation.symbols.iter().find(|x| x.name == letter)
+            {
+                let meaning = symbol.meaning.rsplit_once("], ").map_or(&*symbol.meaning, |x| x.1);
+                told.push(format!("{letter}: {meaning}"));
             }
-            Expr::Negative(x) => {
-                let (x, array) = self.put(x)?;
-                (Expr::Negative(x.into()), array)
+        }
+        told
+    }
+
+    /// Whether the rule needs the value of this input or output.
+    pub fn needs(&self, slot: usize) -> bool {
+        let mut letters = Vec::new();
+        self.formulas().iter().for_each(|rule| names_in(right(rule.expr()), &mut letters));
+        self.definitions().iter().for_each(|one| names_in(right(one.expr()), &mut letters));
+        let port = |letter: &String| names::port_of(self.explanation, self.node, letter);
+        letters.iter().filter_map(port).any(|port| port.slot == slot)
+    }
+
+    /// The rule; with numbers where few single numbers make the one that is asked for.
+    pub fn with_numbers(&self, element: usize) -> Option<String> {
+        let [rule] = self.formulas() else { return None };
+        let Expr::Relation(_, left, right) = rule.expr() else { return None };
+        let shape = &self.part.value.shape;
+        // What is written for each element by its index has one number, or is not read here.
+        let single = matches!(**left, Expr::Index(..));
+        if single && self.shape(right)?.iter().product::<usize>() != 1 {
+            return None;
+        }
+        let mut at = Vec::new();
+        let mut rest = element;
+        for &length in shape.iter().rev() {
+            at.insert(0, rest % length.max(1));
+            rest /= length.max(1);
+        }
+        let with_numbers = match self.put(right, &at)? {
+            Expr::Group(whole) => *whole,
+            other => other,
+        };
+        Some(format!("{rule} = {with_numbers}"))
+    }
+
+    fn is_port(&self, letter: &str) -> bool {
+        names::port_of(self.explanation, self.node, letter).is_some()
+    }
+
+    /// Whether all letters of a formula are known, and from then on the one that it is the formula of.
+    fn knows_all(&self, formula: &Expr, known: &mut Vec<String>, back: bool) -> bool {
+        let Expr::Relation(_, _, from) = formula else { return false };
+        let mut letters = Vec::new();
+        names_in(from, &mut letters);
+        let mut bound = Vec::new();
+        indices_in(formula, &mut bound);
+        let all = letters.iter().all(|letter| {
+            let is_known = bound.contains(letter) || known.contains(letter);
+            is_known || self.knows(letter, back)
+        });
+        known.extend(left(formula).map(str::to_owned).filter(|_| all));
+        all
+    }
+
+    /// Whether a letter is on the screen. One that is computed of others is, on the way back.
+    fn knows(&self, letter: &str, back: bool) -> bool {
+        let about = self.explanation;
+        if let Some(value) = letter.strip_prefix("d_") {
+            // Comes in; unless something is added to it in here.
+            let outputs = |slot: usize| self.node.outputs.iter().any(|port| port.slot == slot);
+            let port = names::port_of(about, self.node, value);
+            let mut rules = about.backward.iter().flat_map(|rule| &rule.formulas);
+            let more = rules.any(|rule| left(rule.expr()) == Some(letter));
+            return port.is_some_and(|port| outputs(port.slot)) && !more;
+        }
+        let told = is_told(&about.op, letter);
+        let defined = || {
+            about.forward.iter().any(|formula| {
+                left(formula.expr()) == Some(letter)
+                    && !multiplies(formula.expr())
+                    && self.knows_all(formula.expr(), &mut Vec::new(), false)
+            })
+        };
+        told || self.is_port(letter) || back && defined()
+    }
+
+    /// A part of a formula with numbers for letters, for the element at an index; `None` where it is not
+    /// made of few single numbers.
+    fn put(&self, expr: &Expr, at: &[usize]) -> Option<Expr> {
+        let group = |x: Expr| match x {
+            Expr::Negative(_) => Expr::Group(x.into()),
+            x => x,
+        };
+        Some(match expr {
+            Expr::Number(_) => expr.clone(),
+            Expr::Name(name) => {
+                let array = self.array(name)?;
+                let x = *array.numbers()?.get(place(&array.shape, at)?)?;
+                let text = Expr::Number(number(x.abs()).trim_start_matches('+').into());
+                if x < 0.0 { group(Expr::Negative(text.into())) } else { text }
             }
-            Expr::Group(x) => {
-                let (x, array) = self.put(x)?;
-                (Expr::Group(x.into()), array)
-            }
-            Expr::Root(x) => {
-                let (x, array) = self.put(x)?;
-                (Expr::Root(x.into()), array)
+            Expr::Negative(x) => Expr::Negative(self.put(x, at)?.into()),
+            Expr::Group(x) => Expr::Group(self.put(x, at)?.into()),
+            Expr::Root(x) => Expr::Root(self.put(x, at)?.into()),
+            // A product of matrices is a sum.
+            Expr::Binary('·', a, b) if self.are_matrices(a, b)? => {
+                let (&row, &column) = (at.first()?, at.get(1)?);
+                let count = *self.shape(a)?.get(1)?;
+                let parts = (0..count).map(|k| {
+                    let (a, b) = (self.put(a, &[row, k])?, self.put(b, &[k, column])?);
+                    Some(Expr::Binary('·', a.into(), b.into()))
+                });
+                added(parts)?
             }
             Expr::Binary(sign, a, b) => {
-                let ((a, left), (b, right)) = two(a, b)?;
-                // A product of matrices is a sum.
-                if *sign == '·' && left && right {
-                    return None;
-                }
-                (Expr::Binary(*sign, a.into(), b.into()), left || right)
+                Expr::Binary(*sign, self.put(a, at)?.into(), self.put(b, at)?.into())
+            }
+            Expr::Power(base, exponent) if is_transposed(exponent) => {
+                let [row, column] = *at else { return None };
+                self.put(base, &[column, row])?
             }
             Expr::Power(base, exponent) => {
-                let ((base, left), (exponent, right)) = two(base, exponent)?;
-                (Expr::Power(base.into(), exponent.into()), left || right)
+                Expr::Power(self.put(base, at)?.into(), self.put(exponent, at)?.into())
             }
             Expr::Relation(sign, a, b) => {
-                let ((a, left), (b, right)) = two(a, b)?;
-                (Expr::Relation(sign.clone(), a.into(), b.into()), left || right)
+                Expr::Relation(sign.clone(), self.put(a, at)?.into(), self.put(b, at)?.into())
             }
             Expr::Call(name, all) if FUNCTIONS.contains(&name.as_str()) => {
-                let all: Option<Vec<_>> = all.iter().map(|x| self.put(x)).collect();
-                let (all, arrays): (Vec<_>, Vec<_>) = all?.into_iter().unzip();
-                (Expr::Call(name.clone(), all), arrays.contains(&true))
+                let all: Option<Vec<_>> = all.iter().map(|x| self.put(x, at)).collect();
+                Expr::Call(name.clone(), all?)
+            }
+            // Over the copies of what was repeated.
+            Expr::Sum(over, body) if over.is_empty() => {
+                let whole = self.shape(body)?;
+                let mine = &self.part.value.shape;
+                let wanted = place(mine, at)?;
+                let copies: Vec<Vec<usize>> =
+                    indices(&whole).filter(|copy| place(mine, copy) == Some(wanted)).collect();
+                added(copies.iter().map(|copy| self.put(body, copy)))?
             }
             Expr::Where(value, condition, otherwise) => {
-                let ((value, left), (condition, right)) = two(value, condition)?;
                 let otherwise = match otherwise {
-                    Some(otherwise) => Some(self.put(otherwise)?.0.into()),
+                    Some(otherwise) => Some(self.put(otherwise, at)?.into()),
                     None => None,
                 };
-                (Expr::Where(value.into(), condition.into(), otherwise), left || right)
+                let (value, condition) = (self.put(value, at)?, self.put(condition, at)?);
+                Expr::Where(value.into(), condition.into(), otherwise)
             }
             _ => return None,
         })
     }
 
-    /// The number of a letter: of an input, an output, or the gradient that comes in at an output.
-    fn number(&self, name: &str) -> Option<(f64, bool)> {
-        let value = |slot: usize| self.trace.values.get(slot);
-        let (inputs, outputs) = (&self.node.inputs, &self.node.outputs);
-        let array: &Array = match name.strip_prefix("d_") {
-            Some(name) => {
-                let port = outputs.iter().find(|port| port.name == name)?;
-                value(port.slot)?.gradient.as_ref()?
+    /// The shape of a part of a formula.
+    fn shape(&self, expr: &Expr) -> Option<Vec<usize>> {
+        match expr {
+            Expr::Number(_) => Some(Vec::new()),
+            Expr::Name(name) => Some(self.array(name)?.shape.clone()),
+            Expr::Negative(x) | Expr::Group(x) | Expr::Root(x) | Expr::Where(x, ..) => {
+                self.shape(x)
             }
-            None => {
-                let port = inputs.iter().chain(outputs).find(|port| port.name == name)?;
-                &value(port.slot)?.value
+            Expr::Power(x, exponent) if is_transposed(exponent) => {
+                let mut shape = self.shape(x)?;
+                shape.reverse();
+                (shape.len() == 2).then_some(shape)
             }
-        };
-        let numbers = array.numbers()?;
-        match numbers {
-            [only] if self.shape != array.shape => Some((*only, false)),
-            _ if self.shape == array.shape => {
-                Some((*numbers.get(self.element)?, numbers.len() > 1))
+            Expr::Power(x, _) => self.shape(x),
+            Expr::Call(_, all) => self.shape(all.first()?),
+            Expr::Binary('·', a, b) if self.are_matrices(a, b)? => {
+                let (a, b) = (self.shape(a)?, self.shape(b)?);
+                (a.get(1)? == b.first()?).then_some(vec![a[0], b[1]])
+            }
+            Expr::Binary(_, a, b) => {
+                let (a, b) = (self.shape(a)?, self.shape(b)?);
+                let count = |shape: &[usize]| shape.iter().product::<usize>();
+                Some(if count(&a) < count(&b) { b } else { a })
             }
             _ => None,
         }
     }
+
+    /// Whether these are two matrices; `None` where neither that nor one of them a single number.
+    fn are_matrices(&self, a: &Expr, b: &Expr) -> Option<bool> {
+        let (a, b) = (self.shape(a)?, self.shape(b)?);
+        let single = |shape: &[usize]| shape.is_empty();
+        match (a.len(), b.len()) {
+            (2, 2) => Some(true),
+            _ if single(&a) || single(&b) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The array of a letter: of an input, an output, or the gradient that comes in at an output.
+    fn array(&self, name: &str) -> Option<&'a Array> {
+        let letter = name.strip_prefix("d_");
+        let port = names::port_of(self.explanation, self.node, letter.unwrap_or(name))?;
+        let value = self.trace.values.get(port.slot)?;
+        match letter {
+            Some(_) if self.node.outputs.iter().any(|output| output.slot == port.slot) => {
+                value.gradient.as_ref()
+            }
+            Some(_) => None,
+            None => Some(&value.value),
+        }
+    }
+}
+
+/// Whether settings or shapes tell what a letter is.
+fn is_told(op: &str, letter: &str) -> bool {
+    TOLD.iter().any(|(of, all)| *of == op && all.contains(&letter))
+}
+
+/// Numbers added up, if they are few.
+fn added(parts: impl Iterator<Item = Option<Expr>>) -> Option<Expr> {
+    let parts: Vec<Expr> = parts.take(PARTS + 1).collect::<Option<_>>()?;
+    if parts.len() > PARTS {
+        return None;
+    }
+    let sum = |sum: Expr, part: Expr| Expr::Binary('+', sum.into(), part.into());
+    let few = parts.len() > 1;
+    let sum = parts.into_iter().reduce(sum)?;
+    Some(if few { Expr::Group(sum.into()) } else { sum })
+}
+
+/// Where the element at an index stands in an array that was repeated to more axes; `None` where it
+/// does not reach there.
+fn place(shape: &[usize], at: &[usize]) -> Option<usize> {
+    let at = match at.len().checked_sub(shape.len()) {
+        Some(more) => at.get(more..)?,
+        // A single number is that everywhere.
+        None if shape.iter().all(|&length| length == 1) => return Some(0),
+        None => return None,
+    };
+    let mut place = 0;
+    for (&length, &at) in shape.iter().zip(at) {
+        let at = if length == 1 { 0 } else { at };
+        if at >= length {
+            return None;
+        }
+        place = place * length + at;
+    }
+    Some(place)
+}
+
+/// All indices of a shape, in standard order.
+fn indices(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> {
+    (0..shape.iter().product()).map(move |element: usize| {
+        let (mut rest, mut at) = (element, vec![0; shape.len()]);
+        for (at, &length) in at.iter_mut().zip(shape).rev() {
+            *at = rest % length.max(1);
+            rest /= length.max(1);
+        }
+        at
+    })
+}
+
+fn is_transposed(exponent: &Expr) -> bool {
+    *exponent == Expr::Name("T".into())
+}
+
+/// The letter that a formula is of: `d_x` in `d_x[i] = …`.
+fn left(formula: &Expr) -> Option<&str> {
+    let Expr::Relation(_, left, _) = formula else { return None };
+    match &**left {
+        Expr::Name(name) => Some(name),
+        Expr::Index(of, _) => match &**of {
+            Expr::Name(name) => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn right(formula: &Expr) -> &Expr {
+    match formula {
+        Expr::Relation(_, _, right) => right,
+        other => other,
+    }
+}
+
+/// All parts of an expression, itself first.
+fn parts<'a>(expr: &'a Expr, look: &mut impl FnMut(&'a Expr)) {
+    look(expr);
+    match expr {
+        Expr::Number(_) | Expr::Name(_) | Expr::Dots => {}
+        Expr::Negative(x) | Expr::Root(x) | Expr::Group(x) => parts(x, look),
+        Expr::Power(x, exponent) if is_transposed(exponent) => parts(x, look),
+        Expr::Binary(_, a, b) | Expr::Power(a, b) | Expr::Relation(_, a, b) => {
+            parts(a, look);
+            parts(b, look);
+        }
+        Expr::Call(_, all) => all.iter().for_each(|x| parts(x, look)),
+        Expr::Index(x, all) | Expr::Sum(all, x) => {
+            parts(x, look);
+            all.iter().for_each(|x| parts(x, look));
+        }
+        Expr::Where(value, condition, otherwise) => {
+            parts(value, look);
+            parts(condition, look);
+            otherwise.iter().for_each(|x| parts(x, look));
+        }
+    }
+}
+
+/// The names in an expression.
+fn names_in(expr: &Expr, found: &mut Vec<String>) {
+    parts(expr, &mut |part| {
+        if let Expr::Name(name) = part {
+            found.push(name.clone());
+        }
+    });
+}
+
+/// The letters that count elements: those of sums, and those that stand alone in brackets.
+fn indices_in(expr: &Expr, found: &mut Vec<String>) {
+    parts(expr, &mut |part| {
+        if let Expr::Index(_, all) | Expr::Sum(all, _) = part {
+            found.extend(all.iter().filter_map(|x| match x {
+                Expr::Name(name) if name.chars().count() == 1 => Some(name.clone()),
+                _ => None,
+            }));
+        }
+    });
+}
+
+/// Whether matrices or vectors are multiplied in a formula.
+fn multiplies(expr: &Expr) -> bool {
+    let mut any = false;
+    let named = |expr: &Expr| !matches!(expr, Expr::Number(_) | Expr::Call(..));
+    parts(expr, &mut |part| {
+        if let Expr::Binary('·', a, b) = part {
+            any |= named(a) && named(b);
+        }
+    });
+    any
 }

@@ -51,7 +51,7 @@ impl Prompt {
     /// What stands before what is typed.
     pub fn question(&self, app: &App) -> String {
         match self.purpose {
-            For::Jump => "go to (a node such as 12, t=3, or the name of a value): ".into(),
+            For::Jump => "go to a value (w, h[5], d_w), a node (12) or a time step (t=3): ".into(),
             For::Search => "search: ".into(),
             For::Stop => "stop at a gradient's norm (> 0.5, < 1e-3, off): ".into(),
             For::Change => app.change_question(),

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use unspool_trace::{Contribution, Step};
+use unspool_trace::{Contribution, Step, Trace};
 
 use crate::app::App;
-use crate::hint::hint;
+use crate::hint::Rule;
 use crate::look::number;
 use crate::names;
 
@@ -35,6 +35,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether there is no further guess.
+    fn is_over(&self) -> bool {
+        self.right || self.guesses.len() >= TRIES
+    }
+
     fn points(&self) -> f64 {
         match (self.right, self.guesses.len()) {
             (true, 1) => 1.0,
@@ -91,11 +96,33 @@ fn drawn(seed: u64, node: usize, count: usize) -> usize {
 impl App {
     pub(crate) fn start_quiz(&mut self) {
         self.quiz = Some(Quiz::default());
+        // The question stands on top.
+        self.scroll = 0;
         // From the way forward, and from the end, to the first question.
         if !matches!(self.current(), Step::Backward(_)) {
-            self.go_to_pass(true);
+            let trace = self.trace();
+            let asks = |step: &Step| match *step {
+                Step::Backward(node) => self.question_at(trace, node).is_some(),
+                _ => false,
+            };
+            match trace.steps.iter().position(asks) {
+                Some(step) => self.go_to_step(step),
+                None => self.go_to_pass(true),
+            }
         }
-        self.say("quiz: enter guesses, y gives a hint, n goes on, z ends it and tells the score");
+        self.say(match self.no_question() {
+            Some(why) => format!("quiz: {why}; z ends it and tells the score"),
+            None => "quiz: enter guesses, n goes on, z ends it and tells the score".into(),
+        });
+    }
+
+    /// Why nothing is asked here, in words; `None` at a question, and without a quiz.
+    pub(crate) fn no_question(&self) -> Option<&'static str> {
+        match (&self.quiz, self.question()) {
+            (None, _) | (_, Some(_)) => None,
+            _ if self.asks_inside() => Some("no question here: i goes in"),
+            _ => Some("no question here"),
+        }
     }
 
     pub(crate) fn end_quiz(&mut self) {
@@ -115,9 +142,20 @@ impl App {
     pub fn question(&self) -> Option<Question> {
         self.quiz.as_ref()?;
         let Step::Backward(index) = self.current() else { return None };
-        let trace = self.trace();
+        self.question_at(self.trace(), index)
+    }
+
+    /// The question at a node: of a gradient whose rule has no letter that lives inside of the node
+    /// alone.
+    fn question_at(&self, trace: &Trace, index: usize) -> Option<Question> {
         let node = trace.nodes.get(index)?;
-        let asked = node.contributions.iter().map(askable).enumerate();
+        let explanation = self.root().explanations.get(&node.explanation);
+        let can_be_found = |part: &Contribution| {
+            Rule::new(trace, explanation, node, part).is_some_and(|rule| rule.is_on_screen())
+        };
+        let parts = node.contributions.iter().enumerate();
+        let parts = parts.filter(|(_, part)| can_be_found(part));
+        let asked = parts.map(|(number, part)| (number, askable(part)));
         let asked: Vec<_> = asked.filter(|(_, elements)| !elements.is_empty()).collect();
         let (contribution, elements) = asked.get(drawn(self.seed(), index, asked.len()))?;
         let element = *elements.get(drawn(self.seed() ^ 1, index, elements.len()))?;
@@ -133,10 +171,53 @@ impl App {
         })
     }
 
+    /// Whether this node has no question but those that are still to be answered inside of it.
+    pub fn asks_inside(&self) -> bool {
+        if self.quiz.is_none() || self.question().is_some() {
+            return false;
+        }
+        let Step::Backward(index) = self.current() else { return false };
+        self.asks_in(self.trace(), index, &mut self.place.path.clone())
+    }
+
+    /// The same of a node of a trace inside of these open nodes.
+    fn asks_in(&self, trace: &Trace, index: usize, path: &mut Vec<usize>) -> bool {
+        let opened = trace.nodes.get(index).and_then(|node| node.opened.as_ref());
+        let Some(inner) = opened.map(|opened| &opened.trace) else { return false };
+        path.push(index);
+        let any = inner.steps.iter().any(|step| match *step {
+            Step::Backward(node) => match self.question_at(inner, node) {
+                Some(_) => !self.is_answered(&(self.place.trace, path.clone(), node)),
+                None => self.asks_in(inner, node, path),
+            },
+            _ => false,
+        });
+        path.pop();
+        any
+    }
+
+    fn is_answered(&self, asked: &Asked) -> bool {
+        let answer = self.quiz.as_ref().and_then(|quiz| quiz.answers.get(asked));
+        answer.is_some_and(Answer::is_over)
+    }
+
+    /// Whether what goes out here is hidden.
+    pub(crate) fn hides(&self) -> bool {
+        self.has_question() || self.asks_inside()
+    }
+
+    /// The rule of the question.
+    pub(crate) fn rule(&self) -> Option<Rule<'_>> {
+        let question = self.question()?;
+        let (_, node) = self.node()?;
+        let part = node.contributions.get(question.contribution)?;
+        Rule::new(self.trace(), self.root().explanations.get(&node.explanation), node, part)
+    }
+
     /// What was guessed here, once it was right or there are no more tries.
     pub fn answer(&self) -> Option<&Answer> {
         let answer = self.quiz.as_ref()?.answers.get(&self.asked()?)?;
-        (answer.right || answer.guesses.len() >= TRIES).then_some(answer)
+        answer.is_over().then_some(answer)
     }
 
     /// All guesses made here.
@@ -159,7 +240,7 @@ impl App {
     pub(crate) fn guess_question(&self) -> String {
         match self.question() {
             Some(question) => format!("{} = ", question.name),
-            None => "no question here; enter leaves: ".into(),
+            None => "no question here: ".into(),
         }
     }
 
@@ -193,7 +274,7 @@ impl App {
     pub(crate) fn hint(&mut self) {
         if self.question().is_none() {
             self.say(match self.quiz {
-                Some(_) => "no question here",
+                Some(_) => self.no_question().unwrap_or_default(),
                 None => "hints are for the quiz: z begins one",
             });
             return;
@@ -202,27 +283,29 @@ impl App {
             self.say("this one is answered: n goes on to the next");
             return;
         }
+        if self.numbers_in_rule().is_none() {
+            self.say("there is no more than the rule here");
+            return;
+        }
         if let (Some(asked), Some(quiz)) = (self.asked(), &mut self.quiz) {
             quiz.hints.insert(asked);
         }
         self.say("the hint stands beneath the question");
     }
 
+    /// Whether there is a hint here.
+    pub(crate) fn has_hint(&self) -> bool {
+        self.has_question() && self.numbers_in_rule().is_some()
+    }
+
+    fn numbers_in_rule(&self) -> Option<String> {
+        self.rule()?.with_numbers(self.question()?.element)
+    }
+
     /// The hint that was asked for here.
     pub(crate) fn hint_shown(&self) -> Option<String> {
-        if !self.quiz.as_ref()?.hints.contains(&self.asked()?) {
-            return None;
-        }
-        let question = self.question()?;
-        let (_, node) = self.node()?;
-        let part = node.contributions.get(question.contribution)?;
-        let port = node.inputs.get(part.input)?;
-        let explanation = self.root().explanations.get(&node.explanation)?;
-        let rules: Vec<_> = match explanation.rule(&port.name) {
-            [] => explanation.backward.iter().flat_map(|rule| &rule.formulas).collect(),
-            rules => rules.iter().collect(),
-        };
-        Some(hint(self.trace(), node, part, question.element, &rules))
+        let asked_for = self.quiz.as_ref()?.hints.contains(&self.asked()?);
+        self.numbers_in_rule().filter(|_| asked_for)
     }
 
     /// Other numbers are other questions: the quiz begins anew. Says so, if there was anything.

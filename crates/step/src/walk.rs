@@ -5,7 +5,7 @@ use unspool_trace::{Node, Step, Trace};
 use crate::app::{App, Screen};
 use crate::check::same_to;
 use crate::look::{self, number};
-use crate::names::{self, place};
+use crate::names::{self, Meant, place};
 
 /// Where one is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -195,24 +195,32 @@ impl App {
         }
     }
 
-    /// The number under the cursor: `w[1] (here x[1]) = +0.3000`.
-    pub(crate) fn under_cursor_in_words(&self) -> Option<String> {
+    /// The number under the cursor: `w[1] (here x[1]) = +0.3000`, or `w[1] = +0.3000` where there is no
+    /// room for that.
+    pub(crate) fn under_cursor_in_words(&self, room: usize) -> Option<String> {
         let shown = self.shown()?;
         let trace = self.trace();
         let value = trace.values.get(shown.slot)?;
         let place = place(&value.value.shape, self.element);
-        let here = match value.name == shown.name {
+        let here = match names::is_end(&value.name, &shown.name) {
             true => String::new(),
             false => format!(" (here {}{place})", shown.name),
         };
         let now = value.value.numbers().and_then(|all| all.get(self.element));
         let now = now.map_or(String::new(), |&now| format!(" = {}", number(now)));
-        Some(format!("› {}{place}{here}{now}", value.name))
+        let whole = format!("› {}{place}{here}{now}", value.name);
+        let fits = look::width(&whole) <= room;
+        Some(if fits { whole } else { format!("› {}{place}{now}", value.name) })
     }
 
+    /// To a value, a node or a time step.
     pub(crate) fn jump(&mut self, text: &str) {
-        // A value may have a name that looks like a time step.
-        if text.is_empty() || self.jump_to_value(text) {
+        if text.is_empty() {
+            return;
+        }
+        // A value may have a name that looks like a node or a time step.
+        if let Some(value) = self.value_named(text) {
+            self.jump_to_value(&value, 0, text);
             return;
         }
         if let Ok(node) = text.parse() {
@@ -224,39 +232,89 @@ impl App {
             self.jump_to_time(time);
             return;
         }
-        let traces = (0..=self.place.path.len()).rev().map(|depth| self.trace_at(depth));
-        let near = traces.flat_map(|trace| &trace.values).find(|value| value.name.contains(text));
-        let near = near.map_or(String::new(), |near| format!("; there is {}", near.name));
-        self.say(format!("nothing is called {text:?}{near}"));
+        if let Some(name) = text.strip_prefix("d_") {
+            match self.meant(name) {
+                Ok(value) => self.jump_to_gradient(&value, text),
+                Err(problem) => self.say(problem),
+            }
+            return;
+        }
+        match self.number_meant(text) {
+            Ok((value, element)) => self.jump_to_value(&value, element, text),
+            Err(problem) => self.say(problem),
+        }
+    }
+
+    /// The value that a text means, and which of its numbers: `w[1]`; `h[5]` is that, or h at step 5.
+    pub(crate) fn number_meant(&self, text: &str) -> Result<(Meant, usize), String> {
+        let whole = match self.meant(text) {
+            Ok(value) => return Ok((value, 0)),
+            Err(problem) => problem,
+        };
+        let base = text.strip_suffix(']').and_then(|text| text.rsplit_once('['));
+        let Some((name, index)) = base else { return Err(whole) };
+        let Ok(value) = self.meant(name.trim()) else { return Err(whole) };
+        let shape = self.trace_at(value.depth).values.get(value.slot).map(|x| &x.value.shape);
+        match shape.and_then(|shape| names::element(shape, index)) {
+            Some(element) => Ok((value, element)),
+            None => Err(whole),
+        }
     }
 
     /// The trace inside of so many of the open nodes.
-    fn trace_at(&self, depth: usize) -> &Trace {
+    pub(crate) fn trace_at(&self, depth: usize) -> &Trace {
         inside(self.root(), self.place.path.get(..depth).unwrap_or_default())
     }
 
-    /// To a node that reads or makes a value, here or outside of the open nodes; `false` where nothing
-    /// has that name.
-    fn jump_to_value(&mut self, name: &str) -> bool {
+    /// To a node that reads or makes a value, here or outside of the open nodes.
+    fn jump_to_value(&mut self, value: &Meant, element: usize, name: &str) {
         let backward = self.is_backward();
-        for depth in (0..=self.place.path.len()).rev() {
-            let trace = self.trace_at(depth);
-            let Some(slot) = trace.values.iter().position(|value| value.name == name) else {
-                continue;
-            };
-            let has = |node: &Node| node.inputs.iter().chain(&node.outputs).any(|x| x.slot == slot);
-            let Some(node) = trace.nodes.iter().position(has) else {
-                self.say(format!("no node reads {name}"));
-                return true;
-            };
-            self.leave_to(depth, name);
-            self.go_to_node(node, backward);
-            let array = self.arrays().iter().position(|shown| shown.slot == slot);
-            self.array = array.unwrap_or(0);
-            self.scroll = crate::views::node::cursor_line(self);
-            return true;
+        let has = |node: &Node| {
+            node.inputs.iter().chain(&node.outputs).any(|port| port.slot == value.slot)
+        };
+        match self.trace_at(value.depth).nodes.iter().position(has) {
+            Some(node) => self.arrive(value, element, name, node, backward),
+            None => self.say(format!("no node reads {name}")),
         }
-        false
+    }
+
+    /// To the first step back from which a value gets a gradient, or else to where it goes on.
+    fn jump_to_gradient(&mut self, value: &Meant, name: &str) {
+        let trace = self.trace_at(value.depth);
+        let goes = |node: &Node| {
+            let mut inputs = node.contributions.iter().filter_map(|x| node.inputs.get(x.input));
+            inputs.any(|port| port.slot == value.slot)
+        };
+        let comes = |node: &Node| node.outputs.iter().any(|port| port.slot == value.slot);
+        let find = |has: &dyn Fn(&Node) -> bool| {
+            trace.steps.iter().find_map(|step| match *step {
+                Step::Backward(node) if trace.nodes.get(node).is_some_and(has) => Some(node),
+                _ => None,
+            })
+        };
+        match find(&goes).or_else(|| find(&comes)) {
+            Some(node) => {
+                self.arrive(value, 0, name, node, true);
+                self.scroll = crate::views::node::gradient_line(self);
+            }
+            None => self.say(format!("no gradient flows here: there is no {name}")),
+        }
+    }
+
+    /// At a node, with the cursor in a value.
+    fn arrive(&mut self, value: &Meant, element: usize, name: &str, node: usize, backward: bool) {
+        self.leave_to(value.depth, name);
+        self.go_to_node(node, backward);
+        let array = self.arrays().iter().position(|shown| shown.slot == value.slot);
+        (self.array, self.element) = (array.unwrap_or(0), element);
+        self.scroll = crate::views::node::cursor_line(self);
+        // Which value it is, where another name was typed for it.
+        let called = self.name_of(value).unwrap_or_default().to_owned();
+        let typed = name.strip_prefix("d_").unwrap_or(name);
+        let place = self.value_named(typed).is_some() || element > 0 || typed.starts_with(&called);
+        if self.message.is_empty() && !place {
+            self.say(format!("{typed} is {called}"));
+        }
     }
 
     /// Leaves open nodes for what is outside of them.
@@ -290,23 +348,46 @@ impl App {
     /// where one is comes first, and what is outside of the open nodes last.
     pub(crate) fn search(&mut self, text: &str) {
         if !text.is_empty() {
-            self.sought = text.to_lowercase();
+            self.sought = text.into();
         }
         let sought = self.sought.clone();
         if sought.is_empty() {
             return;
         }
         let depth = self.place.path.len();
+        // What is a letter of a formula is not looked for in words.
+        let (gradient, name) = match sought.strip_prefix("d_") {
+            Some(name) => (true, name),
+            None => (false, sought.as_str()),
+        };
+        let lower = sought.to_lowercase();
+        let formula = name.contains('[') || name.contains(|c: char| c.is_uppercase());
+        let in_words = !gradient
+            && !formula
+            && (0..=depth).any(|outer| {
+                let trace = self.trace_at(outer);
+                (0..trace.steps.len()).any(|step| self.has_name(trace, step, &lower))
+            });
+        let meant = match self.value_named(name) {
+            Some(own) if gradient => vec![own],
+            None if !in_words => self.meanings(name),
+            _ => Vec::new(),
+        };
         for outer in (0..=depth).rev() {
             let trace = self.trace_at(outer);
             let count = trace.steps.len();
             let from = if outer == depth { self.place.step } else { count.saturating_sub(1) };
             let mut order: Vec<usize> = (1..count).map(|by| (from + by) % count).collect();
             let backward = |step: usize| !matches!(trace.steps.get(step), Some(Step::Forward(_)));
-            order.sort_by_key(|&step| backward(step) != self.is_backward());
+            order.sort_by_key(|&step| backward(step) != (self.is_backward() || gradient));
             // Where one is already comes last.
             order.push(from);
-            let found = order.into_iter().find(|&step| self.has_name(trace, step, &sought));
+            let slots: Vec<usize> =
+                meant.iter().filter(|one| one.depth == outer).map(|one| one.slot).collect();
+            let found = order.into_iter().find(|&step| match meant.is_empty() {
+                true => self.has_name(trace, step, &lower),
+                false => has_value(trace, step, &slots) && (!gradient || backward(step)),
+            });
             if let Some(step) = found {
                 self.say(format!("found {sought:?}; / and enter finds the next"));
                 self.leave_to(outer, &format!("{sought:?}"));
@@ -314,7 +395,10 @@ impl App {
                 return;
             }
         }
-        self.say(format!("no node has {sought:?} in its names"));
+        let unknown = self.unknown(name);
+        let near = unknown.split_once("; near").map_or("", |(_, near)| near);
+        let near = if near.is_empty() { String::new() } else { format!("; near{near}") };
+        self.say(format!("no node has {sought:?} in its names{near}"));
     }
 
     /// Whether a step's node has a text in its names.
@@ -387,4 +471,15 @@ impl App {
         };
         comes.chain(goes).find(|(_, norm)| meets(*norm))
     }
+}
+
+/// Whether a step's node reads or makes one of these values.
+fn has_value(trace: &Trace, step: usize, slots: &[usize]) -> bool {
+    let Some(Step::Forward(node) | Step::Backward(node)) = trace.steps.get(step) else {
+        return false;
+    };
+    let node = trace.nodes.get(*node);
+    node.is_some_and(|node| {
+        node.inputs.iter().chain(&node.outputs).any(|port| slots.contains(&port.slot))
+    })
 }

@@ -34,8 +34,13 @@ impl App {
 
     /// The slot of the outermost trace that is the value of a slot here, if it is an input of all the
     /// open nodes.
-    pub(crate) fn outer_slot(&self, mut slot: usize) -> Option<usize> {
-        for depth in (0..self.place.path.len()).rev() {
+    pub(crate) fn outer_slot(&self, slot: usize) -> Option<usize> {
+        self.outermost(slot, self.place.path.len())
+    }
+
+    /// The same of a slot inside of so many of the open nodes.
+    fn outermost(&self, mut slot: usize, depth: usize) -> Option<usize> {
+        for depth in (0..depth.min(self.place.path.len())).rev() {
             let (&node, before) = self.place.path[..=depth].split_last()?;
             slot = inside(self.root(), before).nodes.get(node)?.inputs.get(slot)?.slot;
         }
@@ -51,7 +56,7 @@ impl App {
         let place = value.map_or(String::new(), |value| place(&value.value.shape, self.element));
         let outer = self.outer_slot(shown.slot).and_then(|slot| self.root().values.get(slot));
         let name = outer.or(value).map_or(&shown.name, |value| &value.name);
-        let here = match *name == shown.name {
+        let here = match names::is_end(name, &shown.name) {
             true => String::new(),
             false => format!("here {}{place}, ", shown.name),
         };
@@ -119,12 +124,53 @@ impl App {
         Ok(Target { slot, element: self.element })
     }
 
-    /// `NAME` or `NAME[i,j]`: a value of the lesson, of the open node, or by the node's own letter.
+    /// `NAME` or `NAME[i,j]`: a value of the lesson, of the open node, by the node's own letter, or by a
+    /// letter of its formulas.
     fn named(&self, text: &str) -> Result<Target, String> {
-        let (name, index) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+        if let Some(name) = text.strip_prefix("d_")
+            && self.value_named(text).is_none()
+        {
+            return Err(format!("d_{name} is a gradient: change an input or a weight"));
+        }
+        let (name, index) = match text.strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
             Some((name, index)) => (name.trim(), index),
             None => (text, ""),
         };
+        // h[5] may be the value h5.
+        let whole = if index.is_empty() { None } else { self.known(text).ok().flatten() };
+        let (slot, index) = match (self.known(name), whole) {
+            (Ok(Some(slot)), _) if self.fits(slot, index).is_some() => (slot, index),
+            (_, Some(slot)) => (slot, ""),
+            (Ok(Some(slot)), None) => (slot, index),
+            (Ok(None), None) => return Err(self.unknown(name)),
+            (Err(problem), None) => return Err(problem),
+        };
+        let slot =
+            slot.ok_or_else(|| format!("{name} is computed in here: change an input or a weight"))?;
+        let value = self.root().values.get(slot).ok_or("there is no such value")?;
+        match self.fits(Some(slot), index) {
+            Some(element) => Ok(Target { slot, element }),
+            // What is computed cannot be changed, wherever in it.
+            None if matches!(value.origin, Origin::Output { .. }) => {
+                Ok(Target { slot, element: 0 })
+            }
+            None => {
+                let (name, shape) = (&value.name, &value.value.shape);
+                Err(format!("{name} has the shape {shape:?}: write {name}[i,j] within it"))
+            }
+        }
+    }
+
+    /// Which number of a value of the lesson an index is.
+    fn fits(&self, slot: Option<usize>, index: &str) -> Option<usize> {
+        let shape = &self.root().values.get(slot?)?.value.shape;
+        let single = shape.iter().product::<usize>() == 1 && index.trim().is_empty();
+        if single { Some(0) } else { names::element(shape, index) }
+    }
+
+    /// The slot of the lesson's value that a name means, `Some(None)` where that is computed inside of
+    /// an open node; `None` where nothing is called so.
+    fn known(&self, name: &str) -> Result<Option<Option<usize>>, String> {
         let slot_of = |trace: &Trace| trace.values.iter().position(|value| value.name == name);
         let letter = self.arrays().into_iter().find(|shown| shown.name == name);
         let letter = letter.map(|shown| self.outer_slot(shown.slot));
@@ -133,7 +179,11 @@ impl App {
         // What has several meanings here is not guessed.
         let known: Vec<Option<usize>> = [letter, within, lesson].into_iter().flatten().collect();
         let Some(&slot) = known.first() else {
-            return Err(format!("nothing is called {name:?}"));
+            return match self.meanings(name).as_slice() {
+                [] => Ok(None),
+                [one] => Ok(Some(self.outermost(one.slot, one.depth))),
+                _ => Err(self.meant(name).err().unwrap_or_default()),
+            };
         };
         if known.iter().any(|other| *other != slot) {
             let value = slot.and_then(|slot| self.root().values.get(slot));
@@ -145,23 +195,7 @@ impl App {
                 "here {name} is {here}, but another value is called {name}: {write}go there by : {name}"
             ));
         }
-        let slot =
-            slot.ok_or_else(|| format!("{name} is computed in here: change an input or a weight"))?;
-        let shape = self.root().values.get(slot).map(|x| x.value.shape.clone()).unwrap_or_default();
-        let mut at = Vec::new();
-        for part in index.split(',').filter(|part| !part.trim().is_empty()) {
-            at.push(part.trim().parse::<usize>().map_err(|_| format!("{index:?} is no index"))?);
-        }
-        let count: usize = shape.iter().product();
-        if at.is_empty() && count == 1 {
-            return Ok(Target { slot, element: 0 });
-        }
-        let fits = at.len() == shape.len() && at.iter().zip(&shape).all(|(at, length)| at < length);
-        if !fits {
-            return Err(format!("{name} has the shape {shape:?}: write {name}[i,j] within it"));
-        }
-        let element = at.iter().zip(&shape).fold(0, |element, (at, length)| element * length + at);
-        Ok(Target { slot, element })
+        Ok(Some(slot))
     }
 
     pub(crate) fn undo(&mut self) {

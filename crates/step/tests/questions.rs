@@ -3,7 +3,8 @@
 mod common;
 
 use common::{app, expression, strike, told};
-use unspool_step::{Screen, views};
+use unspool_step::{App, Screen, views};
+use unspool_trace::lessons::LESSONS;
 
 #[test]
 fn a_number_is_changed_and_taken_back() {
@@ -64,6 +65,8 @@ fn a_check_agrees_with_the_formula() {
         let text = lines.join("\n");
         assert!(text.contains("by the formula") && text.contains('✓'), "{name}: {text}");
         assert!(!text.contains('✗'), "{name}: {text}");
+        // All of it is seen at once.
+        assert!(views::text(&app).contains(lines.last().unwrap()), "{}", views::text(&app));
     }
 }
 
@@ -126,14 +129,205 @@ fn a_quiz_asks_by_the_lessons_names_and_shows_what_is_needed() {
 
 #[test]
 fn a_step_of_a_shared_weight_is_asked_for_its_part() {
-    let mut app = app("through-time");
-    strike(&mut app, "z");
+    let mut app = app("encoder-decoder");
+    let decoder = app.root().nodes.iter().position(|node| node.op == "decoder").unwrap();
+    strike(&mut app, &format!("g : \"{decoder}\" enter i z"));
     let mut asked = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..40 {
         asked.extend(app.question().map(|question| question.name));
         strike(&mut app, "n");
     }
     assert!(asked.iter().any(|name| name.starts_with("what this step adds to d_")), "{asked:?}");
+}
+
+#[test]
+fn what_lives_inside_of_a_node_is_asked_for_inside() {
+    for (lesson, op) in [("lstm-cell", "lstm_step"), ("gru-cell", "gru_step")] {
+        let mut app = app(lesson);
+        let node = app.root().nodes.iter().position(|node| node.op == op).unwrap();
+        strike(&mut app, &format!("z : \"{node}\" enter"));
+        assert!(app.is_backward() && app.question().is_none());
+        let text = views::text(&app);
+        assert!(text.contains("i in"), "{text}");
+        app.resize(120, 200);
+        let text = views::text(&app);
+        let (_, out) = text.split_once("Goes out").unwrap();
+        let (out, _) = out.split_once("Forward").unwrap();
+        assert!(out.contains("no question here: i goes in") && !out.contains("d_"), "{out}");
+        for keys in ["enter", "y"] {
+            strike(&mut app, keys);
+            assert_eq!(app.message, "no question here: i goes in");
+        }
+        strike(&mut app, "c");
+        assert!(app.message.contains("guess first"), "{}", app.message);
+        strike(&mut app, "i");
+        assert!(app.has_question(), "{}", views::text(&app));
+        // When all is answered inside, what goes out is shown.
+        for _ in 0..app.trace().steps.len() {
+            if app.has_question() {
+                strike(&mut app, "enter \"99\" enter enter \"99\" enter");
+            }
+            strike(&mut app, "n");
+        }
+        strike(&mut app, "o");
+        assert!(!app.asks_inside());
+        let text = views::text(&app);
+        let (_, out) = text.split_once("Goes out").unwrap();
+        assert!(out.contains("no question here") && out.contains("→ d_x"), "{out}");
+    }
+}
+
+#[test]
+fn a_quiz_begins_at_the_first_question_of_the_way_back() {
+    // Nothing behind the sequence is asked for but what is inside.
+    for lesson in ["neuron", "softmax", "lstm-cell", "additive-attention", "through-time"] {
+        let mut app = app(lesson);
+        strike(&mut app, "z");
+        assert!(app.has_question(), "{lesson}: {}", app.message);
+        let (step, count) = (app.place.step, app.trace().steps.len());
+        strike(&mut app, "g");
+        let first = app.place.step;
+        for _ in first..step.min(count) {
+            assert!(!app.has_question(), "{lesson}: an earlier one");
+            strike(&mut app, "n");
+        }
+    }
+    // However far it was scrolled.
+    let mut app = common::app("dot-attention");
+    strike(&mut app, "end down*20 z");
+    assert!(app.has_question() && views::text(&app).contains(" = ?"), "{}", views::text(&app));
+    // Where the first node back has none.
+    let mut app = common::app("lstm-cell");
+    strike(&mut app, "i z");
+    assert!(app.has_question() && app.place.path.len() == 1);
+}
+
+/// The letters of a formula's right side that are no functions and count no elements.
+fn letters(formula: &str) -> Vec<String> {
+    let (left, right) = formula.split_once("= ").unwrap();
+    let is_letter = |c: char| c.is_alphabetic() || "_'".contains(c);
+    // Raised and lowered letters stand for powers and for what is summed over.
+    let raised = |c: char| "ᵀⁿᵃˣʸᶻᵏₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥ".contains(c);
+    let mut indices: Vec<char> = formula.chars().filter(|&c| c == 'ⱼ').map(|_| 'j').collect();
+    for part in left.split('[').skip(1).chain(right.split('[').skip(1)) {
+        indices.extend(part.split(']').next().unwrap().chars().filter(|c| c.is_alphabetic()));
+    }
+    let plain: String = right.chars().map(|c| if raised(c) { ' ' } else { c }).collect();
+    let mut found = Vec::new();
+    let mut rest = plain.as_str();
+    while let Some(at) = rest.find(is_letter) {
+        let word: String = rest[at..].chars().take_while(|&c| is_letter(c)).collect();
+        rest = &rest[at + word.len()..];
+        let counts = word.chars().count() == 1 && word.chars().all(|c| indices.contains(&c));
+        if !rest.starts_with('(') && !["Σ", "where", "else"].contains(&word.as_str()) && !counts {
+            found.push(word);
+        }
+    }
+    found
+}
+
+/// Looks at each question of the trace where one is, and inside of every node that opens.
+fn look_at_questions(app: &mut App, seen: &mut usize) {
+    strike(app, "g");
+    loop {
+        let place = app.place.clone();
+        if let (Some(question), Some((_, node))) = (app.question(), app.node()) {
+            *seen += 1;
+            let port = &node.inputs[node.contributions[question.contribution].input];
+            let explanation = &app.root().explanations[&node.explanation];
+            let rules: Vec<String> =
+                explanation.rule(&port.name).iter().map(ToString::to_string).collect();
+            let op = node.op.clone();
+            let text = views::text(app);
+            let ask = text.split_once("Goes out").unwrap().1;
+            for rule in &rules {
+                let start: String = rule.chars().take(30).collect();
+                assert!(ask.contains(&format!("by {start}")), "{rule} is not shown\n{text}");
+            }
+            assert!(ask.contains("Comes in"), "{text}");
+            app.resize(140, 400);
+            let text = views::text(app);
+            app.resize(80, 24);
+            let ask = text.split_once("Goes out").unwrap().1;
+            let (ask, rest) = ask.split_once("Comes in").unwrap();
+            let (comes, forward) = rest.split_once("Forward").unwrap();
+            let shown = |letter: &str| {
+                let starts = |line: &str, name: &str| {
+                    let line = line.split('│').rev().nth(1).unwrap_or_default();
+                    let line = line.trim_start().trim_start_matches("→ ");
+                    line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '\n']))
+                };
+                let name = letter.strip_prefix("d_").unwrap_or(letter);
+                // What the letters under the question say that it is called.
+                let called = ask
+                    .split_once(&format!("{name}: "))
+                    .map_or(name, |(_, rest)| rest.split([';', ' ']).next().unwrap_or_default());
+                match letter.starts_with("d_") {
+                    true => {
+                        comes.lines().any(|line| starts(line, &format!("d_{called}")))
+                            || comes.contains(&format!("(here d_{called})"))
+                    }
+                    false => forward.lines().any(|line| starts(line, called)),
+                }
+            };
+            // Told by settings and shapes, or by a formula beneath the rule.
+            let told = ["n", "q", "mask", "index", "start", "range", "part", "k", "value"];
+            for letter in rules.iter().flat_map(|rule| letters(rule)) {
+                let defined = ask.contains(&format!("with {letter}"));
+                let told = told.contains(&letter.as_str()) && text.contains("with ");
+                assert!(shown(&letter) || defined || told, "{op}: no {letter}\n{text}");
+            }
+        }
+        if app.node().is_some_and(|(_, node)| node.opened.is_some()) {
+            app.quiz = None;
+            strike(app, "i z");
+            look_at_questions(app, seen);
+            app.place = place.clone();
+        }
+        strike(app, "n");
+        if app.place == place {
+            break;
+        }
+    }
+}
+
+#[test]
+fn every_question_can_be_answered_from_the_screen() {
+    for listed in LESSONS {
+        let mut app = app(listed.name);
+        for _ in 0..app.lesson.traces.len() {
+            let mut seen = 0;
+            app.quiz = None;
+            strike(&mut app, "z");
+            look_at_questions(&mut app, &mut seen);
+            assert!(seen > 2, "{}: {seen} questions", listed.name);
+            strike(&mut app, "esc x");
+        }
+    }
+}
+
+#[test]
+fn a_hint_adds_up_what_a_product_of_matrices_is_made_of() {
+    let mut app = app("through-time");
+    strike(&mut app, "z : \"4\" enter i");
+    let mut hints = Vec::new();
+    for _ in 0..app.trace().steps.len() {
+        strike(&mut app, "y");
+        let text = views::text(&app);
+        if let (Some((_, hint)), Some((_, node))) = (text.split_once("hint: "), app.node()) {
+            hints.push(format!("{} {hint}", node.op));
+        }
+        strike(&mut app, "n");
+    }
+    let is_sum = |hint: &&String| hint.lines().take(1).any(|line| line.contains(" + "));
+    let products = hints.iter().filter(|hint| hint.starts_with("matmul"));
+    assert!(products.clone().any(|hint| is_sum(&hint)), "{hints:?}");
+    // What no few numbers make has no hint, and counts none.
+    let mut app = common::app("softmax");
+    strike(&mut app, "z");
+    assert!(!views::text(&app).contains("y hint"), "{}", views::text(&app));
+    strike(&mut app, "y z");
+    assert!(told(&app).contains("hints: 0"), "{}", told(&app));
 }
 
 #[test]
@@ -206,7 +400,9 @@ fn a_check_on_demand_says_what_the_recorded_one_says() {
         let mut app = expression(text, &[("x", x)]);
         strike(&mut app, "g c");
         let told = told(&app);
-        assert!(told.contains("moved by") && told.contains('✓'), "{text}: {told}");
+        assert!(told.contains("moved by ε = ") && told.contains('✓'), "{text}: {told}");
+        let last = told.lines().last().unwrap();
+        assert!(last.contains("off by ") && last.contains(" is allowed"), "{last}");
         assert!(!told.contains('✗'), "{text}: {told}");
     }
     // At a kink nothing can be told, and there is no tick.
@@ -219,4 +415,42 @@ fn a_check_on_demand_says_what_the_recorded_one_says() {
     assert!(out.contains("? cannot be told: a kink") && !out.contains('✓'), "{out}");
     strike(&mut app, "c");
     assert!(told(&app).contains("cannot be told"), "{}", told(&app));
+}
+
+#[test]
+fn names_of_formulas_are_changed_as_those_of_the_lesson() {
+    for (lesson, keys, told_first) in [
+        ("through-time", "w \"W_hh[1,0]=-2\" enter", "weight_hh[1,0]: "),
+        ("through-time", "end w \"x[3][0,1]=1\" enter", "x3[0,1]: "),
+        ("lstm-cell", "end b i w \"b_ih[2]=1\" enter", "bias_ih[2]: "),
+        ("encoder-decoder", "w \"decoder.W_hh[0,0]=1\" enter", "decoder.l0.weight_hh[0,0]: "),
+        ("encoder-decoder", "w \"query.weight[0,0]=1\" enter", "decoder.attention.query.weight"),
+    ] {
+        let mut app = app(lesson);
+        strike(&mut app, keys);
+        assert_eq!(app.changes.len(), 1, "{keys}: {}", app.message);
+        assert!(told(&app).starts_with(told_first), "{keys}: {}", told(&app));
+    }
+    for (lesson, keys, told) in [
+        ("through-time", "w \"h[5]=1\" enter", "h5 is computed"),
+        ("through-time", "w \"L=0\" enter", "loss is computed"),
+        ("through-time", "w \"d_x3=0\" enter", "d_x3 is a gradient"),
+        ("through-time", "w \"x[3]=0\" enter", "x3 has the shape [1, 2]: write x3[i,j]"),
+        ("through-time", "g w \"h[0,1]=0\" enter", "h may be h0, h1, h2, …: write which"),
+        (
+            "encoder-decoder",
+            "w \"W_hh[0,0]=1\" enter",
+            "W_hh may be encoder.l0.weight_hh, decoder.l0.weight_hh: write which",
+        ),
+        (
+            "through-time",
+            "w \"weight_h=1\" enter",
+            "nothing is called \"weight_h\"; near: weight_hh",
+        ),
+    ] {
+        let mut app = app(lesson);
+        strike(&mut app, keys);
+        assert!(app.message.contains(told), "{keys}: {}", app.message);
+        assert!(app.changes.is_empty());
+    }
 }

@@ -166,6 +166,120 @@ fn jumps_and_searches_arrive() {
 }
 
 #[test]
+fn names_of_formulas_and_lessons_are_understood() {
+    // The lesson, what is typed, the value that the cursor is in, and what is said of the name.
+    for (lesson, typed, value, message) in [
+        ("through-time", "h[5]", "h5", "h[5] is h5"),
+        ("through-time", "h_2", "h2", "h_2 is h2"),
+        ("through-time", "h[0]", "h0", "h[0] is h0"),
+        ("through-time", "x[3]", "x3", "x[3] is x3"),
+        ("through-time", "W_hh", "weight_hh", "W_hh is weight_hh"),
+        ("through-time", "L", "loss", "L is loss"),
+        ("neuron", "w[1]", "w", ""),
+        ("additive-attention", "q", "query", "q is query"),
+        ("encoder-decoder", "decoder.b_ih", "decoder.l0.bias_ih", ""),
+    ] {
+        let mut app = app(lesson);
+        strike(&mut app, &format!(": \"{typed}\" enter"));
+        let slot = app.shown().unwrap().slot;
+        assert_eq!(app.trace().values[slot].name, value, "{typed}: {}", app.message);
+        assert!(app.message.contains(message), "{typed}: {}", app.message);
+        assert!(!app.is_backward());
+        let typed = typed.split('[').next().unwrap();
+        if typed == "w" {
+            assert_eq!(app.element, 1);
+        }
+    }
+    // A gradient is on the way back, where it goes out, and in sight.
+    for (lesson, typed, value) in [
+        ("neuron", "d_w", "w"),
+        ("lstm-cell", "d_W_hh", "weight_hh"),
+        ("lstm-cell", "d_L", "loss"),
+        ("through-time", "d_h[2]", "h2"),
+    ] {
+        let mut app = app(lesson);
+        strike(&mut app, &format!(": \"{typed}\" enter"));
+        let slot = app.shown().unwrap().slot;
+        assert_eq!((app.trace().values[slot].name.as_str(), app.is_backward()), (value, true));
+        let text = views::text(&app);
+        assert!(text.contains(&format!("d_{value}")), "{typed}\n{text}");
+    }
+    for (lesson, typed, message) in [
+        ("through-time", "h[9]", "nothing is called \"h[9]\"; near: h"),
+        ("through-time", "weigth_hh", "nothing is called \"weigth_hh\"; near: weight_hh"),
+        ("encoder-decoder", "W_hh", "W_hh may be encoder.l0.weight_hh, decoder.l0.weight_hh"),
+        ("lstm-cell", "f", "f is inside of node 0 (lstm_step): i opens it"),
+        ("neuron", "d_wanted", "no gradient flows here: there is no d_wanted"),
+        ("neuron", "qqqqqq", "nothing is called \"qqqqqq\""),
+    ] {
+        let mut app = app(lesson);
+        strike(&mut app, &format!(": \"{typed}\" enter"));
+        assert!(app.message.contains(message), "{typed}: {}", app.message);
+        assert_eq!(app.place.step, 0);
+    }
+    // A search knows them, too.
+    for (typed, value) in [("W_hh", "weight_hh"), ("h[4]", "h4"), ("L", "loss"), ("d_x2", "x2")] {
+        let mut app = app("through-time");
+        strike(&mut app, &format!("/ \"{typed}\" enter"));
+        assert!(app.message.starts_with("found"), "{typed}: {}", app.message);
+        assert_eq!(app.is_backward(), typed.starts_with("d_"));
+        let slots: Vec<usize> = app.arrays().iter().map(|shown| shown.slot).collect();
+        assert!(slots.iter().any(|&slot| app.trace().values[slot].name == value), "{typed}");
+    }
+    let mut app = app("through-time");
+    strike(&mut app, "/ \"weigth_hh\" enter");
+    assert!(app.message.contains("near: weight_hh"), "{}", app.message);
+}
+
+#[test]
+fn what_nothing_reads_gets_a_gradient_of_0() {
+    let mut app = app("lstm-cell");
+    strike(&mut app, "g : \"0\" enter");
+    assert!(views::text(&app).contains("d_c' = 0: nothing comes in"), "{}", views::text(&app));
+    let mut app = common::app("through-time");
+    strike(&mut app, "x g : \"4\" enter");
+    let text = views::text(&app);
+    assert!(text.contains("d_c5 (here d_c') = 0: nothing comes in"), "{text}");
+    strike(&mut app, "n");
+    assert!(!views::text(&app).contains("nothing comes in"));
+}
+
+#[test]
+fn long_titles_leave_out_what_is_known() {
+    let mut app = app("encoder-decoder");
+    let head = |app: &App| views::text(app).lines().next().unwrap_or_default().to_owned();
+    strike(&mut app, "z");
+    let text = head(&app);
+    assert!(text.starts_with(" A training step of an encoder-decoder with attention"), "{text}");
+    assert!(!text.contains('…') && text.contains("quiz 0/0"), "{text}");
+    assert!(head(&common::app("neuron")).starts_with(" unspool step │ One neuron"));
+    // Of several open nodes the innermost is named.
+    let decoder = app.root().nodes.iter().position(|node| node.op == "decoder").unwrap();
+    strike(&mut app, &format!("z f : \"{decoder}\" enter i / \"additive\" enter i"));
+    assert_eq!(app.place.path.len(), 2, "{}", app.message);
+    assert!(views::text(&app).contains("┌ … additive_attention "), "{}", views::text(&app));
+}
+
+#[test]
+fn keys_and_long_names_have_their_place() {
+    let mut app = app("through-time");
+    let keys = |app: &App| views::text(app).lines().last().unwrap_or_default().to_owned();
+    assert!(keys(&app).contains("x other") && keys(&app).contains("z quiz"), "{}", keys(&app));
+    strike(&mut app, "i");
+    assert!(!keys(&app).contains("x other"), "{}", keys(&app));
+    assert!(!keys(&common::app("neuron")).contains("x other"));
+    // A dotted name says what the node's own would; shape and check stand beneath a long one.
+    let mut app = common::app("encoder-decoder");
+    let decoder = app.root().nodes.iter().position(|node| node.op == "decoder").unwrap();
+    strike(&mut app, &format!("g : \"{decoder}\" enter"));
+    app.resize(80, 200);
+    let text = views::text(&app);
+    assert!(text.contains("→ adds to d_decoder.attention.query.weight at t=1  "), "{text}");
+    assert!(text.contains("│     [2, 2] ✓ 0"), "{text}");
+    assert!(!text.contains("(here d_query.weight)"), "{text}");
+}
+
+#[test]
 fn what_is_outside_of_an_open_node_is_found_and_the_node_left() {
     let mut app = app("encoder-decoder");
     let decoder = app.root().nodes.iter().position(|node| node.op == "decoder").unwrap();
@@ -224,6 +338,12 @@ fn parts_of_a_sum_have_their_signs_and_those_ahead_are_marked() {
     let (_, sum) = text.split_once("is the sum of 2 parts").unwrap();
     assert!(sum.contains("+2.0000") && sum.contains("-3.0000"), "{text}");
     assert_eq!(sum.matches("still to come").count(), 1, "{text}");
+    // A node that reads a value twice.
+    let mut app = common::app("dot-attention");
+    app.resize(100, 60);
+    strike(&mut app, "end");
+    let text = views::text(&app);
+    assert!(text.contains("  0 as keys ") && text.contains("  0 as values "), "{text}");
     let mut app = common::app("through-time");
     app.resize(100, 120);
     strike(&mut app, "p");

@@ -101,7 +101,8 @@ impl Setting {
     /// In words; empty for what is off or not there.
     fn words(&self) -> String {
         let joined = |all: &[Setting], between: &str| {
-            all.iter().map(Setting::words).collect::<Vec<_>>().join(between)
+            let words = all.iter().map(Setting::words).filter(|words| !words.is_empty());
+            words.collect::<Vec<_>>().join(between)
         };
         match self {
             Setting::Word(word) => match word.as_str() {
@@ -124,6 +125,8 @@ impl Setting {
                 }
                 _ => joined(all, " "),
             },
+            // A random key says nothing to people.
+            Setting::Of(name, _) if name == "Key" => String::new(),
             Setting::Of(name, all) if name == "Some" || name.is_empty() => joined(all, " "),
             Setting::Of(name, all) => format!("{} {}", plain(name), joined(all, " ")),
             Setting::Fields(all) => {
@@ -225,6 +228,11 @@ mod tests {
                 "Softmax { axis: 1, keep: Some([[true, false]], shape=[1, 2], strides=[2, 1], \
                  layout=Cc (0x5), const ndim=2) }",
                 "axis 1, keep 1 0",
+            ),
+            ("Dropout { rate: 0.5, key: Key(129), time: 0 }", "rate 0.5, time 0"),
+            (
+                "Plan { masks: Some(Masks { read: (0.0, Key(129)), first: 0 }) }",
+                "masks read 0, first 0",
             ),
             ("Odd { text: \"a, b] {\", more: 1e-5 }", "text \"a, b] {\", more 1e-5"),
             ("Broken { [(", ""),

@@ -26,11 +26,19 @@ enum Done {
 /// Draws the grid of scopes and time steps, and beneath it the nodes around the current one.
 pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
     let depth = app.place.path.len();
-    let name = match depth {
-        0 => " graph ".to_owned(),
-        _ => format!(" inside {} ", path(app)),
+    let room = usize::from(area.width).saturating_sub(2);
+    let names = path(app);
+    let name = match (depth, names.as_slice()) {
+        (0, _) | (_, []) => " graph ".to_owned(),
+        (_, [.., last]) => {
+            // As much as there is room for.
+            let whole = format!(" inside {} ", names.join(" › "));
+            let inner = if depth > 1 { format!(" … {last} ") } else { format!(" in {last} ") };
+            let fits = |name: &String| look::width(name) <= room;
+            [whole, inner].into_iter().find(fits).unwrap_or_else(|| format!(" {last} "))
+        }
     };
-    let name = look::cut(&app.look.text(&name), usize::from(area.width).saturating_sub(2));
+    let name = look::cut(&app.look.text(&name), room);
     let block = Block::bordered().title(name).title_bottom(format!(" {} ", super::place(app)));
     let inside = block.inner(area);
     block.render(area, buffer);
@@ -50,7 +58,8 @@ pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
     Paragraph::new(nodes(app, below)).render(below, buffer);
 }
 
-fn path(app: &App) -> String {
+/// The ops of the open nodes, from the outermost.
+fn path(app: &App) -> Vec<String> {
     let mut names = Vec::new();
     for depth in 0..app.place.path.len() {
         let (Some(&node), before) = (app.place.path.get(depth), &app.place.path[..depth]) else {
@@ -59,7 +68,7 @@ fn path(app: &App) -> String {
         let trace = crate::walk::inside(app.root(), before);
         names.extend(trace.nodes.get(node).map(|node| node.op.clone()));
     }
-    names.join(" › ")
+    names
 }
 
 fn done(app: &App, trace: &Trace) -> Vec<Done> {
@@ -93,10 +102,12 @@ fn grid(app: &App, width: usize) -> Vec<(Line<'static>, bool)> {
         return Vec::new();
     }
     let done = done(app, trace);
-    let label = scopes.iter().map(|scope| look::width(scope)).max().unwrap_or(0);
-    let label = label.clamp(5, (width / 2).max(5));
-    // The columns that fit, with the current one among them.
     let digits = times.iter().flatten().max().map_or(1, |last| last.to_string().len());
+    // Few columns leave more room for the names.
+    let rest = width.saturating_sub(1 + times.len() * (digits + 1));
+    let label = scopes.iter().map(|scope| look::width(scope)).max().unwrap_or(0);
+    let label = label.clamp(5, (width / 2).max(rest).max(5));
+    // The columns that fit, with the current one among them.
     let fits = (width.saturating_sub(label + 1) / (digits + 1)).max(1);
     let times: Vec<Option<usize>> = times.into_iter().collect();
     let time = app.node().and_then(|(_, node)| node.time);

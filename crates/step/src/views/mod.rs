@@ -81,13 +81,14 @@ pub fn overflow(app: &App) -> usize {
     count.saturating_sub(rows)
 }
 
-/// Scrolling lines in a frame; beneath it is said what is chosen, and when there are more.
+/// Scrolling lines in a frame; beneath it is said what is chosen, in so many columns, and when there
+/// are more.
 pub(crate) fn draw_pane(
     app: &App,
     buffer: &mut Buffer,
     area: Rect,
     title: &str,
-    chosen: Option<&str>,
+    chosen: impl Fn(usize) -> Option<String>,
     lines: Vec<Line<'static>>,
 ) {
     let rows = usize::from(area.height.saturating_sub(2));
@@ -100,9 +101,9 @@ pub(crate) fn draw_pane(
         (_, 0) => " more above: up ",
         _ => " more above and below ",
     };
-    if let Some(chosen) = chosen {
-        let room = usize::from(area.width).saturating_sub(look::width(more) + 5);
-        block = block.title_bottom(format!(" {} ", look::cut(&app.look.text(chosen), room)));
+    let room = usize::from(area.width).saturating_sub(look::width(more) + 5);
+    if let Some(chosen) = chosen(room) {
+        block = block.title_bottom(format!(" {} ", look::cut(&app.look.text(&chosen), room)));
     }
     block = block.title_bottom(Line::from(more).right_aligned());
     let shown: Vec<Line<'static>> = lines.into_iter().skip(scroll).take(rows).collect();
@@ -114,12 +115,12 @@ pub(crate) fn draw_pane(
 
 fn title(app: &App, width: u16) -> Line<'static> {
     let trace = app.root();
-    let (mut text, mut right) = (" unspool step".to_owned(), String::new());
+    let (mut title, mut right) = (String::new(), String::new());
     // Behind the list of lessons there is none yet.
     if !matches!(app.screen, Screen::Lessons(_)) {
-        text += &match app.lesson.traces.len() {
-            1 => format!(" │ {}", app.lesson.title),
-            count => format!(" │ {}/{count} {}", app.place.trace + 1, trace.title),
+        title = match app.lesson.traces.len() {
+            1 => app.lesson.title.clone(),
+            count => format!("{}/{count} {}", app.place.trace + 1, trace.title),
         };
         if let Some(loss) = trace.loss {
             right += &format!("{} {}", names::result(trace), look::size(loss));
@@ -135,7 +136,12 @@ fn title(app: &App, width: u16) -> Line<'static> {
     let right = app.look.text(&right);
     let (width, taken) = (usize::from(width), look::width(&right) + 2);
     let room = width.saturating_sub(taken);
-    let left = look::pad(&look::cut(&app.look.text(&text), room), room);
+    let name = " unspool step";
+    let whole = if title.is_empty() { name.into() } else { format!("{name} │ {title}") };
+    let (whole, title) = (app.look.text(&whole), app.look.text(&format!(" {title}")));
+    // Which program it is, is known.
+    let text = if look::width(&whole) > room { title } else { whole };
+    let left = look::pad(&look::cut(&text, room), room);
     Line::styled(format!("{left} {right} "), app.look.here())
 }
 
@@ -173,17 +179,28 @@ fn keys_of(app: &App, width: u16) -> String {
         (_, Screen::Lessons(_)) => {
             (vec!["up down choose", "enter opens", "esc back", "q quits"], "")
         }
-        (_, Screen::Walk) if app.quiz.is_some() => {
-            let keys =
-                ["enter guess", "y hint", "n next", "b back", "z end", "w what-if", "t text"];
-            (keys.to_vec(), "? keys")
-        }
         (_, Screen::Walk) => {
             let opens = app.node().is_some_and(|(_, node)| node.opened.is_some());
-            let mut keys = vec!["n next", "b back"];
-            keys.extend(opens.then_some("i in"));
-            keys.extend((!app.place.path.is_empty()).then_some("o out"));
-            keys.extend(["t text", "p weights", "w what-if", "c check", "z quiz"]);
+            let within = !app.place.path.is_empty();
+            let mut keys = Vec::new();
+            if app.quiz.is_some() {
+                keys.extend(app.has_question().then_some("enter guess"));
+                keys.extend(app.has_hint().then_some("y hint"));
+            }
+            keys.extend(["n next", "b back"]);
+            // What is inside tells the answer.
+            keys.extend((opens && !app.has_question()).then_some("i in"));
+            keys.extend(within.then_some("o out"));
+            keys.extend((app.lesson.traces.len() > 1 && !within).then_some("x other"));
+            match app.quiz.is_some() {
+                true => keys.extend(["z end", "w what-if", "t text"]),
+                false => keys.extend(["t text", "p weights", "w what-if", "c check", "z quiz"]),
+            }
+            // What is said elsewhere, too, makes room for the rest.
+            let wide = |keys: &[&str]| keys.iter().map(|key| key.len() + 2).sum::<usize>() + 7;
+            if wide(&keys) > width {
+                keys.retain(|key| *key != "p weights");
+            }
             (keys, "? keys")
         }
         _ => (vec!["up down scroll", "esc back", "any other key: back, and what it does"], ""),

@@ -21,6 +21,8 @@ pub(crate) struct Built {
     pub source: usize,
     /// The line of the number under the cursor, or of its array.
     pub cursor: usize,
+    /// The line of the gradient that goes out to the array under the cursor, or comes in there.
+    pub gradient: usize,
 }
 
 /// Draws the pane.
@@ -33,8 +35,8 @@ pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
         }
         None => "the update".into(),
     };
-    let chosen = app.under_cursor_in_words();
-    super::draw_pane(app, buffer, area, &title, chosen.as_deref(), build(app, width).lines);
+    let chosen = |room| app.under_cursor_in_words(room);
+    super::draw_pane(app, buffer, area, &title, chosen, build(app, width).lines);
 }
 
 /// The line where the source begins.
@@ -50,15 +52,28 @@ pub(crate) fn cursor_line(app: &App) -> usize {
     if seen { app.scroll } else { line.saturating_sub(2).min(super::overflow(app)) }
 }
 
+/// A scroll that shows the gradient of the array under the cursor.
+pub(crate) fn gradient_line(app: &App) -> usize {
+    let (width, rows) = super::pane(app);
+    let line = build(app, width).gradient;
+    // With the numbers beneath it.
+    let fits = line + 4 <= rows;
+    if fits { 0 } else { line.saturating_sub(1).min(super::overflow(app)) }
+}
+
 /// All lines for a pane of so many columns.
 pub(crate) fn build(app: &App, width: usize) -> Built {
-    let mut pane = Pane { app, width, lines: Vec::new(), source: 0, cursor: 0 };
+    let mut pane = Pane { app, width, lines: Vec::new(), source: 0, cursor: 0, gradient: 0 };
     match app.node() {
         Some((_, node)) => pane.node(node),
         None => pane.update(),
     }
-    Built { lines: pane.lines, source: pane.source, cursor: pane.cursor }
+    let Pane { lines, source, cursor, gradient, .. } = pane;
+    Built { lines, source, cursor, gradient }
 }
+
+/// What the numbers of lines of source take.
+const NUMBERS: usize = 5;
 
 struct Pane<'a> {
     app: &'a App,
@@ -66,6 +81,7 @@ struct Pane<'a> {
     lines: Vec<Line<'static>>,
     source: usize,
     cursor: usize,
+    gradient: usize,
 }
 
 impl Pane<'_> {
@@ -73,6 +89,19 @@ impl Pane<'_> {
         let text = self.app.look.text(text);
         for line in look::wrap(&text, self.width, indent) {
             self.lines.push(Line::styled(line, style));
+        }
+    }
+
+    /// The name of an array with its shape and what a check found: in two lines where one is too short.
+    fn named(&mut self, name: &str, shape: &str, check: &str, style: Style) {
+        let text = |words: [&str; 2]| words.join(" ").trim().to_owned();
+        let (name, more) = (self.app.look.text(name), self.app.look.text(&text([shape, check])));
+        match look::width(&name) + 1 + look::width(&more) > self.width && !more.is_empty() {
+            true => {
+                self.line(&name, style, 2);
+                self.line(&format!("    {more}"), style, 4);
+            }
+            false => self.line(&text([&name, &more]), style, 2),
         }
     }
 
@@ -91,14 +120,17 @@ impl Pane<'_> {
         let app = self.app;
         let explanation = app.root().explanations.get(&node.explanation);
         let title = explanation.map_or(&node.op, |one| &one.title);
-        self.line(title, app.look.heading(), 2);
         if app.has_question() {
             // What is needed for an answer comes first.
+            let title = look::cut(&app.look.text(title), self.width);
+            self.line(&title, app.look.heading(), 2);
+            self.made(node);
             self.question();
             self.incoming(node);
             self.forward(node, explanation);
             self.rule(explanation);
         } else {
+            self.line(title, app.look.heading(), 2);
             self.about(node);
             if app.is_backward() {
                 self.incoming(node);
@@ -120,39 +152,70 @@ impl Pane<'_> {
         if !node.scope.is_empty() {
             self.line(&format!("in {}", node.scope), app.look.faint(), 2);
         }
-        if !node.settings.is_empty() {
-            self.line(&format!("with {}", node.settings), app.look.faint(), 2);
-        }
-        if let Some(opened) = &node.opened {
+        self.made(node);
+        if let Some(why) = app.no_question().filter(|_| app.asks_inside()) {
+            self.line(why, app.look.wrong(), 2);
+        } else if let Some(opened) = &node.opened {
             let nodes = opened.trace.nodes.len();
             let told = format!("i opens it: {nodes} simpler nodes, {}", same_to(opened.distance()));
             self.line(&told, app.look.right(), 2);
         }
     }
 
+    /// How the op was made.
+    fn made(&mut self, node: &Node) {
+        if !node.settings.is_empty() {
+            self.line(&format!("with {}", node.settings), self.app.look.faint(), 2);
+        }
+    }
+
+    /// What is asked for, and what it is found by.
     fn question(&mut self) {
         let app = self.app;
-        let Some(question) = app.question() else { return };
-        self.heading("Goes out");
+        let Some((question, rule)) = app.question().zip(app.rule()) else { return };
+        self.line("Goes out", app.look.heading(), 2);
         self.line(&format!("  {} = ?", question.name), app.look.wrong(), 4);
         for guess in app.guesses() {
             let told = format!("  not {}: once more, for half a point", number(*guess));
             self.line(&told, app.look.wrong(), 4);
         }
+        for formula in rule.formulas() {
+            self.line(&format!("  by {formula}"), app.look.formula(), 6);
+        }
+        for formula in rule.definitions() {
+            self.line(&format!("  with {formula}"), app.look.formula(), 6);
+        }
+        let letters = rule.letters();
+        if !letters.is_empty() {
+            self.line(&format!("  {}", letters.join("; ")), app.look.faint(), 4);
+        }
         match app.hint_shown() {
             Some(hint) => self.line(&format!("  hint: {hint}"), app.look.formula(), 4),
-            None => self.line("  enter guesses, within 1%; y gives a hint", app.look.faint(), 2),
+            None => {
+                let hint = if app.has_hint() { "; y gives a hint" } else { "" };
+                let told = format!("  enter guesses, within 1%{hint}");
+                self.line(&told, app.look.faint(), 2);
+            }
         }
     }
 
     fn forward(&mut self, node: &Node, explanation: Option<&Explanation>) {
         self.heading("Forward");
-        self.formulas(explanation.iter().flat_map(|one| &one.forward));
-        for (number, port) in node.inputs.iter().enumerate() {
-            self.port("", port, number);
+        let inputs = node.inputs.iter().map(|port| ("", port));
+        let outputs = node.outputs.iter().map(|port| ("→ ", port));
+        let mut ports: Vec<_> = inputs.chain(outputs).enumerate().collect();
+        // What the rule of a question needs comes first.
+        if let Some(rule) = self.app.rule().filter(|_| self.app.has_question()) {
+            let needed = |(_, (_, port)): &(usize, (&str, &Port))| rule.needs(port.slot);
+            let (first, others): (Vec<_>, Vec<_>) = ports.into_iter().partition(needed);
+            for (number, (sign, port)) in first {
+                self.port(sign, port, number);
+            }
+            ports = others;
         }
-        for (number, port) in node.outputs.iter().enumerate() {
-            self.port("→ ", port, node.inputs.len() + number);
+        self.formulas(explanation.iter().flat_map(|one| &one.forward));
+        for (number, (sign, port)) in ports {
+            self.port(sign, port, number);
         }
     }
 
@@ -171,7 +234,7 @@ impl Pane<'_> {
         let here = app.array == number;
         let style = if here { app.look.heading() } else { Style::new() };
         let first = self.lines.len();
-        self.line(&format!("{sign}{}{name} {shape}{kind}", port.name), style, 2);
+        self.named(&format!("{sign}{}{name}", port.name), &format!("{shape}{kind}"), "", style);
         let before = old(app, port.slot, |trace, slot| Some(&trace.values.get(slot)?.value));
         self.array(&value.value, before, here.then_some(app.element));
         if here {
@@ -194,10 +257,11 @@ impl Pane<'_> {
             let Some(value) = app.trace().values.get(port.slot) else { continue };
             if let Some(gradient) = &value.gradient {
                 any = true;
+                self.gradient_at(port);
                 let name = names::gradient(app.trace(), port);
                 let shape = numbers::shape(&gradient.shape);
                 let check = value.check.as_ref().map(mark).unwrap_or_default();
-                self.line(&format!("{name} {shape}  {check}"), Style::new(), 2);
+                self.named(&name, &shape, &check, Style::new());
                 let before =
                     old(app, port.slot, |trace, slot| trace.values.get(slot)?.gradient.as_ref());
                 self.array(gradient, before, None);
@@ -205,6 +269,22 @@ impl Pane<'_> {
         }
         if !any {
             self.line("  nothing", app.look.faint(), 2);
+            return;
+        }
+        // Of an output that nothing behind it reads.
+        for port in &node.outputs {
+            let value = app.trace().values.get(port.slot);
+            if value.is_some_and(|value| value.gradient.is_none()) {
+                let name = names::gradient(app.trace(), port);
+                self.line(&format!("{name} = 0: nothing comes in"), app.look.faint(), 2);
+            }
+        }
+    }
+
+    /// The gradient at a port begins at the next line.
+    fn gradient_at(&mut self, port: &Port) {
+        if self.app.shown().is_some_and(|shown| shown.slot == port.slot) {
+            self.gradient = self.lines.len();
         }
     }
 
@@ -231,6 +311,12 @@ impl Pane<'_> {
             let told = format!("{sign} your guess of {}: {}", question.name, guesses.join(", "));
             self.line(&told, style, 2);
         }
+        if let Some(why) = app.no_question() {
+            self.line(why, app.look.wrong(), 2);
+        }
+        if app.asks_inside() {
+            return;
+        }
         if node.contributions.is_empty() {
             self.line("  nothing: no input wants a gradient", app.look.faint(), 2);
         }
@@ -238,8 +324,11 @@ impl Pane<'_> {
         for (number, part) in node.contributions.iter().enumerate() {
             let shape = numbers::shape(&part.value.shape);
             let name = names::added(trace, node, part);
-            let told = format!("→ {name} {shape}  {}", mark(&part.check));
-            self.line(&told, style(app.look, &part.check), 2);
+            if let Some(port) = node.inputs.get(part.input) {
+                self.gradient_at(port);
+            }
+            let style = style(app.look, &part.check);
+            self.named(&format!("→ {name}"), &shape, &mark(&part.check), style);
             let before = index.and_then(|index| {
                 old(app, index, |trace, index| {
                     Some(&trace.nodes.get(index)?.contributions.get(number)?.value)
@@ -315,9 +404,22 @@ impl Pane<'_> {
         let look = self.app.look;
         self.line(&format!("Source {}:{}", excerpt.path, excerpt.line), look.heading(), 2);
         for (number, text) in (excerpt.line..).zip(excerpt.text.lines()) {
-            let comment = text.trim_start().starts_with("//");
-            let line = look::cut(&look.text(&format!("{number:>4} {text}")), self.width);
-            self.lines.push(Line::styled(line, if comment { look.faint() } else { Style::new() }));
+            let code = text.trim_start();
+            let comment = code.starts_with("//");
+            let style = if comment { look.faint() } else { Style::new() };
+            let indent = look::width(text) - look::width(code);
+            // What is too long goes on beneath, further in.
+            let width = self.width.saturating_sub(NUMBERS);
+            let text = look.text(text);
+            let lines = match look::width(&text) <= width {
+                true => vec![text],
+                false => look::wrap(&text, width, indent + 4),
+            };
+            let numbers =
+                std::iter::once(number.to_string()).chain(std::iter::repeat(String::new()));
+            for (number, line) in numbers.zip(lines) {
+                self.lines.push(Line::styled(format!("{number:>4} {line}"), style));
+            }
         }
     }
 

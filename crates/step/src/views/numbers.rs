@@ -5,6 +5,7 @@ use unspool_trace::Array;
 use unspool_trace::array::{Content, Summary};
 
 use crate::look::{Look, number, size};
+use crate::names::place;
 
 /// The columns of a number with what stands around it.
 const CELL: usize = 11;
@@ -97,7 +98,10 @@ fn rows(
     let columns = shape.last().copied().unwrap_or(1).max(1);
     let count = numbers.len().div_ceil(columns);
     let labelled = shape.len() > 1 && count > 1;
-    let digits = count.to_string().len();
+    // A row is named by its place in the axes before the last.
+    let before_last = shape.get(..shape.len().saturating_sub(1)).unwrap_or_default();
+    let name = |row| place(before_last, row).trim_matches(['[', ']']).to_owned();
+    let digits = if labelled { name(count - 1).len() } else { 0 };
     let label = if labelled { digits + 2 } else { 2 };
     let across = (width.saturating_sub(label) / CELL).max(1);
     // A row is broken into so many lines.
@@ -112,7 +116,7 @@ fn rows(
         let start = row * columns + line % broken * across;
         let end = (start + across).min((row + 1) * columns).min(numbers.len());
         let name = match labelled && line % broken == 0 {
-            true => format!("{row:>digits$}│ "),
+            true => format!("{:>digits$}│ ", name(row)),
             false => " ".repeat(label),
         };
         let mut spans = vec![Span::styled(name, look.faint())];
@@ -194,6 +198,19 @@ mod tests {
         // Without a finite number there are no extremes.
         let none = Summary { least: f64::INFINITY, not_finite: 8, ..summary };
         assert!(!text(&of(none), None).contains("mean "));
+    }
+
+    #[test]
+    fn rows_are_named_by_their_place_in_all_axes_but_the_last() {
+        let of = |shape: &[usize]| {
+            let numbers = vec![1.0; shape.iter().product()];
+            text(&Array { shape: shape.into(), content: Content::Numbers(numbers) }, None)
+        };
+        let told = of(&[2, 3, 2]);
+        assert!(told.starts_with("0,0│ ") && told.contains("\n1,2│ "), "{told}");
+        let told = of(&[11, 2]);
+        assert!(told.starts_with(" 0│ ") && told.contains("\n10│ "), "{told}");
+        assert!(!of(&[3]).contains('│') && !of(&[1, 3]).contains('│'));
     }
 
     #[test]

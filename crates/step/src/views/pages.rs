@@ -13,7 +13,7 @@ use crate::check::{mark, style};
 use crate::look;
 
 /// The keys, and what else stands on the screen, as the help shows them.
-pub const HELP: [(&str, &str); 46] = [
+pub const HELP: [(&str, &str); 47] = [
     ("WALK", ""),
     ("n, space, right", "the next step"),
     ("b, left", "the step before"),
@@ -22,7 +22,7 @@ pub const HELP: [(&str, &str); 46] = [
     ("i, enter", "into a fused node (+): the simpler ops that it is made of"),
     ("o, esc", "out of it"),
     ("x", "the other computation of a lesson of two"),
-    (": ", "go to a value by its name, to a node (12) or to a time step (t=3)"),
+    (": ", "go to a value (w, h[5], W_hh), a gradient (d_w), a node (12), a time step (t=3)"),
     ("/", "search the names of ops, values and scopes; empty for the next"),
     ("!", "stop where a gradient's norm is > 0.5, or < 1e-3; off for nowhere"),
     ("r", "run on to there"),
@@ -41,14 +41,15 @@ pub const HELP: [(&str, &str); 46] = [
     ("QUIZ", ""),
     ("z", "begin a quiz; end it and see the score"),
     ("enter", "guess the gradient that is hidden: twice, the second time for half a point"),
-    ("y", "a hint: the rule, where it is simple with the numbers in it"),
+    ("y", "a hint: the numbers in the rule, where they are few"),
     ("q, ctrl-c", "leave"),
     ("NAMES", ""),
     ("x = w", "A node has its own letters, for its formulas: here its x is the lesson's w."),
     ("d_z0 (here d_z)", "What comes in: the node's d_z is the gradient of the lesson's z0."),
     ("d_w (here d_x)", "What goes out: the node's d_x is the gradient of the lesson's w."),
     ("adds to d_w", "What goes out is a part of the gradient of w; others add theirs."),
-    ("w, c, p, :", "take and tell the lesson's names; w takes the node's letters, too."),
+    ("w, c, p, :", "take and tell the lesson's names; w and : take the node's letters, too."),
+    ("h[5]", "What is typed so is h at time step 5; L is the loss, W_hh is weight_hh."),
     ("SIGNS", ""),
     ("· ▶ ◀ ◆", "has not run; has run forward; has run backward; here you are"),
     ("▒ ░", "some of the nodes of that place have run forward; backward"),
@@ -73,7 +74,7 @@ pub(crate) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
         Screen::Walk => "",
     };
     let width = usize::from(area.width.saturating_sub(4));
-    super::draw_pane(app, buffer, area, title, None, lines(app, &app.screen, width));
+    super::draw_pane(app, buffer, area, title, |_| None, lines(app, &app.screen, width));
 }
 
 /// All lines of a page.
@@ -86,7 +87,7 @@ pub(crate) fn lines(app: &App, screen: &Screen, width: usize) -> Vec<Line<'stati
         Screen::Walk => Vec::new(),
         Screen::Lessons(chosen) => {
             let row = |(number, listed): (usize, &unspool_trace::lessons::Listed)| {
-                let text = format!("{:>2}  {:20} {}", number + 1, listed.name, listed.title);
+                let text = format!("{:>2}  {:18}  {}", number + 1, listed.name, listed.title);
                 let text = look::pad(&look::cut(&text, width), width);
                 let style = if number == *chosen { app.look.here() } else { Style::new() };
                 Line::styled(text, style)

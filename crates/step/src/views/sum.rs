@@ -47,8 +47,13 @@ pub(crate) fn lines(
     for part in &value.parts {
         let Some(node) = trace.nodes.get(part.node) else { continue };
         let Some(added) = node.contributions.get(part.contribution) else { continue };
+        let slot_of = |input: usize| node.inputs.get(input).map(|port| port.slot);
+        let of_node = node.contributions.iter().filter(|x| slot_of(x.input) == Some(slot)).count();
+        let letter = node.inputs.get(added.input).map_or("", |port| &port.name);
         let name = match added.time {
             Some(time) => format!("t={time}"),
+            // A node that reads the value twice says as what.
+            None if of_node > 1 => format!("{} as {letter}", part.node),
             None => format!("{} {}", part.node, node.op),
         };
         let sum = match added.value.numbers() {

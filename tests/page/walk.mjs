@@ -54,6 +54,9 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
     if (Number(document.getElementById('slider').value) !== step) say('the slider is elsewhere');
     if (!document.getElementById('status').textContent.startsWith(`Step ${step + 1} of ${here().steps.length}`)) say('the sentence is of another step');
     if (panel.querySelectorAll('td').length === 0) say('no numbers');
+    const pressed = (id) => document.getElementById(id).getAttribute('aria-pressed') === 'true';
+    const { forward, backward } = here().steps[step];
+    if (pressed('forward') !== (forward !== undefined) || pressed('backward') !== (backward !== undefined)) say('the buttons show another pass');
     if (here().steps[step] !== 'update') shown(panel, here().steps[step], say);
   };
   // What is shown is what the data says, by another way than the page's own.
@@ -301,6 +304,23 @@ async function nothingComesIn(name) {
   await context.close();
 }
 
+/** On paper it is light whatever the screen is, nothing scrolls, and the graph has room. */
+async function onPaper(name) {
+  const { context, page, check } = await open(name, { scheme: 'dark', hash: '#t1/n4/backward' });
+  await page.evaluate(() => { document.documentElement.dataset.theme = 'dark'; });
+  await page.emulateMedia({ media: 'print' });
+  const paper = await page.evaluate(() => {
+    dispatchEvent(new Event('beforeprint'));
+    const wide = document.querySelector('.sized').offsetWidth;
+    const light = getComputedStyle(document.documentElement).getPropertyValue('--panel').trim();
+    const cut = [...document.querySelectorAll('.scroll, .formulas, pre')].some((one) => getComputedStyle(one).overflowX !== 'visible');
+    dispatchEvent(new Event('afterprint'));
+    return { wide, light, cut, after: document.querySelector('.sized').offsetWidth };
+  });
+  await check(`on paper: ${JSON.stringify(paper)}`, paper.wide <= 660 && paper.light === '#ffffff' && !paper.cut && paper.after > 660);
+  await context.close();
+}
+
 /** A link to a place leads there, in a page that was just opened. */
 async function byLink(name) {
   const first = await open(name);
@@ -353,7 +373,10 @@ async function walk(name) {
   await byMouse(name);
   await byLink(name);
   await narrow(name);
-  if (name === 'through-time.html') await nothingComesIn(name);
+  if (name === 'through-time.html') {
+    await nothingComesIn(name);
+    await onPaper(name);
+  }
   if (name.startsWith('model')) await ofModels(name);
   // All pages are of the same parts: those that have most of them are scanned everywhere, in either
   // theme and width, the others at one place.

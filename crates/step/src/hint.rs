@@ -100,27 +100,41 @@ impl<'a> Rule<'a> {
         letters.iter().filter_map(port).any(|port| port.slot == slot)
     }
 
-    /// The rule; with numbers where few single numbers make the one that is asked for.
+    /// The rule with its numbers, where few of them make the one that is asked for.
     pub fn with_numbers(&self, element: usize) -> Option<String> {
-        let [rule] = self.formulas() else { return None };
-        let Expr::Relation(_, left, right) = rule.expr() else { return None };
-        let shape = &self.part.value.shape;
-        // What is written for each element by its index has one number, or is not read here.
-        let single = matches!(**left, Expr::Index(..));
-        if single && self.shape(right)?.iter().product::<usize>() != 1 {
-            return None;
-        }
-        let mut at = Vec::new();
-        let mut rest = element;
-        for &length in shape.iter().rev() {
-            at.insert(0, rest % length.max(1));
-            rest /= length.max(1);
-        }
-        let with_numbers = match self.put(right, &at)? {
+        let with_numbers = match self.numbers(element)? {
             Expr::Group(whole) => *whole,
             other => other,
         };
-        Some(format!("{rule} = {with_numbers}"))
+        Some(format!("{} = {with_numbers}", self.formulas().first()?))
+    }
+
+    /// What comes out for who puts in the numbers as the screen rounds them; `None` where it is not made
+    /// of few.
+    pub fn as_rounded(&self, element: usize) -> Option<f64> {
+        value(&self.numbers(element)?)
+    }
+
+    /// The right side of the rule with numbers for letters.
+    fn numbers(&self, element: usize) -> Option<Expr> {
+        let [rule] = self.formulas() else { return None };
+        let Expr::Relation(_, left, right) = rule.expr() else { return None };
+        // What is written for each element by its index has one number, or is not read here.
+        let by_index = matches!(**left, Expr::Index(..));
+        if by_index && self.shape(right)?.iter().product::<usize>() != 1 {
+            return None;
+        }
+        // A part of one time step is a sum over what came in at that step, or is not read here.
+        if self.row_of_time().is_some() && !matches!(**right, Expr::Sum(..)) {
+            return None;
+        }
+        let at = indices(&self.part.value.shape).nth(element)?;
+        self.put(right, &at)
+    }
+
+    /// The row of the first axis, which is time, that alone makes this part of the gradient.
+    pub fn row_of_time(&self) -> Option<usize> {
+        self.part.time.filter(|_| self.node.time.is_none())?.checked_sub(1)
     }
 
     fn is_port(&self, letter: &str) -> bool {
@@ -214,8 +228,12 @@ impl<'a> Rule<'a> {
                 let whole = self.shape(body)?;
                 let mine = &self.part.value.shape;
                 let wanted = place(mine, at)?;
-                let copies: Vec<Vec<usize>> =
-                    indices(&whole).filter(|copy| place(mine, copy) == Some(wanted)).collect();
+                let at_time = |copy: &Vec<usize>| {
+                    self.row_of_time().is_none_or(|row| copy.first() == Some(&row))
+                };
+                let copies: Vec<Vec<usize>> = indices(&whole)
+                    .filter(|copy| place(mine, copy) == Some(wanted) && at_time(copy))
+                    .collect();
                 added(copies.iter().map(|copy| self.put(body, copy)))?
             }
             Expr::Where(value, condition, otherwise) => {
@@ -282,6 +300,40 @@ impl<'a> Rule<'a> {
             None => Some(&value.value),
         }
     }
+}
+
+/// What an expression of numbers alone comes to.
+fn value(expr: &Expr) -> Option<f64> {
+    Some(match expr {
+        Expr::Number(text) => text.parse().ok()?,
+        Expr::Negative(x) => -value(x)?,
+        Expr::Group(x) => value(x)?,
+        Expr::Root(x) => value(x)?.sqrt(),
+        Expr::Power(x, exponent) => value(x)?.powf(value(exponent)?),
+        Expr::Binary(sign, a, b) => match (sign, value(a)?, value(b)?) {
+            ('+', a, b) => a + b,
+            ('−', a, b) => a - b,
+            ('/', a, b) => a / b,
+            ('·' | '⊙', a, b) => a * b,
+            _ => return None,
+        },
+        Expr::Call(name, all) => match (name.as_str(), value(all.first()?)?) {
+            ("exp", x) => x.exp(),
+            ("ln", x) => x.ln(),
+            ("tanh", x) => x.tanh(),
+            _ => return None,
+        },
+        Expr::Where(x, condition, otherwise) => {
+            let Expr::Relation(sign, a, b) = &**condition else { return None };
+            let holds = match sign.as_str() {
+                ">" => value(a)? > value(b)?,
+                "<" => value(a)? < value(b)?,
+                _ => return None,
+            };
+            if holds { value(x)? } else { value(otherwise.as_ref()?)? }
+        }
+        _ => return None,
+    })
 }
 
 /// Whether settings or shapes tell what a letter is.
@@ -412,4 +464,49 @@ fn multiplies(expr: &Expr) -> bool {
         }
     });
     any
+}
+
+#[cfg(test)]
+mod tests {
+    use unspool_trace::lessons::LESSONS;
+
+    use super::*;
+
+    /// The same without signs: how large the numbers are that it is made of.
+    fn size(expr: &Expr) -> f64 {
+        match expr {
+            Expr::Negative(x) | Expr::Group(x) => size(x),
+            Expr::Binary('+' | '−', a, b) => size(a) + size(b),
+            Expr::Binary('·' | '⊙', a, b) => size(a) * size(b),
+            Expr::Binary('/', a, b) => size(a) / value(b).unwrap().abs(),
+            other => value(other).unwrap().abs(),
+        }
+    }
+
+    #[test]
+    fn a_hint_comes_to_the_number_that_is_asked_for() {
+        let mut ops = std::collections::BTreeMap::new();
+        for listed in LESSONS {
+            for trace in &listed.lesson().unwrap().traces {
+                trace.walk(&mut |_, inner, node| {
+                    let explanation = trace.explanations.get(&node.explanation);
+                    for part in &node.contributions {
+                        let rule = Rule::new(inner, explanation, node, part).unwrap();
+                        let numbers = part.value.numbers().unwrap_or_default();
+                        for (element, x) in numbers.iter().enumerate() {
+                            let hint = rule.numbers(element).filter(|_| rule.is_on_screen());
+                            let Some(hint) = hint else { continue };
+                            *ops.entry(node.op.clone()).or_insert(0) += 1;
+                            // Its numbers are rounded.
+                            let off = (value(&hint).unwrap() - x).abs();
+                            assert!(off <= 0.02 * size(&hint), "{} {hint} is not {x}", node.op);
+                        }
+                    }
+                });
+            }
+        }
+        for op in ["mul", "matmul", "linear", "tanh", "add", "affine", "pow_number", "sum"] {
+            assert!(ops.contains_key(op), "no hint of {op}: {ops:?}");
+        }
+    }
 }

@@ -244,6 +244,10 @@ fn look_at_questions(app: &mut App, seen: &mut usize) {
                 let start: String = rule.chars().take(30).collect();
                 assert!(ask.contains(&format!("by {start}")), "{rule} is not shown\n{text}");
             }
+            // A part of one of the node's time steps says what of the arrays makes it.
+            if question.name.starts_with("what step t=") {
+                assert!(ask.contains("the first axis is time: of t="), "{text}");
+            }
             assert!(ask.contains("Comes in"), "{text}");
             app.resize(140, 400);
             let text = views::text(app);

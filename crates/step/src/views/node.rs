@@ -189,6 +189,10 @@ impl Pane<'_> {
         if !letters.is_empty() {
             self.line(&format!("  {}", letters.join("; ")), app.look.faint(), 4);
         }
+        if let Some(row) = rule.row_of_time() {
+            let told = format!("  the first axis is time: of t={}, its row {row} alone", row + 1);
+            self.line(&told, app.look.faint(), 4);
+        }
         match app.hint_shown() {
             Some(hint) => self.line(&format!("  hint: {hint}"), app.look.formula(), 4),
             None => {

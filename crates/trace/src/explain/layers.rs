@@ -51,7 +51,7 @@ pub(super) static TABLE: &[Entry] = &[
         symbols: &[
             ("p", "[.., V], the probabilities"),
             ("q", "[.., V], the targets: 1 at the right class, 0 elsewhere, unless smoothed"),
-            ("n", "what the sum is divided by"),
+            ("n", "what the sum is divided by: how many targets count, or a given number"),
         ],
         forward: &[
             "p[v] = exp(logits[v]) / Σⱼ exp(logits[j])",
@@ -133,7 +133,7 @@ pub(super) static TABLE: &[Entry] = &[
         symbols: &[
             ("p", "[.., V], the probabilities"),
             ("q", "[.., V], the targets"),
-            ("n", "what the sum is divided by"),
+            ("n", "what the sum is divided by: how many targets count, or a given number"),
             ("W", "the weight"),
             ("b", "the bias"),
         ],

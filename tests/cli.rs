@@ -1087,6 +1087,9 @@ fn the_documents_say_what_the_program_does() {
     for command in ["\ncargo run --release -- demo\n", "\n`cargo test`\n"] {
         assert!(readme.contains(command), "README.md: {command}");
     }
+    let mut screen = unspool(files(), "step through-time --size 80x16 --keys");
+    let screen = run(screen.arg("g n*6"), b"").out;
+    assert!(readme.contains(&format!("```text\n{screen}```\n")), "README.md: {screen}");
     assert!(read(".ci/run").lines().any(|line| line == "step cargo test"));
 }
 

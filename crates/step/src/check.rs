@@ -98,7 +98,7 @@ impl App {
         let trace = self.trace();
         let Some(value) = trace.values.get(shown.slot) else { return };
         // The node's own letter for a value says little of which it is.
-        let whole = format!("d_{}{}", value.name, place(&value.value.shape, element));
+        let whole = names::gradient_of(&value.name) + &place(&value.value.shape, element);
         let mut lines = Vec::new();
         if let Some((_, node)) = self.node().filter(|_| self.is_backward()) {
             for part in &node.contributions {

@@ -14,47 +14,52 @@ pub fn value<'a>(trace: &'a Trace, port: &'a Port) -> &'a str {
     trace.values.get(port.slot).map_or(&port.name, |value| &value.name)
 }
 
+/// The gradient of a value of this name: `d_w`, and of a product `d_(f⊙c)`, as `d_f⊙c` were another
+/// product.
+pub fn gradient_of(name: &str) -> String {
+    if name.contains(['⊙', '·', '+', '−', '/']) {
+        format!("d_({name})")
+    } else {
+        format!("d_{name}")
+    }
+}
+
+/// The gradient of a value, or one number of it, by the name and by a node's letter: `d_w (here d_x)`.
+fn gradient_here(name: &str, letter: &str, place: &str) -> String {
+    match is_end(name, letter) {
+        true => format!("{}{place}", gradient_of(name)),
+        false => format!("{}{place} (here {}{place})", gradient_of(name), gradient_of(letter)),
+    }
+}
+
 /// The gradient at a port: `d_z0 (here d_z)`, or `d_y` where the letter is the name.
 pub fn gradient(trace: &Trace, port: &Port) -> String {
-    match value(trace, port) {
-        name if is_end(name, &port.name) => format!("d_{name}"),
-        name => format!("d_{name} (here d_{})", port.name),
-    }
+    gradient_here(value(trace, port), &port.name, "")
 }
 
 /// What a node adds to the gradient of an input: `d_w (here d_x)`, `adds to d_weight_hh`.
 pub fn added(trace: &Trace, node: &Node, part: &Contribution) -> String {
     let Some(port) = node.inputs.get(part.input) else { return String::new() };
-    let name = value(trace, port);
+    let name = gradient(trace, port);
     let time = match part.time {
         Some(time) if node.time.is_none() => format!(" at t={time}"),
         _ => String::new(),
     };
-    match (is_sum(trace, port.slot), is_end(name, &port.name)) {
-        (false, true) => format!("d_{name}{time}"),
-        (false, false) => format!("d_{name} (here d_{}){time}", port.name),
-        (true, true) => format!("adds to d_{name}{time}"),
-        (true, false) => format!("adds to d_{name} (here d_{}){time}", port.name),
-    }
+    let adds = if is_sum(trace, port.slot) { "adds to " } else { "" };
+    format!("{adds}{name}{time}")
 }
 
 /// One number of it, in words: `d_w[1] (here d_x[1])`.
 pub fn number_added(trace: &Trace, node: &Node, part: &Contribution, element: usize) -> String {
     let Some(port) = node.inputs.get(part.input) else { return String::new() };
-    let name = value(trace, port);
     let place = place(&part.value.shape, element);
-    let (number, letter) = (format!("d_{name}{place}"), format!("d_{}{place}", port.name));
+    let name = gradient_here(value(trace, port), &port.name, &place);
     let who = match (node.time, part.time) {
         (Some(_), _) => "this step".into(),
         (None, Some(time)) => format!("step t={time}"),
         (None, None) => "this node".into(),
     };
-    match (is_sum(trace, port.slot), is_end(name, &port.name)) {
-        (false, true) => number,
-        (false, false) => format!("{number} (here {letter})"),
-        (true, true) => format!("what {who} adds to {number}"),
-        (true, false) => format!("what {who} adds to {number} (here {letter})"),
-    }
+    if is_sum(trace, port.slot) { format!("what {who} adds to {name}") } else { name }
 }
 
 /// What the backward pass begins at: `loss`, mostly.
@@ -114,95 +119,170 @@ fn meaning<'a>(explanation: &'a Explanation, letter: &str) -> Option<&'a str> {
     })
 }
 
-/// The value that a name means: a slot of the trace inside of so many of the open nodes.
+/// What a typed text means: a value of the trace inside of so many of the open nodes, one number of it
+/// or all, or its gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meant {
     /// So many of the open nodes stay open.
     pub depth: usize,
     /// The slot in their trace.
     pub slot: usize,
+    /// Which of its numbers, where the text says it.
+    pub element: Option<usize>,
+    /// Whether its gradient is meant.
+    pub gradient: bool,
+    /// The name that was typed for the value, without `d_` and without the number's place.
+    pub typed: String,
 }
 
 impl App {
+    /// What a text means. In this order: a value of this very name; a number of such a value, or of the
+    /// one that the current node has the letter for; a letter of a formula, alone or at a time step; a
+    /// number of what such a letter is. With `d_`, and nothing called so, the gradient of all that.
+    ///
+    /// # Errors
+    /// In words, why it means nothing, or not one thing.
+    pub(crate) fn meant(&self, text: &str) -> Result<Meant, String> {
+        let mut found = self.meanings(text)?;
+        match found.len() {
+            1 => Ok(found.remove(0)),
+            0 => Err(self.unknown(text)),
+            count => {
+                let names = found.iter().take(3).filter_map(|one| self.name_of(one));
+                let more = if count > 3 { ", …" } else { "" };
+                let names = names.collect::<Vec<_>>().join(", ");
+                let typed = found.first().map_or(text, |one| &one.typed);
+                Err(format!("{typed} may be {names}{more}: write which"))
+            }
+        }
+    }
+
+    /// All that a text may mean.
+    ///
+    /// # Errors
+    /// In words, why it can mean nothing.
+    pub(crate) fn meanings(&self, text: &str) -> Result<Vec<Meant>, String> {
+        let plain = self.values_meant(text)?;
+        let Some(name) = text.strip_prefix("d_").filter(|_| plain.is_empty()) else {
+            return Ok(plain);
+        };
+        if name.trim().is_empty() {
+            return Err("d_ is the gradient of nothing: write a name behind it, as in d_w".into());
+        }
+        let mut found = self.values_meant(name)?;
+        if found.is_empty()
+            && let Some(name) = without_parentheses(name)
+        {
+            found = self.values_meant(&name)?;
+        }
+        found.iter_mut().for_each(|one| one.gradient = true);
+        Ok(found)
+    }
+
+    /// The same without gradients.
+    fn values_meant(&self, text: &str) -> Result<Vec<Meant>, String> {
+        if let Some(own) = self.value_named(text) {
+            return Ok(vec![own]);
+        }
+        let Some((name, index)) = with_index(text) else { return Ok(self.values_called(text)) };
+        let own = self.value_named(name);
+        let near = own.iter().cloned().chain(self.letter_here(name));
+        if let Some(number) = near.filter_map(|one| self.number_of(one, index)).next() {
+            return Ok(vec![number]);
+        }
+        // h[5] is h at time step 5.
+        let whole = self.values_called(text);
+        if !whole.is_empty() {
+            return Ok(whole);
+        }
+        let all = self.values_called(name);
+        let numbers: Vec<Meant> =
+            all.iter().filter_map(|one| self.number_of(one.clone(), index)).collect();
+        match all.as_slice() {
+            [only] if numbers.is_empty() && (own.is_some() || at_time(text).is_none()) => {
+                Err(self.outside(only))
+            }
+            _ if numbers.is_empty() && at_time(text).is_none() => Ok(all),
+            _ => Ok(numbers),
+        }
+    }
+
     /// The value of this very name: inside of the open nodes, or outside of them.
     pub(crate) fn value_named(&self, name: &str) -> Option<Meant> {
-        (0..=self.place.path.len()).rev().find_map(|depth| {
+        let depths = (0..=self.place.path.len()).rev();
+        depths.filter(|_| !name.is_empty()).find_map(|depth| {
             let trace = self.trace_at(depth);
             let slot = trace.values.iter().position(|value| value.name == name)?;
-            Some(Meant { depth, slot })
+            Some(found(depth, slot, name))
         })
     }
 
-    /// What a name means that is not a value's own: a letter of the formulas (`W_hh`), a letter at a
-    /// time step (`h[5]`), `L` for the loss, the end of a dotted name.
-    pub(crate) fn meanings(&self, name: &str) -> Vec<Meant> {
-        let here = self.letter_here(name);
-        if !here.is_empty() {
-            return here;
+    /// The values that a name means: its own, or what it stands for as a letter of the formulas
+    /// (`W_hh`), a letter at a time step (`h[5]`), `L` for the loss, the end of a dotted name.
+    fn values_called(&self, name: &str) -> Vec<Meant> {
+        if let Some(one) = self.value_named(name).or_else(|| self.letter_here(name)) {
+            return vec![one];
         }
         let seeded = |value: &Value| value.seed.is_some();
         if ["L", "loss"].contains(&name)
             && let (Some(_), Some(slot)) =
                 (self.root().loss, self.root().values.iter().position(seeded))
         {
-            return vec![Meant { depth: 0, slot }];
+            return vec![found(0, slot, name)];
         }
         if let Some((letter, time)) = at_time(name) {
             let written = [format!("{letter}{time}"), format!("{letter}[{time}]")];
-            if let Some(found) = written.iter().find_map(|name| self.value_named(name)) {
-                return vec![found];
+            if let Some(one) = written.iter().find_map(|name| self.value_named(name)) {
+                return vec![Meant { typed: name.into(), ..one }];
             }
-            return self.everywhere(|trace| self.slots_at_time(trace, letter, time));
+            return self.everywhere(name, |trace| self.slots_at_time(trace, letter, time));
         }
         let letters = self.synonyms(name);
-        self.everywhere(|trace| slots_called(trace, &letters))
+        self.everywhere(name, |trace| slots_called(trace, &letters))
     }
 
-    /// The value that a name means; or in words why there is none, or not one alone.
-    pub(crate) fn meant(&self, name: &str) -> Result<Meant, String> {
-        if let Some(found) = self.value_named(name) {
-            return Ok(found);
-        }
-        let mut found = self.meanings(name);
-        match found.len() {
-            1 => Ok(found.remove(0)),
-            0 => Err(self.unknown(name)),
-            count => {
-                let names = found.iter().take(3).filter_map(|one| self.name_of(one));
-                let more = if count > 3 { ", …" } else { "" };
-                let names = names.collect::<Vec<_>>().join(", ");
-                Err(format!("{name} may be {names}{more}: write which"))
-            }
+    /// A number of a value, where it has such a one.
+    fn number_of(&self, value: Meant, index: &str) -> Option<Meant> {
+        let shape = &self.value_of(&value)?.value.shape;
+        let element = element(shape, index)?;
+        Some(Meant { element: Some(element), ..value })
+    }
+
+    /// That a value has no such number.
+    pub(crate) fn outside(&self, value: &Meant) -> String {
+        let Some(value) = self.value_of(value) else { return String::new() };
+        let (name, shape) = (&value.name, &value.value.shape);
+        let index: Vec<&str> = ["i", "j", "k", "l"].into_iter().take(shape.len()).collect();
+        match index.join(",") {
+            none if none.is_empty() => format!("{name} is a single number: write {name}"),
+            index => format!("{name} has the shape {shape:?}: write {name}[{index}] within it"),
         }
     }
 
     /// That nothing is called so, and what has a name that is near.
-    pub(crate) fn unknown(&self, name: &str) -> String {
+    pub(crate) fn unknown(&self, text: &str) -> String {
         /// So many are told.
         const MOST: usize = 3;
+        if text.is_empty() {
+            return "write the name of a value".into();
+        }
+        let name = text.strip_prefix("d_").unwrap_or(text);
+        // Of h[9], time step 9 is what is not there; of f[0,1] it is f.
+        let indexed = with_index(name).filter(|_| at_time(name).is_none());
+        let base = indexed.map_or(name, |(base, _)| base);
         let inside = |(_, node): &(usize, &Node)| {
             let opened = node.opened.as_ref().map(|opened| &opened.trace.values);
-            opened.is_some_and(|values| values.iter().any(|value| value.name == name))
+            opened.is_some_and(|all| all.iter().any(|one| one.name == name || one.name == base))
         };
         if let Some((index, node)) = self.trace().nodes.iter().enumerate().find(inside) {
-            return format!("{name} is inside of node {index} ({}): i opens it there", node.op);
+            return format!("{base} is inside of node {index} ({}): i opens it there", node.op);
         }
-        // h[9] is near h5.
-        let plain = |name: &str| -> String {
-            name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
-        };
-        let wanted = plain(name);
         let mut near: Vec<(usize, &str)> = Vec::new();
         for depth in (0..=self.place.path.len()).rev() {
             for value in &self.trace_at(depth).values {
-                let other = plain(&value.name);
-                let within = wanted.len() > 2 && other.contains(&wanted)
-                    || other.len() > 2 && wanted.contains(&other);
-                let far = if within { 0 } else { distance(&wanted, &other) };
-                let most = wanted.chars().count().div_ceil(2);
-                if far <= most && !near.iter().any(|(_, told)| *told == value.name) {
-                    near.push((far, &value.name));
-                }
+                let far = [name, base].iter().filter_map(|one| nearness(one, &value.name)).min();
+                let told = near.iter().any(|(_, told)| *told == value.name);
+                near.extend(far.filter(|_| !told).map(|far| (far, value.name.as_str())));
             }
         }
         near.sort_by_key(|(far, _)| *far);
@@ -213,19 +293,21 @@ impl App {
         }
     }
 
+    fn value_of(&self, meant: &Meant) -> Option<&Value> {
+        self.trace_at(meant.depth).values.get(meant.slot)
+    }
+
     /// What the lesson calls a value.
     pub(crate) fn name_of(&self, meant: &Meant) -> Option<&str> {
-        self.trace_at(meant.depth).values.get(meant.slot).map(|value| value.name.as_str())
+        self.value_of(meant).map(|value| value.name.as_str())
     }
 
     /// The value that the current node has this letter for.
-    fn letter_here(&self, letter: &str) -> Vec<Meant> {
-        let found = self.node().and_then(|(_, node)| {
-            let explanation = self.root().explanations.get(&node.explanation)?;
-            port_of(explanation, node, letter)
-        });
-        let depth = self.place.path.len();
-        found.map(|port| Meant { depth, slot: port.slot }).into_iter().collect()
+    fn letter_here(&self, letter: &str) -> Option<Meant> {
+        let (_, node) = self.node()?;
+        let explanation = self.root().explanations.get(&node.explanation)?;
+        let port = port_of(explanation, node, letter)?;
+        Some(found(self.place.path.len(), port.slot, letter))
     }
 
     /// A name and all that explanations say that it stands for; behind the same scope, if it has one.
@@ -239,18 +321,18 @@ impl App {
     }
 
     /// What is found in the innermost trace that has it.
-    fn everywhere(&self, find: impl Fn(&Trace) -> Vec<usize>) -> Vec<Meant> {
+    fn everywhere(&self, name: &str, find: impl Fn(&Trace) -> Vec<usize>) -> Vec<Meant> {
         for depth in (0..=self.place.path.len()).rev() {
             let slots = find(self.trace_at(depth));
             if !slots.is_empty() {
-                return slots.into_iter().map(|slot| Meant { depth, slot }).collect();
+                return slots.into_iter().map(|slot| found(depth, slot, name)).collect();
             }
         }
         Vec::new()
     }
 
     /// The values that nodes of a time step have a letter for: what they make of it (h'), before what
-    /// they read. The time 0 is before the first step.
+    /// they read. Time 0, before the first step, has what is carried from step to step alone.
     fn slots_at_time(&self, trace: &Trace, letter: &str, time: usize) -> Vec<usize> {
         let behind = format!("{letter}'");
         let letters = self.synonyms(letter);
@@ -261,9 +343,28 @@ impl App {
         if !made.is_empty() {
             return distinct(made);
         }
-        let read = nodes(time.max(1)).flat_map(|node| &node.inputs);
+        let is_carried = |node: &&Node| node.outputs.iter().any(|port| port.name == behind);
+        let read = nodes(time.max(1)).filter(|node| time > 0 || is_carried(node));
+        let read = read.flat_map(|node| &node.inputs);
         distinct(read.filter(|port| letters.contains(&port.name)).map(|port| port.slot))
     }
+}
+
+/// A whole value, found by a name.
+fn found(depth: usize, slot: usize, name: &str) -> Meant {
+    Meant { depth, slot, element: None, gradient: false, typed: name.into() }
+}
+
+/// `w[1,2]`: a name and an index.
+fn with_index(text: &str) -> Option<(&str, &str)> {
+    let (name, index) = text.strip_suffix(']')?.rsplit_once('[')?;
+    Some((name.trim(), index))
+}
+
+/// `(f⊙c)[1]`, as gradients of products are written: `f⊙c[1]`.
+fn without_parentheses(name: &str) -> Option<String> {
+    let (inner, rest) = name.strip_prefix('(')?.rsplit_once(')')?;
+    Some(format!("{inner}{rest}"))
 }
 
 /// `h[5]` and `h_5`: a letter and a time step.
@@ -300,6 +401,27 @@ fn distinct(slots: impl IntoIterator<Item = usize>) -> Vec<usize> {
 /// Whether a name is another, or a dotted name that ends in it: `decoder.l0.weight_hh` in `weight_hh`.
 pub(crate) fn is_end(name: &str, end: &str) -> bool {
     name == end || name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// How far two names are from each other, if they are near: of three letters one may be another.
+fn nearness(wanted: &str, name: &str) -> Option<usize> {
+    // h[9] is near h5.
+    let plain = |name: &str| -> String {
+        name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
+    };
+    let (wanted, name) = (plain(wanted), plain(name));
+    let long = |name: &str| name.chars().count() > 2;
+    if long(&wanted) && name.contains(&wanted) || long(&name) && wanted.contains(&name) {
+        return Some(0);
+    }
+    let most = match wanted.chars().count() {
+        0 | 1 => 0,
+        count => (count / 3).max(1),
+    };
+    // The first letter says most.
+    let other = usize::from(wanted.chars().next() != name.chars().next());
+    let far = distance(&wanted, &name);
+    (far <= most && !name.is_empty()).then_some(2 * far + other)
 }
 
 /// How many characters must be put in, taken out or replaced to make one name of another.

@@ -219,45 +219,21 @@ impl App {
             return;
         }
         // A value may have a name that looks like a node or a time step.
-        if let Some(value) = self.value_named(text) {
-            self.jump_to_value(&value, 0, text);
-            return;
-        }
-        if let Ok(node) = text.parse() {
-            self.go_to_node(node, self.is_backward());
-            return;
-        }
-        let time = text.strip_prefix('t').map(|rest| rest.trim_start_matches(['=', ' ']));
-        if let Some(time) = time.and_then(|time| time.parse::<usize>().ok()) {
-            self.jump_to_time(time);
-            return;
-        }
-        if let Some(name) = text.strip_prefix("d_") {
-            match self.meant(name) {
-                Ok(value) => self.jump_to_gradient(&value, text),
-                Err(problem) => self.say(problem),
+        if self.value_named(text).is_none() {
+            if let Ok(node) = text.parse() {
+                self.go_to_node(node, self.is_backward());
+                return;
             }
-            return;
+            let time = text.strip_prefix('t').map(|rest| rest.trim_start_matches(['=', ' ']));
+            if let Some(time) = time.and_then(|time| time.parse::<usize>().ok()) {
+                self.jump_to_time(time);
+                return;
+            }
         }
-        match self.number_meant(text) {
-            Ok((value, element)) => self.jump_to_value(&value, element, text),
+        match self.meant(text) {
+            Ok(value) if value.gradient => self.jump_to_gradient(&value, text),
+            Ok(value) => self.jump_to_value(&value, text),
             Err(problem) => self.say(problem),
-        }
-    }
-
-    /// The value that a text means, and which of its numbers: `w[1]`; `h[5]` is that, or h at step 5.
-    pub(crate) fn number_meant(&self, text: &str) -> Result<(Meant, usize), String> {
-        let whole = match self.meant(text) {
-            Ok(value) => return Ok((value, 0)),
-            Err(problem) => problem,
-        };
-        let base = text.strip_suffix(']').and_then(|text| text.rsplit_once('['));
-        let Some((name, index)) = base else { return Err(whole) };
-        let Ok(value) = self.meant(name.trim()) else { return Err(whole) };
-        let shape = self.trace_at(value.depth).values.get(value.slot).map(|x| &x.value.shape);
-        match shape.and_then(|shape| names::element(shape, index)) {
-            Some(element) => Ok((value, element)),
-            None => Err(whole),
         }
     }
 
@@ -267,54 +243,52 @@ impl App {
     }
 
     /// To a node that reads or makes a value, here or outside of the open nodes.
-    fn jump_to_value(&mut self, value: &Meant, element: usize, name: &str) {
+    fn jump_to_value(&mut self, value: &Meant, text: &str) {
         let backward = self.is_backward();
-        let has = |node: &Node| {
-            node.inputs.iter().chain(&node.outputs).any(|port| port.slot == value.slot)
-        };
+        let has = |node: &Node| has_port(node, value.slot);
         match self.trace_at(value.depth).nodes.iter().position(has) {
-            Some(node) => self.arrive(value, element, name, node, backward),
-            None => self.say(format!("no node reads {name}")),
+            Some(node) => self.arrive(value, text, node, backward),
+            None => self.say(format!("no node reads {text}")),
         }
     }
 
     /// To the first step back from which a value gets a gradient, or else to where it goes on.
-    fn jump_to_gradient(&mut self, value: &Meant, name: &str) {
+    fn jump_to_gradient(&mut self, value: &Meant, text: &str) {
         let trace = self.trace_at(value.depth);
-        let goes = |node: &Node| {
-            let mut inputs = node.contributions.iter().filter_map(|x| node.inputs.get(x.input));
-            inputs.any(|port| port.slot == value.slot)
-        };
-        let comes = |node: &Node| node.outputs.iter().any(|port| port.slot == value.slot);
-        let find = |has: &dyn Fn(&Node) -> bool| {
+        let find = |has: fn(&Node, usize) -> bool| {
             trace.steps.iter().find_map(|step| match *step {
-                Step::Backward(node) if trace.nodes.get(node).is_some_and(has) => Some(node),
+                Step::Backward(index) => {
+                    trace.nodes.get(index).filter(|node| has(node, value.slot)).map(|_| index)
+                }
                 _ => None,
             })
         };
-        match find(&goes).or_else(|| find(&comes)) {
-            Some(node) => {
-                self.arrive(value, 0, name, node, true);
-                self.scroll = crate::views::node::gradient_line(self);
-            }
-            None => self.say(format!("no gradient flows here: there is no {name}")),
+        match find(sends_to).or_else(|| find(makes)) {
+            Some(node) => self.arrive(value, text, node, true),
+            None => self.say(no_gradient(text)),
         }
     }
 
     /// At a node, with the cursor in a value.
-    fn arrive(&mut self, value: &Meant, element: usize, name: &str, node: usize, backward: bool) {
-        self.leave_to(value.depth, name);
+    fn arrive(&mut self, value: &Meant, text: &str, node: usize, backward: bool) {
+        self.leave_to(value.depth, text);
         self.go_to_node(node, backward);
-        let array = self.arrays().iter().position(|shown| shown.slot == value.slot);
-        (self.array, self.element) = (array.unwrap_or(0), element);
-        self.scroll = crate::views::node::cursor_line(self);
+        self.point_at(value);
         // Which value it is, where another name was typed for it.
-        let called = self.name_of(value).unwrap_or_default().to_owned();
-        let typed = name.strip_prefix("d_").unwrap_or(name);
-        let place = self.value_named(typed).is_some() || element > 0 || typed.starts_with(&called);
-        if self.message.is_empty() && !place {
-            self.say(format!("{typed} is {called}"));
+        let called = self.name_of(value).unwrap_or_default();
+        if self.message.is_empty() && called != value.typed {
+            self.say(format!("{} is {called}", value.typed));
         }
+    }
+
+    /// The cursor goes to a value of this node, or to the number of it that is meant.
+    fn point_at(&mut self, value: &Meant) {
+        let array = self.arrays().iter().position(|shown| shown.slot == value.slot);
+        (self.array, self.element) = (array.unwrap_or(0), value.element.unwrap_or(0));
+        self.scroll = match value.gradient {
+            true => crate::views::node::gradient_line(self),
+            false => crate::views::node::cursor_line(self),
+        };
     }
 
     /// Leaves open nodes for what is outside of them.
@@ -355,24 +329,20 @@ impl App {
             return;
         }
         let depth = self.place.path.len();
-        // What is a letter of a formula is not looked for in words.
-        let (gradient, name) = match sought.strip_prefix("d_") {
-            Some(name) => (true, name),
-            None => (false, sought.as_str()),
-        };
         let lower = sought.to_lowercase();
-        let formula = name.contains('[') || name.contains(|c: char| c.is_uppercase());
-        let in_words = !gradient
-            && !formula
-            && (0..=depth).any(|outer| {
-                let trace = self.trace_at(outer);
-                (0..trace.steps.len()).any(|step| self.has_name(trace, step, &lower))
-            });
-        let meant = match self.value_named(name) {
-            Some(own) if gradient => vec![own],
-            None if !in_words => self.meanings(name),
+        let in_words = (0..=depth).any(|outer| {
+            let trace = self.trace_at(outer);
+            (0..trace.steps.len()).any(|step| self.has_name(trace, step, &lower))
+        });
+        // What is written as in a formula is a value, before it is a word.
+        let formula =
+            sought.starts_with("d_") || sought.contains(|c: char| c == '[' || c.is_uppercase());
+        let meant = match self.meanings(&sought) {
+            Ok(meant) if formula || !in_words => meant,
+            Err(problem) if !in_words => return self.say(problem),
             _ => Vec::new(),
         };
+        let gradient = meant.iter().any(|one| one.gradient);
         for outer in (0..=depth).rev() {
             let trace = self.trace_at(outer);
             let count = trace.steps.len();
@@ -382,20 +352,25 @@ impl App {
             order.sort_by_key(|&step| backward(step) != (self.is_backward() || gradient));
             // Where one is already comes last.
             order.push(from);
-            let slots: Vec<usize> =
-                meant.iter().filter(|one| one.depth == outer).map(|one| one.slot).collect();
-            let found = order.into_iter().find(|&step| match meant.is_empty() {
-                true => self.has_name(trace, step, &lower),
-                false => has_value(trace, step, &slots) && (!gradient || backward(step)),
+            let here = || meant.iter().filter(|one| one.depth == outer);
+            let found = order.into_iter().find_map(|step| match meant.is_empty() {
+                true => self.has_name(trace, step, &lower).then_some((step, None)),
+                false => here().find(|one| has(trace, step, one)).map(|one| (step, Some(one))),
             });
-            if let Some(step) = found {
+            if let Some((step, value)) = found {
                 self.say(format!("found {sought:?}; / and enter finds the next"));
                 self.leave_to(outer, &format!("{sought:?}"));
                 self.go_to_step(step);
+                if let Some(value) = value {
+                    self.point_at(value);
+                }
                 return;
             }
         }
-        let unknown = self.unknown(name);
+        if gradient {
+            return self.say(no_gradient(&sought));
+        }
+        let unknown = self.unknown(&sought);
         let near = unknown.split_once("; near").map_or("", |(_, near)| near);
         let near = if near.is_empty() { String::new() } else { format!("; near{near}") };
         self.say(format!("no node has {sought:?} in its names{near}"));
@@ -473,13 +448,36 @@ impl App {
     }
 }
 
-/// Whether a step's node reads or makes one of these values.
-fn has_value(trace: &Trace, step: usize, slots: &[usize]) -> bool {
-    let Some(Step::Forward(node) | Step::Backward(node)) = trace.steps.get(step) else {
-        return false;
+/// Whether a step's node reads or makes a value; where its gradient is meant, on the way back.
+fn has(trace: &Trace, step: usize, value: &Meant) -> bool {
+    let (node, backward) = match trace.steps.get(step) {
+        Some(Step::Forward(node)) => (node, false),
+        Some(Step::Backward(node)) => (node, true),
+        _ => return false,
     };
-    let node = trace.nodes.get(*node);
-    node.is_some_and(|node| {
-        node.inputs.iter().chain(&node.outputs).any(|port| slots.contains(&port.slot))
-    })
+    let Some(node) = trace.nodes.get(*node) else { return false };
+    match value.gradient {
+        true => backward && (sends_to(node, value.slot) || makes(node, value.slot)),
+        false => has_port(node, value.slot),
+    }
+}
+
+/// Whether a node reads or makes a value.
+fn has_port(node: &Node, slot: usize) -> bool {
+    node.inputs.iter().chain(&node.outputs).any(|port| port.slot == slot)
+}
+
+/// Whether a node makes a value, so that its gradient comes in.
+fn makes(node: &Node, slot: usize) -> bool {
+    node.outputs.iter().any(|port| port.slot == slot)
+}
+
+/// Whether a node adds to a value's gradient.
+fn sends_to(node: &Node, slot: usize) -> bool {
+    let mut inputs = node.contributions.iter().filter_map(|part| node.inputs.get(part.input));
+    inputs.any(|port| port.slot == slot)
+}
+
+fn no_gradient(text: &str) -> String {
+    format!("no gradient flows here: there is no {text}")
 }

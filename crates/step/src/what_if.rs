@@ -127,75 +127,46 @@ impl App {
     /// `NAME` or `NAME[i,j]`: a value of the lesson, of the open node, by the node's own letter, or by a
     /// letter of its formulas.
     fn named(&self, text: &str) -> Result<Target, String> {
-        if let Some(name) = text.strip_prefix("d_")
-            && self.value_named(text).is_none()
-        {
-            return Err(format!("d_{name} is a gradient: change an input or a weight"));
+        let meant = self.meant(text)?;
+        if meant.gradient {
+            return Err(format!("{text} is a gradient: change an input or a weight"));
         }
-        let (name, index) = match text.strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
-            Some((name, index)) => (name.trim(), index),
-            None => (text, ""),
-        };
-        // h[5] may be the value h5.
-        let whole = if index.is_empty() { None } else { self.known(text).ok().flatten() };
-        let (slot, index) = match (self.known(name), whole) {
-            (Ok(Some(slot)), _) if self.fits(slot, index).is_some() => (slot, index),
-            (_, Some(slot)) => (slot, ""),
-            (Ok(Some(slot)), None) => (slot, index),
-            (Ok(None), None) => return Err(self.unknown(name)),
-            (Err(problem), None) => return Err(problem),
-        };
-        let slot =
-            slot.ok_or_else(|| format!("{name} is computed in here: change an input or a weight"))?;
+        let slot = self.outermost(meant.slot, meant.depth);
+        self.means_nothing_else(&meant.typed, slot)?;
+        let slot = slot.ok_or_else(|| {
+            format!("{} is computed in here: change an input or a weight", meant.typed)
+        })?;
         let value = self.root().values.get(slot).ok_or("there is no such value")?;
-        match self.fits(Some(slot), index) {
+        match meant.element {
             Some(element) => Ok(Target { slot, element }),
             // What is computed cannot be changed, wherever in it.
-            None if matches!(value.origin, Origin::Output { .. }) => {
+            None if value.value.len() == 1 || matches!(value.origin, Origin::Output { .. }) => {
                 Ok(Target { slot, element: 0 })
             }
-            None => {
-                let (name, shape) = (&value.name, &value.value.shape);
-                Err(format!("{name} has the shape {shape:?}: write {name}[i,j] within it"))
-            }
+            None => Err(self.outside(&meant)),
         }
     }
 
-    /// Which number of a value of the lesson an index is.
-    fn fits(&self, slot: Option<usize>, index: &str) -> Option<usize> {
-        let shape = &self.root().values.get(slot?)?.value.shape;
-        let single = shape.iter().product::<usize>() == 1 && index.trim().is_empty();
-        if single { Some(0) } else { names::element(shape, index) }
-    }
-
-    /// The slot of the lesson's value that a name means, `Some(None)` where that is computed inside of
-    /// an open node; `None` where nothing is called so.
-    fn known(&self, name: &str) -> Result<Option<Option<usize>>, String> {
+    /// What has several meanings here is not guessed: a letter of the node may be the name of another
+    /// value.
+    fn means_nothing_else(&self, name: &str, slot: Option<usize>) -> Result<(), String> {
         let slot_of = |trace: &Trace| trace.values.iter().position(|value| value.name == name);
         let letter = self.arrays().into_iter().find(|shown| shown.name == name);
         let letter = letter.map(|shown| self.outer_slot(shown.slot));
         let within = slot_of(self.trace()).map(|slot| self.outer_slot(slot));
         let lesson = slot_of(self.root()).map(Some);
-        // What has several meanings here is not guessed.
-        let known: Vec<Option<usize>> = [letter, within, lesson].into_iter().flatten().collect();
-        let Some(&slot) = known.first() else {
-            return match self.meanings(name).as_slice() {
-                [] => Ok(None),
-                [one] => Ok(Some(self.outermost(one.slot, one.depth))),
-                _ => Err(self.meant(name).err().unwrap_or_default()),
-            };
+        let all: Vec<Option<usize>> = [letter, within, lesson].into_iter().flatten().collect();
+        let Some(&here) = all.first().filter(|_| all.iter().any(|other| *other != slot)) else {
+            return Ok(());
         };
-        if known.iter().any(|other| *other != slot) {
-            let value = slot.and_then(|slot| self.root().values.get(slot));
-            let (here, write) = match value {
-                Some(value) => (value.name.as_str(), format!("write {}, or ", value.name)),
-                None => ("computed", String::new()),
-            };
-            return Err(format!(
-                "here {name} is {here}, but another value is called {name}: {write}go there by : {name}"
-            ));
-        }
-        Ok(Some(slot))
+        let value = here.and_then(|slot| self.root().values.get(slot));
+        let (here, write) = match value {
+            Some(value) => (value.name.as_str(), format!("write {}, or ", value.name)),
+            None => ("computed", String::new()),
+        };
+        Err(format!(
+            "here {name} is {here}, but another value is called {name}: {write}go there by : {name}"
+        ))
     }
 
     pub(crate) fn undo(&mut self) {
@@ -259,7 +230,7 @@ fn differences(before: &Trace, after: &Trace) -> Vec<String> {
         if let (Some(from), Some(to)) = (&a.gradient, &b.gradient)
             && !matches!(b.origin, Origin::Output { .. })
         {
-            gradients.extend(change_of(&format!("d_{}", b.name), from, to));
+            gradients.extend(change_of(&names::gradient_of(&b.name), from, to));
         }
     }
     for (title, changes) in [

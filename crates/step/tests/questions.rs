@@ -28,6 +28,8 @@ fn what_cannot_be_changed_is_said() {
         ("w \"nothing=1\" enter", "nothing is called \"nothing\""),
         ("w \"w=1\" enter", "w has the shape [3]"),
         ("w \"w[3]=1\" enter", "w has the shape [3]"),
+        ("w \"b[]=3\" enter", "b is a single number: write b"),
+        ("w \"=3\" enter", "write the name of a value"),
         ("w \"w[0]=x\" enter", "\"x\" is no number"),
         ("w \"inf\" enter", "must be finite"),
         ("n n n w \"1\" enter", "a is computed"),
@@ -426,6 +428,7 @@ fn names_of_formulas_are_changed_as_those_of_the_lesson() {
     for (lesson, keys, told_first) in [
         ("through-time", "w \"W_hh[1,0]=-2\" enter", "weight_hh[1,0]: "),
         ("through-time", "end w \"x[3][0,1]=1\" enter", "x3[0,1]: "),
+        ("through-time", "end w \"h[0][0,1]=1\" enter", "h0[0,1]: "),
         ("lstm-cell", "end b i w \"b_ih[2]=1\" enter", "bias_ih[2]: "),
         ("encoder-decoder", "w \"decoder.W_hh[0,0]=1\" enter", "decoder.l0.weight_hh[0,0]: "),
         ("encoder-decoder", "w \"query.weight[0,0]=1\" enter", "decoder.attention.query.weight"),
@@ -439,6 +442,9 @@ fn names_of_formulas_are_changed_as_those_of_the_lesson() {
         ("through-time", "w \"h[5]=1\" enter", "h5 is computed"),
         ("through-time", "w \"L=0\" enter", "loss is computed"),
         ("through-time", "w \"d_x3=0\" enter", "d_x3 is a gradient"),
+        // There is no x before the first step.
+        ("through-time", "w \"x[0][0,1]=1\" enter", "nothing is called \"x[0][0,1]\""),
+        ("through-time", "w \"x[0]=1\" enter", "nothing is called \"x[0]\""),
         ("through-time", "w \"x[3]=0\" enter", "x3 has the shape [1, 2]: write x3[i,j]"),
         ("through-time", "g w \"h[0,1]=0\" enter", "h may be h0, h1, h2, …: write which"),
         (

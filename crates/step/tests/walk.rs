@@ -167,68 +167,155 @@ fn jumps_and_searches_arrive() {
 
 #[test]
 fn names_of_formulas_and_lessons_are_understood() {
-    // The lesson, what is typed, the value that the cursor is in, and what is said of the name.
-    for (lesson, typed, value, message) in [
-        ("through-time", "h[5]", "h5", "h[5] is h5"),
-        ("through-time", "h_2", "h2", "h_2 is h2"),
-        ("through-time", "h[0]", "h0", "h[0] is h0"),
-        ("through-time", "x[3]", "x3", "x[3] is x3"),
-        ("through-time", "W_hh", "weight_hh", "W_hh is weight_hh"),
-        ("through-time", "L", "loss", "L is loss"),
-        ("neuron", "w[1]", "w", ""),
-        ("additive-attention", "q", "query", "q is query"),
-        ("encoder-decoder", "decoder.b_ih", "decoder.l0.bias_ih", ""),
+    // The lesson, what is typed, the value and the number that the cursor is at, what is said of the name.
+    for (lesson, typed, value, element, message) in [
+        ("through-time", "h[5]", "h5", 0, "h[5] is h5"),
+        ("through-time", "h_2", "h2", 0, "h_2 is h2"),
+        ("through-time", "h[0]", "h0", 0, "h[0] is h0"),
+        ("through-time", "h[5][0,1]", "h5", 1, "h[5] is h5"),
+        ("through-time", "x[3]", "x3", 0, "x[3] is x3"),
+        ("through-time", "x3[0,1]", "x3", 1, ""),
+        ("through-time", "W_hh", "weight_hh", 0, "W_hh is weight_hh"),
+        ("through-time", "W_hh[0,0]", "weight_hh", 0, "W_hh is weight_hh"),
+        ("through-time", "W_hh[1,0]", "weight_hh", 2, "W_hh is weight_hh"),
+        ("through-time", "L", "loss", 0, "L is loss"),
+        ("neuron", "w", "w", 0, ""),
+        ("neuron", "w[1]", "w", 1, ""),
+        // A name of a value's own is that value; the number of a letter is the letter's here.
+        ("neuron", "y", "y", 0, ""),
+        ("neuron", "y[2]", "w", 2, "y is w"),
+        ("additive-attention", "q", "query", 0, "q is query"),
+        (
+            "encoder-decoder",
+            "decoder.b_ih",
+            "decoder.l0.bias_ih",
+            0,
+            "decoder.b_ih is decoder.l0.bias_ih",
+        ),
+        ("encoder-decoder", "h[0]", "h[0]", 0, ""),
     ] {
         let mut app = app(lesson);
         strike(&mut app, &format!(": \"{typed}\" enter"));
         let slot = app.shown().unwrap().slot;
-        assert_eq!(app.trace().values[slot].name, value, "{typed}: {}", app.message);
-        assert!(app.message.contains(message), "{typed}: {}", app.message);
+        let name = app.trace().values[slot].name.as_str();
+        assert_eq!((name, app.element), (value, element), "{typed}: {}", app.message);
+        assert_eq!(app.message, message, "{typed}");
         assert!(!app.is_backward());
-        let typed = typed.split('[').next().unwrap();
-        if typed == "w" {
-            assert_eq!(app.element, 1);
-        }
     }
     // A gradient is on the way back, where it goes out, and in sight.
-    for (lesson, typed, value) in [
-        ("neuron", "d_w", "w"),
-        ("lstm-cell", "d_W_hh", "weight_hh"),
-        ("lstm-cell", "d_L", "loss"),
-        ("through-time", "d_h[2]", "h2"),
+    for (lesson, typed, value, element, message) in [
+        ("neuron", "d_w", "w", 0, ""),
+        ("neuron", "d_w[1]", "w", 1, ""),
+        ("lstm-cell", "d_W_hh", "weight_hh", 0, "W_hh is weight_hh"),
+        ("lstm-cell", "d_W_hh[1,1]", "weight_hh", 3, "W_hh is weight_hh"),
+        ("lstm-cell", "d_L", "loss", 0, "L is loss"),
+        ("through-time", "d_h[2]", "h2", 0, "h[2] is h2"),
     ] {
         let mut app = app(lesson);
         strike(&mut app, &format!(": \"{typed}\" enter"));
         let slot = app.shown().unwrap().slot;
-        assert_eq!((app.trace().values[slot].name.as_str(), app.is_backward()), (value, true));
+        let name = app.trace().values[slot].name.as_str();
+        assert_eq!((name, app.element), (value, element), "{typed}: {}", app.message);
+        assert_eq!((app.message.as_str(), app.is_backward()), (message, true), "{typed}");
         let text = views::text(&app);
         assert!(text.contains(&format!("d_{value}")), "{typed}\n{text}");
     }
+    // What looks like a gradient may be a name.
+    let mut named = expression("d_x*2 + y", &[("d_x", 1.0), ("y", 2.0)]);
+    strike(&mut named, "end : \"d_x\" enter");
+    assert_eq!(named.message, "");
+    assert_eq!(named.trace().values[named.shown().unwrap().slot].name, "d_x");
+    strike(&mut named, "home : \"d_d_x\" enter");
+    assert_eq!((named.message.as_str(), named.is_backward()), ("", true));
     for (lesson, typed, message) in [
-        ("through-time", "h[9]", "nothing is called \"h[9]\"; near: h"),
+        ("through-time", "h[9]", "nothing is called \"h[9]\"; near: h0, h1, h2"),
+        ("through-time", "x[0]", "nothing is called \"x[0]\"; near: x1, x2, x3"),
+        ("through-time", "x_0", "nothing is called \"x_0\"; near: x1, x2, x3"),
         ("through-time", "weigth_hh", "nothing is called \"weigth_hh\"; near: weight_hh"),
-        ("encoder-decoder", "W_hh", "W_hh may be encoder.l0.weight_hh, decoder.l0.weight_hh"),
-        ("lstm-cell", "f", "f is inside of node 0 (lstm_step): i opens it"),
+        (
+            "through-time",
+            "W_hh[2,0]",
+            "weight_hh has the shape [2, 2]: write weight_hh[i,j] within it",
+        ),
+        (
+            "encoder-decoder",
+            "W_hh",
+            "W_hh may be encoder.l0.weight_hh, decoder.l0.weight_hh: write which",
+        ),
+        (
+            "encoder-decoder",
+            "W_hh[0,0]",
+            "W_hh may be encoder.l0.weight_hh, decoder.l0.weight_hh: write which",
+        ),
+        ("lstm-cell", "f", "f is inside of node 0 (lstm_step): i opens it there"),
         ("neuron", "d_wanted", "no gradient flows here: there is no d_wanted"),
+        ("neuron", "d_", "d_ is the gradient of nothing: write a name behind it, as in d_w"),
+        ("neuron", "b[]", "b is a single number: write b"),
+        ("neuron", "w[3]", "w has the shape [3]: write w[i] within it"),
+        ("neuron", "q", "nothing is called \"q\""),
+        ("neuron", "qq", "nothing is called \"qq\""),
         ("neuron", "qqqqqq", "nothing is called \"qqqqqq\""),
     ] {
         let mut app = app(lesson);
         strike(&mut app, &format!(": \"{typed}\" enter"));
-        assert!(app.message.contains(message), "{typed}: {}", app.message);
+        assert_eq!(app.message, message, "{typed}");
         assert_eq!(app.place.step, 0);
     }
     // A search knows them, too.
-    for (typed, value) in [("W_hh", "weight_hh"), ("h[4]", "h4"), ("L", "loss"), ("d_x2", "x2")] {
-        let mut app = app("through-time");
-        strike(&mut app, &format!("/ \"{typed}\" enter"));
+    for (lesson, typed, value, element) in [
+        ("through-time", "W_hh", "weight_hh", 0),
+        ("through-time", "W_hh[0,0]", "weight_hh", 0),
+        ("through-time", "W_hh[0,1]", "weight_hh", 1),
+        ("through-time", "h[4]", "h4", 0),
+        ("through-time", "L", "loss", 0),
+        ("through-time", "d_x2", "x2", 0),
+        ("neuron", "w[1]", "w", 1),
+        ("neuron", "d_w[1]", "w", 1),
+    ] {
+        let mut app = app(lesson);
+        // From where none of them is.
+        strike(&mut app, &format!("n n / \"{typed}\" enter"));
         assert!(app.message.starts_with("found"), "{typed}: {}", app.message);
         assert_eq!(app.is_backward(), typed.starts_with("d_"));
-        let slots: Vec<usize> = app.arrays().iter().map(|shown| shown.slot).collect();
-        assert!(slots.iter().any(|&slot| app.trace().values[slot].name == value), "{typed}");
+        let slot = app.shown().unwrap().slot;
+        let name = app.trace().values[slot].name.as_str();
+        assert_eq!((name, app.element), (value, element), "{typed}");
+    }
+    for (typed, message) in [
+        ("d_wanted", "no gradient flows here: there is no d_wanted"),
+        ("d_", "d_ is the gradient of nothing: write a name behind it, as in d_w"),
+        ("q", "no node has \"q\" in its names"),
+    ] {
+        let mut app = common::app("neuron");
+        strike(&mut app, &format!("/ \"{typed}\" enter"));
+        assert_eq!((app.message.as_str(), app.place.step), (message, 0), "{typed}");
     }
     let mut app = app("through-time");
     strike(&mut app, "/ \"weigth_hh\" enter");
     assert!(app.message.contains("near: weight_hh"), "{}", app.message);
+}
+
+#[test]
+fn the_gradient_of_a_product_is_written_in_parentheses() {
+    let mut app = app("lstm-cell");
+    app.resize(120, 60);
+    strike(&mut app, "i");
+    for typed in ["d_(f⊙c)", "d_f⊙c", "d_(f⊙c)[0,1]", "d_f⊙c[0,1]"] {
+        strike(&mut app, &format!("home : \"{typed}\" enter"));
+        assert!(app.is_backward(), "{typed}: {}", app.message);
+        let slot = app.shown().unwrap().slot;
+        assert_eq!(app.trace().values[slot].name, "f⊙c", "{typed}: {}", app.message);
+        assert_eq!((app.message.as_str(), app.element), ("", usize::from(typed.contains('['))));
+        let text = views::text(&app);
+        assert!(text.contains("→ d_(f⊙c) (here d_x)"), "{text}");
+        assert!(!text.contains("d_f⊙c"), "{text}");
+    }
+    // Parentheses around a part of a name are its own.
+    let mut app = common::app("gru-cell");
+    strike(&mut app, "i : \"d_((1−z)⊙n)\" enter");
+    let slot = app.shown().unwrap().slot;
+    assert_eq!(app.trace().values[slot].name, "(1−z)⊙n", "{}", app.message);
+    assert!(app.is_backward());
 }
 
 #[test]

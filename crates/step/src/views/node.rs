@@ -366,7 +366,8 @@ impl Pane<'_> {
             return;
         };
         let (parts, words) = (value.parts.len(), sum::words(value));
-        self.heading(&format!("d_{} is the sum of {parts} parts{words}", value.name));
+        let name = names::gradient_of(&value.name);
+        self.heading(&format!("{name} is the sum of {parts} parts{words}"));
         self.lines.extend(sum::lines(app, trace, port.slot, self.width, true));
     }
 

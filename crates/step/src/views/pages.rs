@@ -11,6 +11,7 @@ use super::{numbers, sum};
 use crate::app::{App, Screen};
 use crate::check::{mark, style};
 use crate::look;
+use crate::names;
 
 /// The keys, and what else stands on the screen, as the help shows them.
 pub const HELP: [(&str, &str); 47] = [
@@ -195,7 +196,7 @@ fn parameters(app: &App, width: usize) -> Vec<Line<'static>> {
                 Some(check) => (mark(check), style(app.look, check)),
                 None => (String::new(), Style::new()),
             };
-            let told = app.look.text(&format!("d_{}  {mark}", value.name));
+            let told = app.look.text(&format!("{}  {mark}", names::gradient_of(&value.name)));
             lines.push(Line::styled(look::cut(&told, width), style));
             lines.extend(whole(gradient, old.and_then(|old| old.gradient.as_ref())));
             if value.parts.len() > 1 {

@@ -184,10 +184,7 @@ impl App {
             Key::End => self.go_to_step(usize::MAX),
             Key::Char('f') => self.go_to_pass(false),
             Key::Char('g') => self.go_to_pass(true),
-            Key::Enter if self.quiz.is_some() => match self.question() {
-                Some(_) => self.ask(Prompt::guess()),
-                None => self.say(self.no_question().unwrap_or_default()),
-            },
+            Key::Enter if self.quiz.is_some() => self.begin_guess(),
             Key::Char('i') | Key::Enter => self.go_into(),
             Key::Char('o') | Key::Escape => self.go_out(),
             Key::Char('x') => self.next_trace(),

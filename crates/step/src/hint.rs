@@ -8,11 +8,14 @@ use crate::look::number;
 use crate::names;
 
 /// What is asked for and what it is found by.
+#[derive(Clone, Copy)]
 pub(crate) struct Rule<'a> {
     trace: &'a Trace,
     explanation: &'a Explanation,
     node: &'a Node,
     part: &'a Contribution,
+    /// A sum of more parts is not read.
+    most: usize,
 }
 
 /// What these letters are is told by the op's settings, which stand above the question, or by shapes.
@@ -20,7 +23,7 @@ const TOLD: [(&str, &[&str]); 9] = [
     ("cross_entropy", &["q", "n"]),
     ("mean", &["n"]),
     ("max", &["k"]),
-    ("masked_fill", &["mask", "value"]),
+    ("masked_fill", &["mask"]),
     ("gather_rows", &["index"]),
     ("embedding", &["index"]),
     ("slice", &["range"]),
@@ -43,7 +46,7 @@ impl<'a> Rule<'a> {
         node: &'a Node,
         part: &'a Contribution,
     ) -> Option<Self> {
-        Some(Rule { trace, explanation: explanation?, node, part })
+        Some(Rule { trace, explanation: explanation?, node, part, most: PARTS })
     }
 
     /// The formulas for the gradient of this input.
@@ -54,9 +57,8 @@ impl<'a> Rule<'a> {
 
     /// The formulas of the forward pass for letters of the rule that are no input and no output.
     pub fn definitions(&self) -> Vec<&'a Formula> {
-        let mut letters = Vec::new();
-        self.formulas().iter().for_each(|rule| names_in(right(rule.expr()), &mut letters));
-        let wanted = |letter: &str| !self.is_port(letter) && letters.iter().any(|x| x == letter);
+        let letters = letters_of(self.formulas().iter().map(|rule| right(rule.expr())));
+        let wanted = |letter: &str| !self.is_port(letter) && letters.contains(&letter);
         let of_letter = |formula: &&Formula| left(formula.expr()).is_some_and(wanted);
         self.explanation.forward.iter().filter(of_letter).collect()
     }
@@ -71,10 +73,8 @@ impl<'a> Rule<'a> {
     /// The letters of the rule that are not what the screen calls them, and those that settings tell:
     /// `w: weights`, `index: which row, for each place`.
     pub fn letters(&self) -> Vec<String> {
-        let mut letters = Vec::new();
-        self.formulas().iter().for_each(|rule| names_in(rule.expr(), &mut letters));
         let mut told: Vec<String> = Vec::new();
-        for name in &letters {
+        for name in letters_of(self.formulas().iter().map(Formula::expr)) {
             let letter = name.strip_prefix("d_").unwrap_or(name);
             if let Some(port) = names::port_of(self.explanation, self.node, letter) {
                 let row = format!("{letter}: {}", port.name);
@@ -93,11 +93,10 @@ impl<'a> Rule<'a> {
 
     /// Whether the rule needs the value of this input or output.
     pub fn needs(&self, slot: usize) -> bool {
-        let mut letters = Vec::new();
-        self.formulas().iter().for_each(|rule| names_in(right(rule.expr()), &mut letters));
-        self.definitions().iter().for_each(|one| names_in(right(one.expr()), &mut letters));
-        let port = |letter: &String| names::port_of(self.explanation, self.node, letter);
-        letters.iter().filter_map(port).any(|port| port.slot == slot)
+        let all = self.formulas().iter().chain(self.definitions());
+        let letters = letters_of(all.map(|one| right(one.expr())));
+        let port = |letter: &str| names::port_of(self.explanation, self.node, letter);
+        letters.into_iter().filter_map(port).any(|port| port.slot == slot)
     }
 
     /// The rule with its numbers, where few of them make the one that is asked for.
@@ -109,10 +108,17 @@ impl<'a> Rule<'a> {
         Some(format!("{} = {with_numbers}", self.formulas().first()?))
     }
 
-    /// What comes out for who puts in the numbers as the screen rounds them; `None` where it is not made
-    /// of few.
+    /// What comes out for who puts in the numbers as the screen rounds them; `None` where the rule is not
+    /// read.
     pub fn as_rounded(&self, element: usize) -> Option<f64> {
-        value(&self.numbers(element)?)
+        value(&Rule { most: usize::MAX, ..*self }.numbers(element)?)
+    }
+
+    /// The largest number that comes in.
+    pub fn largest_incoming(&self) -> f64 {
+        let values = self.node.outputs.iter().filter_map(|port| self.trace.values.get(port.slot));
+        let numbers = values.filter_map(|value| value.gradient.as_ref()?.numbers()).flatten();
+        numbers.filter(|x| x.is_finite()).fold(0.0, |top, x| x.abs().max(top))
     }
 
     /// The right side of the rule with numbers for letters.
@@ -144,12 +150,10 @@ impl<'a> Rule<'a> {
     /// Whether all letters of a formula are known, and from then on the one that it is the formula of.
     fn knows_all(&self, formula: &Expr, known: &mut Vec<String>, back: bool) -> bool {
         let Expr::Relation(_, _, from) = formula else { return false };
-        let mut letters = Vec::new();
-        names_in(from, &mut letters);
         let mut bound = Vec::new();
         indices_in(formula, &mut bound);
-        let all = letters.iter().all(|letter| {
-            let is_known = bound.contains(letter) || known.contains(letter);
+        let all = letters_of([&**from]).into_iter().all(|letter| {
+            let is_known = bound.iter().chain(&*known).any(|one| one == letter);
             is_known || self.knows(letter, back)
         });
         known.extend(left(formula).map(str::to_owned).filter(|_| all));
@@ -204,7 +208,7 @@ impl<'a> Rule<'a> {
                     let (a, b) = (self.put(a, &[row, k])?, self.put(b, &[k, column])?);
                     Some(Expr::Binary('·', a.into(), b.into()))
                 });
-                added(parts)?
+                added(parts, self.most)?
             }
             Expr::Binary(sign, a, b) => {
                 Expr::Binary(*sign, self.put(a, at)?.into(), self.put(b, at)?.into())
@@ -214,7 +218,14 @@ impl<'a> Rule<'a> {
                 self.put(base, &[column, row])?
             }
             Expr::Power(base, exponent) => {
-                Expr::Power(self.put(base, at)?.into(), self.put(exponent, at)?.into())
+                let base = match self.put(base, at)? {
+                    // (1.20e-4)², since 1.20e-4² might be 1.20e-16.
+                    Expr::Number(text) if text.contains('e') => {
+                        Expr::Group(Expr::Number(text).into())
+                    }
+                    base => base,
+                };
+                Expr::Power(base.into(), self.put(exponent, at)?.into())
             }
             Expr::Relation(sign, a, b) => {
                 Expr::Relation(sign.clone(), self.put(a, at)?.into(), self.put(b, at)?.into())
@@ -231,10 +242,9 @@ impl<'a> Rule<'a> {
                 let at_time = |copy: &Vec<usize>| {
                     self.row_of_time().is_none_or(|row| copy.first() == Some(&row))
                 };
-                let copies: Vec<Vec<usize>> = indices(&whole)
-                    .filter(|copy| place(mine, copy) == Some(wanted) && at_time(copy))
-                    .collect();
-                added(copies.iter().map(|copy| self.put(body, copy)))?
+                let copies = indices(&whole)
+                    .filter(|copy| place(mine, copy) == Some(wanted) && at_time(copy));
+                added(copies.map(|copy| self.put(body, &copy)), self.most)?
             }
             Expr::Where(value, condition, otherwise) => {
                 let otherwise = match otherwise {
@@ -267,11 +277,7 @@ impl<'a> Rule<'a> {
                 let (a, b) = (self.shape(a)?, self.shape(b)?);
                 (a.get(1)? == b.first()?).then_some(vec![a[0], b[1]])
             }
-            Expr::Binary(_, a, b) => {
-                let (a, b) = (self.shape(a)?, self.shape(b)?);
-                let count = |shape: &[usize]| shape.iter().product::<usize>();
-                Some(if count(&a) < count(&b) { b } else { a })
-            }
+            Expr::Binary(_, a, b) => broadcast(&self.shape(a)?, &self.shape(b)?),
             _ => None,
         }
     }
@@ -341,10 +347,26 @@ fn is_told(op: &str, letter: &str) -> bool {
     TOLD.iter().any(|(of, all)| *of == op && all.contains(&letter))
 }
 
-/// Numbers added up, if they are few.
-fn added(parts: impl Iterator<Item = Option<Expr>>) -> Option<Expr> {
-    let parts: Vec<Expr> = parts.take(PARTS + 1).collect::<Option<_>>()?;
-    if parts.len() > PARTS {
+/// The shape that two become when each is repeated along the axes where it is 1 or has none.
+fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let axes = a.len().max(b.len());
+    let length = |shape: &[usize], axis: usize| {
+        (axis + shape.len())
+            .checked_sub(axes)
+            .and_then(|axis| shape.get(axis).copied())
+            .unwrap_or(1)
+    };
+    let both = (0..axes).map(|axis| match (length(a, axis), length(b, axis)) {
+        (1, other) | (other, 1) => Some(other),
+        (a, b) => (a == b).then_some(a),
+    });
+    both.collect()
+}
+
+/// Numbers added up, if they are no more than `most`.
+fn added(parts: impl Iterator<Item = Option<Expr>>, most: usize) -> Option<Expr> {
+    let parts: Vec<Expr> = parts.take(most.saturating_add(1)).collect::<Option<_>>()?;
+    if parts.len() > most {
         return None;
     }
     let sum = |sum: Expr, part: Expr| Expr::Binary('+', sum.into(), part.into());
@@ -433,13 +455,17 @@ fn parts<'a>(expr: &'a Expr, look: &mut impl FnMut(&'a Expr)) {
     }
 }
 
-/// The names in an expression.
-fn names_in(expr: &Expr, found: &mut Vec<String>) {
-    parts(expr, &mut |part| {
-        if let Expr::Name(name) = part {
-            found.push(name.clone());
-        }
-    });
+/// The letters of expressions, in their order.
+fn letters_of<'e>(all: impl IntoIterator<Item = &'e Expr>) -> Vec<&'e str> {
+    let mut found = Vec::new();
+    for expr in all {
+        parts(expr, &mut |part| {
+            if let Expr::Name(name) = part {
+                found.push(name.as_str());
+            }
+        });
+    }
+    found
 }
 
 /// The letters that count elements: those of sums, and those that stand alone in brackets.
@@ -480,6 +506,34 @@ mod tests {
             Expr::Binary('·' | '⊙', a, b) => size(a) * size(b),
             Expr::Binary('/', a, b) => size(a) / value(b).unwrap().abs(),
             other => value(other).unwrap().abs(),
+        }
+    }
+
+    #[test]
+    fn what_settings_tell_are_letters_of_rules() {
+        for (op, letters) in TOLD {
+            let about = unspool_trace::explanation(op).unwrap_or_else(|| panic!("no op {op}"));
+            let rules = about.backward.iter().flat_map(|rule| &rule.formulas);
+            let known = letters_of(rules.map(Formula::expr));
+            for letter in letters {
+                assert!(known.contains(letter), "{op} has no {letter}: {known:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_are_repeated_axis_by_axis() {
+        for (a, b, both) in [
+            (&[2, 1][..], &[1, 3][..], Some(&[2, 3][..])),
+            (&[], &[2, 3], Some(&[2, 3])),
+            (&[3], &[2, 3], Some(&[2, 3])),
+            (&[2, 3], &[2, 1], Some(&[2, 3])),
+            (&[4, 1, 1], &[3, 1], Some(&[4, 3, 1])),
+            (&[0, 1], &[1, 1], Some(&[0, 1])),
+            (&[2], &[2, 3], None),
+        ] {
+            assert_eq!(broadcast(a, b).as_deref(), both, "{a:?} {b:?}");
+            assert_eq!(broadcast(b, a).as_deref(), both, "{b:?} {a:?}");
         }
     }
 

@@ -448,3 +448,55 @@ pub(crate) fn element(shape: &[usize], index: &str) -> Option<usize> {
     let fits = at.iter().zip(shape).all(|(at, length)| at < length);
     fits.then(|| at.iter().zip(shape).fold(0, |element, (at, length)| element * length + at))
 }
+
+#[cfg(test)]
+mod tests {
+    use unspool_trace::explain::{explained, explanation};
+
+    use super::*;
+
+    #[test]
+    fn letters_stand_for_inputs_and_outputs_that_are_there() {
+        const CELL: &str = "W_ih: weight_ih, W_hh: weight_hh, b_ih: bias_ih, b_hh: bias_hh";
+        const ATTENTION: &str = "w: weights, c: context, q: query, k: keys, m: values";
+        let mut expected = Vec::new();
+        for (ops, pairs) in [
+            (&["linear", "linear_cross_entropy"][..], "W: weight, b: bias"),
+            (&["additive_attention", "dot_attention"], ATTENTION),
+            (&["rnn", "rnn_step", "lstm", "lstm_step", "gru", "gru_step"], CELL),
+        ] {
+            let rows = |op| pairs.split(", ").map(move |pair| format!("{op} {pair}"));
+            expected.extend(ops.iter().flat_map(rows));
+        }
+        let mut found = Vec::new();
+        for op in explained() {
+            let about = explanation(op).unwrap();
+            for letter in about.symbols.iter().flat_map(|symbol| symbol.name.split(", ")) {
+                let mut ports = about.inputs.iter().chain(&about.outputs);
+                let port = meaning(&about, letter)
+                    .filter(|meaning| ports.any(|port| port.name == *meaning));
+                found.extend(port.map(|port| format!("{op} {letter}: {port}")));
+            }
+        }
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn names_are_near_when_few_of_their_letters_are_others() {
+        for (wanted, name, far) in [
+            ("weigth_hh", "weight_hh", Some(4)),
+            ("weight", "decoder.l0.weight_hh", Some(0)),
+            ("h[9]", "h5", Some(2)),
+            ("x[0]", "h0", Some(3)),
+            ("w", "w", Some(0)),
+            ("q", "w", None),
+            ("qq", "w", None),
+            ("zz", "x1", None),
+            ("wanted", "off", None),
+            ("", "b", None),
+            ("b", "", None),
+        ] {
+            assert_eq!(nearness(wanted, name), far, "{wanted} {name}");
+        }
+    }
+}

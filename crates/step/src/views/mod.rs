@@ -197,11 +197,12 @@ fn keys_of(app: &App, width: u16) -> String {
                 false => keys.extend(["t text", "p weights", "w what-if", "c check", "z quiz"]),
             }
             // What is said elsewhere, too, makes room for the rest.
-            let wide = |keys: &[&str]| keys.iter().map(|key| key.len() + 2).sum::<usize>() + 7;
-            if wide(&keys) > width {
+            let last = "? keys";
+            let wide = keys.iter().map(|key| key.len() + 2).sum::<usize>() + last.len() + 1;
+            if wide > width {
                 keys.retain(|key| *key != "p weights");
             }
-            (keys, "? keys")
+            (keys, last)
         }
         _ => (vec!["up down scroll", "esc back", "any other key: back, and what it does"], ""),
     };

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::check::{mark, same_to, style};
 use crate::look::{self, number};
 use crate::names;
+use crate::quiz::Asks;
 
 /// The lines of the pane, and where something stands.
 pub(crate) struct Built {
@@ -94,14 +95,14 @@ impl Pane<'_> {
 
     /// The name of an array with its shape and what a check found: in two lines where one is too short.
     fn named(&mut self, name: &str, shape: &str, check: &str, style: Style) {
-        let text = |words: [&str; 2]| words.join(" ").trim().to_owned();
-        let (name, more) = (self.app.look.text(name), self.app.look.text(&text([shape, check])));
-        match look::width(&name) + 1 + look::width(&more) > self.width && !more.is_empty() {
-            true => {
-                self.line(&name, style, 2);
-                self.line(&format!("    {more}"), style, 4);
-            }
-            false => self.line(&text([&name, &more]), style, 2),
+        let name = self.app.look.text(name);
+        let more = self.app.look.text(format!("{shape} {check}").trim());
+        let whole = format!("{name} {more}");
+        if look::width(whole.trim_end()) <= self.width || more.is_empty() {
+            self.line(whole.trim_end(), style, 2);
+        } else {
+            self.line(&name, style, 2);
+            self.line(&format!("    {more}"), style, 4);
         }
     }
 
@@ -153,8 +154,8 @@ impl Pane<'_> {
             self.line(&format!("in {}", node.scope), app.look.faint(), 2);
         }
         self.made(node);
-        if let Some(why) = app.no_question().filter(|_| app.asks_inside()) {
-            self.line(why, app.look.wrong(), 2);
+        if app.asks_inside() {
+            self.line(Asks::Inside.words(), app.look.wrong(), 2);
         } else if let Some(opened) = &node.opened {
             let nodes = opened.trace.nodes.len();
             let told = format!("i opens it: {nodes} simpler nodes, {}", same_to(opened.distance()));
@@ -315,11 +316,14 @@ impl Pane<'_> {
             let told = format!("{sign} your guess of {}: {}", question.name, guesses.join(", "));
             self.line(&told, style, 2);
         }
-        if let Some(why) = app.no_question() {
-            self.line(why, app.look.wrong(), 2);
-        }
-        if app.asks_inside() {
-            return;
+        match app.asks() {
+            Some(asks @ (Asks::Inside | Asks::Nothing)) => {
+                self.line(asks.words(), app.look.wrong(), 2);
+                if asks == Asks::Inside {
+                    return;
+                }
+            }
+            Some(Asks::Question(_)) | None => {}
         }
         if node.contributions.is_empty() {
             self.line("  nothing: no input wants a gradient", app.look.faint(), 2);

@@ -78,7 +78,8 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
     const both = (d, { name, slot }, lead = '') => {
       const own = nameOf(here(), slot);
       const of = (name) => (d && /[⊙·+−/]/.test(name) ? `${d}(${name})` : `${d}${name}`);
-      const label = (at) => `${lead}${of(own)}${at}${own === name ? '' : ` (here ${of(name)}${at})`}`;
+      // A dotted name that ends in the letter says enough.
+      const label = (at) => `${lead}${of(own)}${at}${own === name || own.endsWith(`.${name}`) ? '' : ` (here ${of(name)}${at})`}`;
       return { head: d || own === name ? label('') : `${name} = ${own}`, label };
     };
     const ports = [...node.inputs, ...node.outputs].map((port) => both('', port));

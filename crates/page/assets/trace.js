@@ -50,10 +50,13 @@ function called(trace, { name, slot }) {
   return { own, here: own === name ? null : name };
 }
 
+/** Whether a dotted name ends in the node's own letter, as `decoder.l0.weight_hh` does in `weight_hh`: it says enough. */
+const isEnd = (name, letter) => name.endsWith(`.${letter}`);
+
 /** The gradient at a port, the same: `d_w`, here `d_x`. */
 function gradientCalled(trace, port) {
   const { own, here } = called(trace, port);
-  return { own: gradientName(own), here: here && gradientName(here) };
+  return { own: gradientName(own), here: here && !isEnd(own, here) ? gradientName(here) : null };
 }
 
 /** The gradient of a value of this name: `d_w`, and of a product `d_(f⊙c)`, as `d_f⊙c` were another product. */
@@ -63,7 +66,7 @@ const gradientName = (name) => (/[⊙·+−/]/.test(name) ? `d_(${name})` : `d_$
 function wordsOf(name, at = "") {
   if (typeof name === "string") return `${name}${at}`;
   const { lead = "", own, here, tail = "" } = name;
-  return `${lead}${own}${at}${here ? ` (here ${here}${at})` : ""}${tail}`;
+  return `${lead}${own}${at}${here && !isEnd(own, here) ? ` (here ${here}${at})` : ""}${tail}`;
 }
 
 /** So many parts a gradient is the sum of. */

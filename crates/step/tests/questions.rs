@@ -502,6 +502,12 @@ fn what_rounding_loses_is_passed_over() {
         let part = &app.node().unwrap().1.contributions[question.contribution];
         let answer = part.value.numbers().unwrap()[question.element];
         assert!(answer.abs() > 0.03, "seed {seed}: {} = {answer:e}", question.name);
+        strike(&mut app, "z i g z");
+        while ops(&app) != "softmax" {
+            assert!(app.place.step + 1 < app.trace().steps.len(), "no softmax");
+            strike(&mut app, "n");
+        }
+        assert!(app.is_backward() && app.question().is_none(), "{}", views::text(&app));
     }
     // Where the screen's numbers do not come to one of a node's gradients, the other is asked for.
     let mut lesson = unspool_trace::lessons::lesson("neuron").unwrap();

@@ -281,6 +281,10 @@ fn names_of_formulas_and_lessons_are_understood() {
         let name = app.trace().values[slot].name.as_str();
         assert_eq!((name, app.element), (value, element), "{typed}");
     }
+    // A gradient, before the word that it is a part of.
+    let mut within = expression("old_x*x + 1", &[("old_x", 1.0), ("x", 2.0)]);
+    strike(&mut within, "n / \"d_x\" enter");
+    assert!(within.is_backward(), "{}", within.message);
     for (typed, message) in [
         ("d_wanted", "no gradient flows here: there is no d_wanted"),
         ("d_", "d_ is the gradient of nothing: write a name behind it, as in d_w"),

@@ -84,10 +84,21 @@ const strike = (page, key, times) => page.evaluate(([key, times]) => {
     };
     const ports = [...node.inputs, ...node.outputs].map((port) => both('', port));
     const parts = ({ parts, seed }) => parts.length + (seed ? 1 : 0);
+    // Inside of an open node, its share in what is outside: the names of inputs lead out, level by level.
+    const shared = (slot) => {
+      if (parts(values[slot]) > 1) return true;
+      for (let depth = place.path.length - 1, at = slot; depth >= 0; depth--) {
+        const outside = inside(place.path.slice(0, depth));
+        at = outside.nodes[place.path[depth]].inputs[at]?.slot;
+        if (at === undefined) return false;
+        if (parts(outside.values[at]) > 1) return true;
+      }
+      return false;
+    };
     const names = forward !== undefined ? ports : [
       ...node.outputs.filter(({ slot }) => values[slot].gradient).map((port) => both('d_', port)),
       ...node.contributions.map(({ input, time }) => {
-        const { head, label } = both('d_', node.inputs[input], parts(values[node.inputs[input].slot]) > 1 ? 'adds to ' : '');
+        const { head, label } = both('d_', node.inputs[input], shared(node.inputs[input].slot) ? 'adds to ' : '');
         const when = time !== null && time !== node.time ? `, time step ${time}` : '';
         return { head: head + when, label: (at) => label(at) + when };
       }),

@@ -72,7 +72,7 @@ function backwardPart(trace, node, explanation, go) {
       const port = node.inputs[part.input];
       const parts = partsOf(trace.values[port.slot]);
       const tail = part.time !== null && part.time !== node.time ? `, time step ${part.time}` : "";
-      const name = { lead: parts > 1 ? "adds to " : "", ...gradientCalled(trace, port), tail, go: () => go.value(port.slot) };
+      const name = { lead: parts > 1 || isPart(port.slot) ? "adds to " : "", ...gradientCalled(trace, port), tail, go: () => go.value(port.slot) };
       return arrayView(name, part.value, { gradient: true, check: part.check, note: parts > 1 && `one of ${parts} parts` });
     })),
     h("h3", {}, "From the way forward"),
@@ -93,7 +93,7 @@ function valuePanel(trace, slot, go) {
     heading(nameOf(trace, slot), origin, value.readers.length > 0 && [" · read by ", value.readers.slice(0, 8).map((reader, k) => [k > 0 && ", ", nodeLink(trace, reader, true, go)]), value.readers.length > 8 && ` and ${value.readers.length - 8} more`]),
     h("div", { class: "arrays" },
       arrayView(nameOf(trace, slot), value.value),
-      value.gradient && arrayView(gradientName(nameOf(trace, slot)), value.gradient, { gradient: true, check: value.check }),
+      value.gradient && arrayView(`${isPart(slot) ? "what the open node adds to " : ""}${gradientName(nameOf(trace, slot))}`, value.gradient, { gradient: true, check: value.check }),
       value.updated && arrayView("after the update", value.updated, { before: numbersOf(value.value) })),
     !value.gradient && h("p", { class: "quiet" }, "No gradient reaches it."),
     times.length > 1 && h("section", {}, h("h3", {}, "Over time"), h("p", { class: "quiet" }, "The norm of what each time step adds: the gradient is the sum of that, though norms do not add up."),

@@ -17,6 +17,15 @@ function inside(path, from = root()) {
 }
 
 const here = () => inside(place.path);
+
+/** Whether all that the open nodes add to a value's gradient is a part of it: others outside add theirs. */
+function isPart(slot, path = place.path) {
+  if (path.length === 0) return false;
+  const outside = inside(path.slice(0, -1));
+  // The first values inside are the inputs of the node.
+  const port = outside.nodes[path.at(-1)].inputs[slot];
+  return port !== undefined && (partsOf(outside.values[port.slot]) > 1 || isPart(port.slot, path.slice(0, -1)));
+}
 /** Where its nodes stand. */
 const graphHere = () => graphs[[place.trace, ...place.path].join("/")];
 const explained = (op) => root().explanations?.[op] ?? null;

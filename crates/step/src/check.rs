@@ -103,7 +103,8 @@ impl App {
         if let Some((_, node)) = self.node().filter(|_| self.is_backward()) {
             for part in &node.contributions {
                 if node.inputs.get(part.input).is_some_and(|port| port.slot == shown.slot) {
-                    let name = names::number_added(trace, node, part, element);
+                    let shared = self.is_shared(shown.slot);
+                    let name = names::number_added(trace, node, part, element, shared);
                     lines.push(format!("Of this node: {name}"));
                     let gradient = part.value.numbers().and_then(|x| x.get(element).copied());
                     let found = found(&part.check, gradient, element);
@@ -113,7 +114,10 @@ impl App {
             }
         }
         if let Some(check) = &value.check {
-            lines.push(format!("The whole of {whole}, as it was recorded"));
+            lines.push(match self.is_part(shown.slot) {
+                true => format!("All that the open node adds to {whole}, as it was recorded"),
+                false => format!("The whole of {whole}, as it was recorded"),
+            });
             let gradient = value.gradient.as_ref().and_then(|x| x.numbers()?.get(element).copied());
             let found = found(check, gradient, element);
             lines.extend(found.into_iter().map(|line| format!("  {line}")));

@@ -37,20 +37,27 @@ pub fn gradient(trace: &Trace, port: &Port) -> String {
     gradient_here(value(trace, port), &port.name, "")
 }
 
-/// What a node adds to the gradient of an input: `d_w (here d_x)`, `adds to d_weight_hh`.
-pub fn added(trace: &Trace, node: &Node, part: &Contribution) -> String {
+/// What a node adds to the gradient of an input: `d_w (here d_x)`, or `adds to d_weight_hh` where
+/// others add to it, too ([`App::is_shared`]).
+pub fn added(trace: &Trace, node: &Node, part: &Contribution, is_shared: bool) -> String {
     let Some(port) = node.inputs.get(part.input) else { return String::new() };
     let name = gradient(trace, port);
     let time = match part.time {
         Some(time) if node.time.is_none() => format!(" at t={time}"),
         _ => String::new(),
     };
-    let adds = if is_sum(trace, port.slot) { "adds to " } else { "" };
+    let adds = if is_shared { "adds to " } else { "" };
     format!("{adds}{name}{time}")
 }
 
 /// One number of it, in words: `d_w[1] (here d_x[1])`.
-pub fn number_added(trace: &Trace, node: &Node, part: &Contribution, element: usize) -> String {
+pub fn number_added(
+    trace: &Trace,
+    node: &Node,
+    part: &Contribution,
+    element: usize,
+    is_shared: bool,
+) -> String {
     let Some(port) = node.inputs.get(part.input) else { return String::new() };
     let place = place(&part.value.shape, element);
     let name = gradient_here(value(trace, port), &port.name, &place);
@@ -59,7 +66,7 @@ pub fn number_added(trace: &Trace, node: &Node, part: &Contribution, element: us
         (None, Some(time)) => format!("step t={time}"),
         (None, None) => "this node".into(),
     };
-    if is_sum(trace, port.slot) { format!("what {who} adds to {name}") } else { name }
+    if is_shared { format!("what {who} adds to {name}") } else { name }
 }
 
 /// What the backward pass begins at: `loss`, mostly.
@@ -136,6 +143,28 @@ pub(crate) struct Meant {
 }
 
 impl App {
+    /// Whether the gradient of a value has several parts, here or outside of the open nodes: the
+    /// nodes inside of one time step make a part of a weight's gradient, and no more.
+    pub fn is_shared(&self, slot: usize) -> bool {
+        is_sum(self.trace(), slot) || self.is_part(slot)
+    }
+
+    /// Whether all that the open nodes add to the gradient of a value is a part: others outside add
+    /// theirs.
+    pub fn is_part(&self, mut slot: usize) -> bool {
+        for (depth, &node) in self.place.path.iter().enumerate().rev() {
+            let outside = self.trace_at(depth);
+            // The first values inside are the inputs of the node.
+            let port = outside.nodes.get(node).and_then(|node| node.inputs.get(slot));
+            let Some(port) = port else { return false };
+            if is_sum(outside, port.slot) {
+                return true;
+            }
+            slot = port.slot;
+        }
+        false
+    }
+
     /// What a text means. In this order: a value of this very name; a number of such a value, or of the
     /// one that the current node has the letter for; a letter of a formula, alone or at a time step; a
     /// number of what such a letter is. With `d_`, and nothing called so, the gradient of all that.

@@ -134,7 +134,7 @@ impl App {
         if !matches!(self.current(), Step::Backward(_)) {
             let trace = self.trace();
             let asks = |step: &Step| match *step {
-                Step::Backward(node) => self.question_at(trace, node).is_some(),
+                Step::Backward(node) => self.asked_at(trace, node).is_some(),
                 _ => false,
             };
             match trace.steps.iter().position(asks) {
@@ -181,12 +181,23 @@ impl App {
     pub fn question(&self) -> Option<Question> {
         self.quiz.as_ref()?;
         let Step::Backward(index) = self.current() else { return None };
-        self.question_at(self.trace(), index)
+        let trace = self.trace();
+        let (contribution, element) = self.asked_at(trace, index)?;
+        let node = trace.nodes.get(index)?;
+        let part = node.contributions.get(contribution)?;
+        let shared = self.is_shared(node.inputs.get(part.input)?.slot);
+        Some(Question {
+            contribution,
+            element,
+            name: names::number_added(trace, node, part, element, shared),
+            answer: *part.value.numbers()?.get(element)?,
+            largest: largest(part),
+        })
     }
 
-    /// The question at a node: of a gradient whose rule has no letter that lives inside of the node
-    /// alone.
-    fn question_at(&self, trace: &Trace, index: usize) -> Option<Question> {
+    /// What is asked for at a node, by the number of the contribution and of the element: of a
+    /// gradient whose rule has no letter that lives inside of the node alone.
+    fn asked_at(&self, trace: &Trace, index: usize) -> Option<(usize, usize)> {
         let node = trace.nodes.get(index)?;
         let explanation = self.root().explanations.get(&node.explanation);
         let asked: Vec<(usize, usize)> = node
@@ -198,15 +209,7 @@ impl App {
                 Some((number, self.element_asked(&rule, part, index)?))
             })
             .collect();
-        let &(contribution, element) = asked.get(drawn(self.seed(), index, asked.len()))?;
-        let part = node.contributions.get(contribution)?;
-        Some(Question {
-            contribution,
-            element,
-            name: names::number_added(trace, node, part, element),
-            answer: *part.value.numbers()?.get(element)?,
-            largest: largest(part),
-        })
+        asked.get(drawn(self.seed(), index, asked.len())).copied()
     }
 
     /// The number of a gradient that is asked for, where one can be found from what is on the screen.
@@ -243,7 +246,7 @@ impl App {
         let Some(inner) = opened.map(|opened| &opened.trace) else { return false };
         path.push(index);
         let any = inner.steps.iter().any(|step| match *step {
-            Step::Backward(node) => match self.question_at(inner, node) {
+            Step::Backward(node) => match self.asked_at(inner, node) {
                 Some(_) => !self.is_answered(&(self.place.trace, path.clone(), node)),
                 None => self.asks_in(inner, node, path),
             },

@@ -137,13 +137,12 @@ impl App {
     }
 
     pub(crate) fn go_into(&mut self) {
-        if self.has_question() {
-            self.say("inside stands the answer: guess first, or f and i for the way forward");
-            return;
-        }
         let backward = self.is_backward();
         let Some((index, node)) = self.node() else { return };
         match &node.opened {
+            Some(_) if self.has_question() => {
+                self.say("inside stands the answer: guess first, or f and i for the way forward");
+            }
             Some(opened) => {
                 let nodes = opened.trace.nodes.len();
                 let told = format!("{nodes} simpler nodes, {}", same_to(opened.distance()));

@@ -50,7 +50,10 @@ fn walk(app: &mut App, seen: &mut Seen) {
             node.inputs.iter().for_each(|port| shows(forward, &trace.values[port.slot].value));
             let mut ticks = 0;
             for part in &node.contributions {
-                says(out, &names::added(trace, node, part));
+                says(
+                    out,
+                    &names::added(trace, node, part, app.is_shared(node.inputs[part.input].slot)),
+                );
                 shows(out, &part.value);
                 match part.check.verdict() {
                     Verdict::Right => ticks += 1,
@@ -509,4 +512,33 @@ proptest! {
             app.over = false;
         }
     }
+}
+
+/// The steps of a network share its weights: the nodes inside of one step make a part of a weight's
+/// gradient, though inside of the step nothing else adds to it.
+#[test]
+fn inside_of_a_step_the_gradient_of_a_weight_is_a_part() {
+    let mut app = app("through-time");
+    strike(&mut app, "g n*5 i n*2");
+    app.resize(80, 200);
+    let inner = app.trace();
+    let slot = |name: &str| inner.values.iter().position(|value| value.name == name).unwrap();
+    let [weight, state] = ["weight_hh", "h'"].map(slot);
+    assert_eq!(inner.values[weight].parts.len(), 1);
+    assert!(app.is_part(weight) && app.is_shared(weight) && !app.is_shared(state));
+    let node = inner.values[weight].parts[0].node;
+    strike(&mut app, &format!(": \"{node}\" enter"));
+    let text = views::text(&app);
+    assert!(text.contains("→ adds to d_weight_hh"), "{text}");
+    strike(&mut app, ": \"d_weight_hh[0,0]\" enter c");
+    let told = common::told(&app);
+    assert!(told.contains("Of this node: what this step adds to d_weight_hh[0,0]"), "{told}");
+    assert!(told.contains("All that the open node adds to d_weight_hh[0,0], as it was"), "{told}");
+    // Outside of the step it is the whole.
+    strike(&mut app, "esc o : \"d_weight_hh[0,0]\" enter c");
+    let told = common::told(&app);
+    assert!(told.contains("The whole of d_weight_hh[0,0], as it was recorded"), "{told}");
+    strike(&mut app, "esc i p");
+    let text = views::text(&app);
+    assert!(text.contains("what the open node adds to d_weight_hh"), "{text}");
 }

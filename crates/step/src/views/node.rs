@@ -331,10 +331,9 @@ impl Pane<'_> {
         let index = app.node().map(|(index, _)| index);
         for (number, part) in node.contributions.iter().enumerate() {
             let shape = numbers::shape(&part.value.shape);
-            let name = names::added(trace, node, part);
-            if let Some(port) = node.inputs.get(part.input) {
-                self.gradient_at(port);
-            }
+            let Some(port) = node.inputs.get(part.input) else { continue };
+            let name = names::added(trace, node, part, app.is_shared(port.slot));
+            self.gradient_at(port);
             let style = style(app.look, &part.check);
             self.named(&format!("→ {name}"), &shape, &mark(&part.check), style);
             let before = index.and_then(|index| {

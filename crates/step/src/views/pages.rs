@@ -196,7 +196,9 @@ fn parameters(app: &App, width: usize) -> Vec<Line<'static>> {
                 Some(check) => (mark(check), style(app.look, check)),
                 None => (String::new(), Style::new()),
             };
-            let told = app.look.text(&format!("{}  {mark}", names::gradient_of(&value.name)));
+            let part = if app.is_part(slot) { "what the open node adds to " } else { "" };
+            let gradient_name = names::gradient_of(&value.name);
+            let told = app.look.text(&format!("{part}{gradient_name}  {mark}"));
             lines.push(Line::styled(look::cut(&told, width), style));
             lines.extend(whole(gradient, old.and_then(|old| old.gradient.as_ref())));
             if value.parts.len() > 1 {

@@ -61,9 +61,10 @@ pub(super) fn lstm() -> Result<Lesson> {
              h' = o ⊙ tanh(c').",
             "Backward, the gradient of h' splits: one part goes to the output gate, one through tanh \
              to c'. From c' it goes on to all four: d_f = d_c' ⊙ c, d_i = d_c' ⊙ g, d_g = d_c' ⊙ i, \
-             and to the old cell state d_c = d_c' ⊙ f. This last line is the point of an LSTM: from \
-             step to step the gradient of c is multiplied by f and by nothing else, no weight and no \
-             tanh. A gate that is open lets it through unharmed.",
+             and to the old cell state d_c = d_c' ⊙ f. This last line is the point of an LSTM: on its \
+             way from cell state to cell state the gradient is multiplied by f and by nothing else, no \
+             weight and no tanh. A gate that is open lets it through unharmed. (The old c also reaches \
+             the loss over the old h; what comes back that way is added.)",
             "Each gate then passes its gradient through its own sigmoid or tanh, and the four pieces \
              together are the gradient of one sum a = x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh. The gradient of a \
              weight is, as for one neuron, what came in times what it was multiplied by.",

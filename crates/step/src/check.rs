@@ -166,5 +166,9 @@ fn live(look: Look, trace: &Trace, slot: usize, element: usize) -> Result<Vec<St
         Verdict::Wrong => format!("✗ off by {far}, where {allowed:.0e} is allowed"),
         Verdict::Untold | Verdict::Unchecked => mark(&found.check),
     };
-    Ok([first].into_iter().chain(rows).chain([verdict]).collect())
+    // Inside of a node there is no loss to differentiate.
+    let what = trace.loss.is_none().then(|| {
+        look.text("Σ d_y·y: the sum of what goes out of the open node, times what came in for it")
+    });
+    Ok([first].into_iter().chain(rows).chain([verdict]).chain(what).collect())
 }

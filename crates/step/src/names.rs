@@ -75,11 +75,14 @@ pub fn result(trace: &Trace) -> &str {
     seeded.map_or("loss", |value| &value.name)
 }
 
+/// How many parts a gradient is the sum of: those of nodes, and what the backward pass began with.
+pub fn parts_of(value: &Value) -> usize {
+    value.parts.len() + usize::from(value.seed.is_some())
+}
+
 /// Whether a gradient has several parts.
 fn is_sum(trace: &Trace, slot: usize) -> bool {
-    let parts =
-        |value: &unspool_trace::Value| value.parts.len() + usize::from(value.seed.is_some());
-    trace.values.get(slot).is_some_and(|value| parts(value) > 1)
+    trace.values.get(slot).is_some_and(|value| parts_of(value) > 1)
 }
 
 /// The place of an element as it is written: `[1,2]`; nothing for a single number.

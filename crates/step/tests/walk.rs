@@ -542,3 +542,23 @@ fn inside_of_a_step_the_gradient_of_a_weight_is_a_part() {
     let text = views::text(&app);
     assert!(text.contains("what the open node adds to d_weight_hh"), "{text}");
 }
+
+/// The gradient of c' has a part from h', made inside of the step, and one that the next step brings.
+#[test]
+fn what_comes_in_from_outside_is_a_part() {
+    let mut app = app("through-time");
+    strike(&mut app, "x g : \"t=4\" enter i : \"d_c'\" enter");
+    app.resize(100, 200);
+    let text = views::text(&app);
+    let inner = app.trace();
+    let slot = inner.values.iter().position(|value| value.name == "c'").unwrap();
+    let value = &inner.values[slot];
+    assert_eq!((value.parts.len(), value.seed.is_some()), (1, true));
+    let node = value.parts[0].node;
+    strike(&mut app, &format!(": \"{node}\" enter"));
+    let text = views::text(&app) + &text;
+    assert!(text.contains("d_c' is the sum of 2 parts"), "{text}");
+    assert!(text.contains("from outside"), "{text}");
+    strike(&mut app, "c");
+    assert!(common::told(&app).contains("Σ d_y·y: the sum of what goes out"), "{text}");
+}

@@ -365,10 +365,11 @@ impl Pane<'_> {
     fn sum(&mut self, port: &Port) {
         let app = self.app;
         let trace = app.trace();
-        let Some(value) = trace.values.get(port.slot).filter(|value| value.parts.len() > 1) else {
+        let Some(value) = trace.values.get(port.slot).filter(|value| names::parts_of(value) > 1)
+        else {
             return;
         };
-        let (parts, words) = (value.parts.len(), sum::words(value));
+        let (parts, words) = (names::parts_of(value), sum::words(value));
         let name = names::gradient_of(&value.name);
         self.heading(&format!("{name} is the sum of {parts} parts{words}"));
         self.lines.extend(sum::lines(app, trace, port.slot, self.width, true));

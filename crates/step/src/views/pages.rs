@@ -201,8 +201,9 @@ fn parameters(app: &App, width: usize) -> Vec<Line<'static>> {
             let told = app.look.text(&format!("{part}{gradient_name}  {mark}"));
             lines.push(Line::styled(look::cut(&told, width), style));
             lines.extend(whole(gradient, old.and_then(|old| old.gradient.as_ref())));
-            if value.parts.len() > 1 {
-                let (parts, words) = (value.parts.len(), sum::words(value));
+            let parts = names::parts_of(value);
+            if parts > 1 {
+                let words = sum::words(value);
                 let told = format!("  the sum of {parts} parts{words}:");
                 lines.push(Line::styled(told, app.look.faint()));
                 lines.extend(sum::lines(app, trace, slot, width, false));

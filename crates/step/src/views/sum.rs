@@ -1,7 +1,7 @@
 //! What a gradient is the sum of, part by part.
 
 use ratatui::text::Line;
-use unspool_trace::{Step, Trace, Value};
+use unspool_trace::{Array, Step, Trace, Value};
 
 use super::numbers;
 use crate::app::App;
@@ -43,7 +43,16 @@ pub(crate) fn lines(
         let step = trace.steps.iter().position(|&step| step == Step::Backward(node));
         walked && step.is_some_and(|step| step > app.place.step)
     };
+    let size = |part: &Array| match part.numbers() {
+        Some(&[only]) if single => only,
+        _ => part.norm().powi(2),
+    };
     let mut rows: Vec<Row> = Vec::new();
+    if let Some(seed) = &value.seed {
+        // Inside of a node: what came in for its output.
+        let name = "from outside".into();
+        rows.push(Row { name, time: None, sum: size(seed), ahead: false });
+    }
     for part in &value.parts {
         let Some(node) = trace.nodes.get(part.node) else { continue };
         let Some(added) = node.contributions.get(part.contribution) else { continue };
@@ -56,10 +65,7 @@ pub(crate) fn lines(
             None if of_node > 1 => format!("{} as {letter}", part.node),
             None => format!("{} {}", part.node, node.op),
         };
-        let sum = match added.value.numbers() {
-            Some(&[only]) if single => only,
-            _ => added.value.norm().powi(2),
-        };
+        let sum = size(&added.value);
         match rows.iter_mut().find(|row| row.time.is_some() && row.time == added.time) {
             Some(row) => row.sum += sum,
             None => rows.push(Row { name, time: added.time, sum, ahead: ahead(part.node) }),

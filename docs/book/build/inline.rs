@@ -7,10 +7,13 @@ use crate::directive::{Answer, Asked};
 use crate::numbers::{escaped, shown};
 use crate::shelf::{Shelf, node};
 
+/// A browser breaks no formula within a line: on a phone one of more characters scrolls.
+const LONG: usize = 36;
+
 /// The answer; `None` when it is no directive of this kind.
 pub fn answer(shelf: &Shelf, asked: Asked<'_>, words: &[&str]) -> Option<Answer> {
     Some(match (asked.name, words) {
-        ("$", _) => mathml(asked.rest).map(|math| math.replacen(" display=\"block\"", "", 1)),
+        ("$", _) => within(asked.rest),
         ("number", [path, name, at @ ..]) => {
             shelf.value(path, name).and_then(|value| Ok(shown(element(&value.value, at)?)))
         }
@@ -35,6 +38,15 @@ pub fn answer(shelf: &Shelf, asked: Asked<'_>, words: &[&str]) -> Option<Answer>
         }),
         ("walk", [path, name, pass]) => walk(shelf, path, name, pass),
         _ => return None,
+    })
+}
+
+/// A formula within a line.
+fn within(formula: &str) -> Answer {
+    let math = mathml(formula)?.replacen(" display=\"block\"", "", 1);
+    Ok(match formula.chars().count() > LONG {
+        true => format!("<span class=\"long\">{math}</span>"),
+        false => math,
     })
 }
 

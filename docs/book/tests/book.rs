@@ -204,7 +204,8 @@ fn what_is_asked_for_and_is_not_there_is_an_error_with_its_line() {
 #[test]
 fn what_directives_give_is_what_the_lesson_computes() {
     let chapter = "# One\n\nA: {{#number neuron y}}, {{#gradient neuron w 2}}, {{#loss-after neuron}}, \
-                   {{#norm neuron x}}, {{$d_x = W_ihᵀ}}, {{#exp neuron b}}.\n\n{{#array neuron w \
+                   {{#norm neuron x}}, {{$d_x = W_ihᵀ}}, {{#exp neuron b}}.\n\n\
+                   {{$d_e[s] = w[s]·(d_w[s] − Σⱼ w[j]·d_w[j])}}\n\n{{#array neuron w \
                    updated}}\n\n{{#minus neuron y}}\n\n{{#inputs neuron}}\n\n{{#backward linear_cross_entropy}}\n\n{{#parts \
                    dot-attention memory}}\n\n{{#check embedding table}}\n\n{{#forward tanh}}\n\n{{#parts expression w}}\n\n{{#check neuron \
                    b}}\n\n{{#picture neuron}}\n\n{{#walk neuron y backward}} {{#walk lstm-cell/lstm_step f \
@@ -216,6 +217,7 @@ fn what_directives_give_is_what_the_lesson_computes() {
     for part in [
         "A: −0.3799, −1.506, 0.106, 2.291, <span class=\"together\"><math><mrow>",
         "1.105.</p>",
+        "<p><span class=\"long\"><math>",
         "<code>w after the update</code> [3]",
         "tanh",
         "sum so far",

@@ -235,6 +235,17 @@ const graphProblem = () => {
   for (const [k, a] of boxes.entries()) {
     for (const b of boxes.slice(k + 1)) if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1) return `box ${k} lies over another`;
   }
+  // No edge passes behind a box, where it would seem to end; in small graphs, as there are many places to look at.
+  const behind = here().nodes.length <= 60 && [...document.querySelectorAll('.canvas .edge')].find((edge) => {
+    const scale = edge.getScreenCTM();
+    const length = edge.getTotalLength();
+    for (let at = 0; at <= length; at += 4) {
+      const { x, y } = edge.getPointAtLength(at).matrixTransform(scale);
+      if (boxes.some((box) => x > box.left + 2 && x < box.right - 2 && y > box.top + 2 && y < box.bottom - 2)) return true;
+    }
+    return false;
+  });
+  if (behind) return `${behind.textContent} passes behind a box`;
   const cut = buttons.find((one) => one.offsetWidth < 180 && one.firstChild && one.firstChild.scrollWidth > one.firstChild.clientWidth + 1);
   if (cut) return `${cut.textContent} is cut`;
   // Where more of it is, that is said.
@@ -302,6 +313,8 @@ async function byMouse(name) {
   if ((await into.count()) > 0) {
     await into.click();
     await check('a click does not open', (await page.evaluate(() => place.path.length)) === 1);
+    const inside = await page.evaluate(graphProblem);
+    await check(`the graph inside: ${inside}`, inside === null);
     await page.click('#crumbs .out');
   }
   await page.click('#theme');

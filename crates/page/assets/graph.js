@@ -7,6 +7,8 @@ const WIDEST = 180; // A longer label is cut.
 
 const SMALLEST = 0.8; // A graph that is not much too wide is made smaller, so far that it can be read.
 
+const APART = 3; // Edges of different values are so far apart where they pass a column.
+
 /** What the leaves are called: as much of their dotted names, from the end, as tells them apart. */
 function leafNames(trace, slots) {
   const end = (slot, parts) => nameOf(trace, slot).split(".").slice(-parts).join(".");
@@ -38,9 +40,9 @@ function placed(trace, graph) {
   const widths = Array.from({ length: graph.columns }, () => (labelled ? 48 : 22));
   if (labelled) for (const { column, label } of places) widths[column] = Math.max(widths[column], Math.min(WIDEST, Math.ceil(widthOf(label)) + 20));
   const lefts = [];
-  let x = 16;
+  let x = 22;
   for (const width of widths) { lefts.push(x); x += width + gapX; }
-  const right = Math.max(16, x - gapX);
+  const right = Math.max(22, x - gapX);
   const tops = [];
   let y = graph.steps.length ? 26 : 8;
   for (const { levels } of graph.rows) { tops.push(y); if (levels > 0) y += levels * (height + gapY) + 14; }
@@ -50,13 +52,53 @@ function placed(trace, graph) {
     return { time, x: from - gapX / 2, width: to - from + gapX };
   });
   const rows = graph.rows.map(({ name }, row) => ({ name, y: tops[row] }));
-  return { places, bands, rows, height, labelled, size: [right + 16, y] };
+  const columns = lefts.map((left, column) => ({ left, right: left + widths[column], tops: places.filter((one) => one.column === column).map((one) => one.y) }));
+  return { places, bands, rows, columns, height, gapX, gapY, labelled, size: [right + 16, y] };
+}
+
+/**
+ * Gives the way of an edge, from the place of a value to that of its reader: between columns it bends,
+ * and past a column it goes level, where no box is. All edges of a value pass a column at one height.
+ */
+function router({ columns, bands, height, gapX, gapY, size: [, bottom] }) {
+  const top = bands.length ? 22 : 2; // Beneath the numbers of time steps.
+  const margin = gapY / 2 - 1;
+  const passed = columns.map(() => new Map());
+  const pass = (column, value, wanted) => {
+    const heights = passed[column];
+    if (heights.has(value)) return heights.get(value);
+    const free = (y) => y >= top && y <= bottom && columns[column].tops.every((box) => y <= box - margin || y >= box + height + margin);
+    const alone = (y) => [...heights.values()].every((other) => Math.abs(other - y) >= APART);
+    const near = Array.from({ length: Math.ceil(bottom / APART) + 1 }, (_, k) => [wanted - k * APART, wanted + k * APART]).flat();
+    const y = near.find((y) => free(y) && alone(y)) ?? near.find(free) ?? bottom;
+    heights.set(value, y);
+    return y;
+  };
+  return (value, from, to, arrival) => {
+    let y = from.y + height / 2;
+    if (from.column >= to.column) {
+      // A leaf above its reader: out to the left, the further the longer the way is.
+      const out = gapX * (0.4 + (0.5 * (arrival - y)) / bottom);
+      return `M${from.x},${y} C${from.x - out},${y} ${to.x - out},${arrival} ${to.x},${arrival}`;
+    }
+    let x = from.x + from.width;
+    let way = `M${x},${y}`;
+    const bend = (toX, toY) => { const middle = (x + toX) / 2; way += ` C${middle},${y} ${middle},${toY} ${toX},${toY}`; [x, y] = [toX, toY]; };
+    for (let column = from.column + 1; column < to.column; column++) {
+      bend(columns[column].left, pass(column, value, y));
+      x = columns[column].right;
+      way += ` H${x}`;
+    }
+    bend(to.x, arrival);
+    return way;
+  };
 }
 
 /** Draws a trace into an element; gives what shows a step in it. */
 function drawGraph(into, trace, graph, { onNode, onValue }) {
   const plan = placed(trace, graph);
   const nodePlaces = plan.places.slice(0, trace.nodes.length);
+  const way = router(plan);
   const leafPlaces = new Map(plan.places.slice(trace.nodes.length).map((one) => [one.slot, one]));
   const buttons = new Map();
   const edges = [];
@@ -67,13 +109,8 @@ function drawGraph(into, trace, graph, { onNode, onValue }) {
       if (!from) return;
       const to = nodePlaces[index];
       const norm = real(node.flows[input]);
-      const [x1, y1, x2, y2] = [from.x + from.width, from.y + plan.height / 2, to.x, to.y + plan.height / 2];
-      const bend = Math.max(14, Math.abs(x2 - x1) / 2.4);
-      const top = to.x + (to.width * (input + 1)) / (node.inputs.length + 1);
-      const path = from.kind === "leaf"
-        ? `M${x1},${y1} C${x1 + 26},${y1} ${top},${to.y - 30} ${top},${to.y}`
-        : `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`;
-      const line = svg("path", { d: path, class: "edge" }, svg("title", {}, `${nameOf(trace, slot)} → ${name} of ${node.op}${norm !== 0 ? `; gradient back: norm ${short(norm)}` : ""}`));
+      const arrival = to.y + (plan.height * (input + 1)) / (node.inputs.length + 1);
+      const line = svg("path", { d: way(slot, from, to, arrival), class: "edge" }, svg("title", {}, `${nameOf(trace, slot)} → ${name} of ${node.op}${norm !== 0 ? `; gradient back: norm ${short(norm)}` : ""}`));
       edges.push({ line, node: index, made, norm });
     });
   });

@@ -44,6 +44,11 @@ function forwardPart(trace, node, explanation, go) {
     forwardNumbers(trace, node, go));
 }
 
+/** Whether the rule adds to the gradient that comes in at an output, as an LSTM's does to d_c'. */
+function addsTo(explanation, port) {
+  return (explanation?.backward ?? []).some((rule) => rule.formulas.some(({ text }) => text.startsWith(`d_${port.name} += `)));
+}
+
 /** What came in and went out on the way forward: the local rule of the way back needs it, too. */
 function forwardNumbers(trace, node, go) {
   const view = (port) => arrayView({ ...called(trace, port), first: true, go: () => go.value(port.slot) }, trace.values[port.slot].value);
@@ -59,7 +64,7 @@ function backwardPart(trace, node, explanation, go) {
     h("div", { class: "arrays" }, node.outputs.map((port) => {
       const value = trace.values[port.slot];
       const name = { ...gradientCalled(trace, port), go: () => go.value(port.slot) };
-      if (!value.gradient) return h("p", { class: "nothing" }, headOf({ ...name, tail: " = 0" }), h("span", { class: "quiet" }, `: nothing comes in, as ${value.readers.length === 0 ? "nothing reads" : "no gradient reaches"} ${nameOf(trace, port.slot)}`));
+      if (!value.gradient) return h("p", { class: "nothing" }, headOf({ ...name, tail: " = 0" }), h("span", { class: "quiet" }, `: nothing comes in, as ${value.readers.length === 0 ? "nothing reads" : "no gradient reaches"} ${nameOf(trace, port.slot)}${addsTo(explanation, port) ? "; the rule adds to it" : ""}`));
       const parts = partsOf(value);
       return arrayView(name, value.gradient, { gradient: true, check: value.check, note: parts > 1 && `the sum of ${parts} parts` });
     })),

@@ -456,7 +456,7 @@ fn parts<'a>(expr: &'a Expr, look: &mut impl FnMut(&'a Expr)) {
 }
 
 /// The letters of expressions, in their order.
-fn letters_of<'e>(all: impl IntoIterator<Item = &'e Expr>) -> Vec<&'e str> {
+pub(crate) fn letters_of<'e>(all: impl IntoIterator<Item = &'e Expr>) -> Vec<&'e str> {
     let mut found = Vec::new();
     for expr in all {
         parts(expr, &mut |part| {

@@ -120,8 +120,7 @@ fn plain(character: char) -> char {
         '─' | '−' | '–' | '━' => '-',
         '│' | '┃' => '|',
         '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼' => '+',
-        '·' | '⋅' => '*',
-        '⊙' => 'o',
+        '·' | '⋅' | '⊙' => '*',
         '×' => 'x',
         '▸' | '▶' | '→' | '►' | '›' => '>',
         '◂' | '◀' | '←' | '◄' => '<',
@@ -144,7 +143,8 @@ fn plain(character: char) -> char {
 }
 
 /// What is told better by more than one character, in text that is not yet laid out.
-const LONG: [(char, &str); 61] = [
+const LONG: [(char, &str); 62] = [
+    ('⊙', ".*"),
     ('²', "^2"),
     ('³', "^3"),
     ('¹', "^1"),

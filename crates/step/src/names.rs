@@ -4,10 +4,13 @@
 //! shown or asked for, both are said. What is typed may be either, or a letter of a formula or of a
 //! lesson's text: `h[5]`, `W_hh`, `L`.
 
+use unspool_trace::notation::Expr;
 use unspool_trace::trace::Port;
 use unspool_trace::{Contribution, Explanation, Node, Trace, Value};
 
 use crate::app::App;
+use crate::hint::letters_of;
+use crate::look::Look;
 
 /// What the lesson calls the value of a port.
 pub fn value<'a>(trace: &'a Trace, port: &'a Port) -> &'a str {
@@ -32,7 +35,7 @@ fn gradient_here(name: &str, letter: &str, place: &str) -> String {
     }
 }
 
-/// The gradient at a port: `d_z0 (here d_z)`, or `d_y` where the letter is the name.
+/// The gradient at a port: `d_z (here d_out)`, or `d_y` where the letter is the name.
 pub fn gradient(trace: &Trace, port: &Port) -> String {
     gradient_here(value(trace, port), &port.name, "")
 }
@@ -110,6 +113,27 @@ pub(crate) fn port_of<'a>(
     named(letter).or_else(|| named(meaning(explanation, letter)?))
 }
 
+/// By which of a node's outputs the rule adds to the gradient that comes in at another: h' for an LSTM's
+/// c'.
+pub(crate) fn added_by<'a>(
+    explanation: &Explanation,
+    node: &'a Node,
+    output: &Port,
+) -> Vec<&'a str> {
+    let port = |letter: &str| port_of(explanation, node, letter.strip_prefix("d_")?);
+    let rules = explanation.backward.iter().flat_map(|rule| &rule.formulas);
+    let adds = rules.filter_map(|rule| match rule.expr() {
+        Expr::Relation(sign, left, right) if sign == "+=" => {
+            let of = letters_of([&**left]).into_iter().find_map(port)?;
+            (of.slot == output.slot).then_some(right)
+        }
+        _ => None,
+    });
+    let letters = adds.flat_map(|right| letters_of([&**right])).filter_map(port);
+    let others = letters.filter(|port| node.outputs.contains(port) && port.slot != output.slot);
+    others.map(|port| port.name.as_str()).collect()
+}
+
 /// What a letter stands for: "the weight" and "[S], the weights" are one letter's, "weight_ih,
 /// weight_hh" those of as many letters.
 fn meaning<'a>(explanation: &'a Explanation, letter: &str) -> Option<&'a str> {
@@ -166,6 +190,29 @@ impl App {
             slot = port.slot;
         }
         false
+    }
+
+    /// Where the value of a slot inside of so many of the open nodes comes from: an input of an open node
+    /// is a value outside of it.
+    pub(crate) fn origin(&self, depth: usize, slot: usize) -> (usize, usize) {
+        let mut found = (depth.min(self.place.path.len()), slot);
+        while let Some(outside) = found.0.checked_sub(1)
+            && let Some(&node) = self.place.path.get(outside)
+            && let Some(node) = self.trace_at(outside).nodes.get(node)
+            && let Some(port) = node.inputs.get(found.1)
+        {
+            found = (outside, port.slot);
+        }
+        found
+    }
+
+    /// That the current node has the letter that was typed for another value than the one that is meant.
+    pub(crate) fn other_here(&self, meant: &Meant) -> Option<String> {
+        let (_, node) = self.node()?;
+        let other = self.letter_here(&meant.typed)?;
+        let [this, that] = [meant, &other].map(|one| self.origin(one.depth, one.slot));
+        let name = self.name_of(&other).filter(|_| this != that)?;
+        Some(format!("{}'s own {} is {name}", node.op, meant.typed))
     }
 
     /// What a text means. In this order: a value of this very name; a number of such a value, or of the
@@ -244,8 +291,11 @@ impl App {
         let depths = (0..=self.place.path.len()).rev();
         depths.filter(|_| !name.is_empty()).find_map(|depth| {
             let trace = self.trace_at(depth);
-            let slot = trace.values.iter().position(|value| value.name == name)?;
-            Some(found(depth, slot, name))
+            let of_name = trace.values.iter().position(|value| value.name == name);
+            let typed =
+                || trace.values.iter().position(|value| in_ascii(&value.name) == in_ascii(name));
+            let slot = of_name.or_else(typed)?;
+            Some(found(depth, slot, &trace.values.get(slot)?.name))
         })
     }
 
@@ -380,6 +430,11 @@ impl App {
         let read = read.flat_map(|node| &node.inputs);
         distinct(read.filter(|port| letters.contains(&port.name)).map(|port| port.slot))
     }
+}
+
+/// A name as it can be typed in ASCII, and as ASCII screens have it: `f*c` for `f⊙c`.
+fn in_ascii(name: &str) -> String {
+    Look { colour: false, ascii: true }.text(name).replace(".*", "*")
 }
 
 /// A whole value, found by a name.

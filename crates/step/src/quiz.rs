@@ -9,6 +9,7 @@ use crate::hint::Rule;
 use crate::look::number;
 use crate::names;
 use crate::prompt::Prompt;
+use crate::walk::inside;
 
 /// A guess is right when it is within 1% of the number, or within 0.1% of its array's largest.
 pub const TOLERANCE: (f64, f64) = (0.01, 0.001);
@@ -132,9 +133,9 @@ impl App {
         self.scroll = 0;
         // From the way forward, and from the end, to the first question.
         if !matches!(self.current(), Step::Backward(_)) {
-            let trace = self.trace();
+            let (trace, asked) = (self.trace(), self.asked_outside(&self.place.path));
             let asks = |step: &Step| match *step {
-                Step::Backward(node) => self.asked_at(trace, node).is_some(),
+                Step::Backward(node) => self.asked_at(trace, node, &asked).is_some(),
                 _ => false,
             };
             match trace.steps.iter().position(asks) {
@@ -155,11 +156,7 @@ impl App {
         self.quiz.as_ref()?;
         Some(match (self.question(), self.current()) {
             (Some(question), _) => Asks::Question(question),
-            (None, Step::Backward(index))
-                if self.asks_in(self.trace(), index, &mut self.place.path.clone()) =>
-            {
-                Asks::Inside
-            }
+            (None, Step::Backward(index)) if self.asks_in(index) => Asks::Inside,
             _ => Asks::Nothing,
         })
     }
@@ -182,7 +179,8 @@ impl App {
         self.quiz.as_ref()?;
         let Step::Backward(index) = self.current() else { return None };
         let trace = self.trace();
-        let (contribution, element) = self.asked_at(trace, index)?;
+        let asked = self.asked_outside(&self.place.path);
+        let (contribution, element) = self.asked_at(trace, index, &asked)?;
         let node = trace.nodes.get(index)?;
         let part = node.contributions.get(contribution)?;
         let shared = self.is_shared(node.inputs.get(part.input)?.slot);
@@ -196,20 +194,47 @@ impl App {
     }
 
     /// What is asked for at a node, by the number of the contribution and of the element: of a
-    /// gradient whose rule has no letter that lives inside of the node alone.
-    fn asked_at(&self, trace: &Trace, index: usize) -> Option<(usize, usize)> {
+    /// gradient whose rule has no letter that lives inside of the node alone, and that was not asked for
+    /// as the whole gradient of one of these slots.
+    fn asked_at(&self, trace: &Trace, index: usize, asked: &[usize]) -> Option<(usize, usize)> {
         let node = trace.nodes.get(index)?;
         let explanation = self.root().explanations.get(&node.explanation);
-        let asked: Vec<(usize, usize)> = node
+        let is_new = |part: &Contribution| {
+            let slot = node.inputs.get(part.input).map(|port| port.slot);
+            let again = slot.filter(|slot| asked.contains(slot));
+            again.and_then(|slot| trace.values.get(slot)).is_none_or(|x| names::parts_of(x) > 1)
+        };
+        let found: Vec<(usize, usize)> = node
             .contributions
             .iter()
             .enumerate()
+            .filter(|(_, part)| is_new(part))
             .filter_map(|(number, part)| {
                 let rule = Rule::new(trace, explanation, node, part)?;
                 Some((number, self.element_asked(&rule, part, index)?))
             })
             .collect();
-        asked.get(drawn(self.seed(), index, asked.len())).copied()
+        found.get(drawn(self.seed(), index, found.len())).copied()
+    }
+
+    /// The slots inside of these open nodes whose gradients are asked for outside.
+    fn asked_outside(&self, path: &[usize]) -> Vec<usize> {
+        let mut asked = Vec::new();
+        for (depth, &index) in path.iter().enumerate() {
+            let outside = inside(self.root(), path.get(..depth).unwrap_or_default());
+            asked = self.asked_within(outside, index, &asked);
+        }
+        asked
+    }
+
+    /// The same inside of one more node. Its inputs are the first values inside.
+    fn asked_within(&self, trace: &Trace, index: usize, asked: &[usize]) -> Vec<usize> {
+        let Some(node) = trace.nodes.get(index) else { return Vec::new() };
+        let here = self.asked_at(trace, index, asked);
+        let here = here.and_then(|(part, _)| Some(node.contributions.get(part)?.input));
+        let ports = node.inputs.iter().enumerate();
+        let outside = ports.filter(|(_, port)| asked.contains(&port.slot)).map(|(input, _)| input);
+        outside.chain(here).collect()
     }
 
     /// The number of a gradient that is asked for, where one can be found from what is on the screen.
@@ -240,20 +265,68 @@ impl App {
         self.asks() == Some(Asks::Inside)
     }
 
-    /// Whether something is still to be answered inside of a node that is inside of these open nodes.
-    fn asks_in(&self, trace: &Trace, index: usize, path: &mut Vec<usize>) -> bool {
+    /// Whether something is still to be answered inside of a node.
+    fn asks_in(&self, index: usize) -> bool {
+        let asked = self.asked_outside(&self.place.path);
+        self.unanswered_in(self.trace(), index, &mut self.place.path.clone(), &asked, 1) > 0
+    }
+
+    /// How many questions of a trace that is inside of these open nodes are not answered, with those
+    /// inside of its nodes; no more than so many are counted.
+    fn unanswered(
+        &self,
+        trace: &Trace,
+        path: &mut Vec<usize>,
+        asked: &[usize],
+        most: usize,
+    ) -> usize {
+        let mut count = 0;
+        for step in &trace.steps {
+            let Step::Backward(node) = *step else { continue };
+            let asks = self.asked_at(trace, node, asked).is_some();
+            let open = asks && !self.is_answered(&(self.place.trace, path.clone(), node));
+            count += usize::from(open);
+            if count < most {
+                count += self.unanswered_in(trace, node, path, asked, most - count);
+            }
+            if count >= most {
+                break;
+            }
+        }
+        count
+    }
+
+    /// The same inside of one of its nodes.
+    fn unanswered_in(
+        &self,
+        trace: &Trace,
+        index: usize,
+        path: &mut Vec<usize>,
+        asked: &[usize],
+        most: usize,
+    ) -> usize {
         let opened = trace.nodes.get(index).and_then(|node| node.opened.as_ref());
-        let Some(inner) = opened.map(|opened| &opened.trace) else { return false };
+        let Some(inner) = opened.map(|opened| &opened.trace) else { return 0 };
+        let asked = self.asked_within(trace, index, asked);
         path.push(index);
-        let any = inner.steps.iter().any(|step| match *step {
-            Step::Backward(node) => match self.asked_at(inner, node) {
-                Some(_) => !self.is_answered(&(self.place.trace, path.clone(), node)),
-                None => self.asks_in(inner, node, path),
-            },
-            _ => false,
-        });
+        let count = self.unanswered(inner, path, &asked, most);
         path.pop();
-        any
+        count
+    }
+
+    /// How many questions of this computation are not answered; the score where there are none.
+    pub(crate) fn what_is_left(&self) -> String {
+        let (points, all) = self.quiz.as_ref().map(Quiz::score).unwrap_or_default();
+        let here = if self.lesson.traces.len() > 1 { " in this computation" } else { "" };
+        match self.count_unanswered() {
+            0 => format!("no more questions{here}: {points} of {all} points; z ends the quiz"),
+            1 => format!("1 question{here} is not answered; z ends the quiz"),
+            left => format!("{left} questions{here} are not answered; z ends the quiz"),
+        }
+    }
+
+    fn count_unanswered(&self) -> usize {
+        self.unanswered(self.root(), &mut Vec::new(), &[], usize::MAX)
     }
 
     fn is_answered(&self, asked: &Asked) -> bool {
@@ -305,7 +378,11 @@ impl App {
     pub(crate) fn begin_guess(&mut self) {
         match self.asks() {
             Some(Asks::Question(_)) => self.ask(Prompt::guess()),
-            Some(none) => self.say(none.words()),
+            Some(Asks::Inside) => self.say(Asks::Inside.words()),
+            Some(Asks::Nothing) => {
+                let told = self.what_is_left();
+                self.say(format!("{}; {told}", Asks::Nothing.words()));
+            }
             None => {}
         }
     }
@@ -340,6 +417,12 @@ impl App {
             (true, _) => format!("right: {name} = {told}"),
             (false, true) => format!("wrong: not {guess}; once more, for half a point"),
             (false, false) => format!("wrong: {name} = {told}, not {guess}"),
+        };
+        let (right, over) = (answer.right, answer.is_over());
+        let told = match over && self.count_unanswered() == 0 {
+            // The number stands in the node.
+            true => format!("{}: {}", if right { "right" } else { "wrong" }, self.what_is_left()),
+            false => told,
         };
         self.say(told);
     }

@@ -1,6 +1,6 @@
 //! Moving through a trace: steps, opened nodes, jumps, search and breakpoints.
 
-use unspool_trace::{Node, Step, Trace};
+use unspool_trace::{Node, Step, Trace, Value};
 
 use crate::app::{App, Screen};
 use crate::check::same_to;
@@ -76,6 +76,13 @@ impl App {
         Some((index, self.trace().nodes.get(index)?))
     }
 
+    /// Whether a value is an output of the innermost open node.
+    pub(crate) fn is_output_of_open(&self, value: &Value) -> bool {
+        let Some((&open, outside)) = self.place.path.split_last() else { return false };
+        let node = inside(self.root(), outside).nodes.get(open);
+        node.is_some_and(|node| node.outputs.iter().any(|port| port.name == value.name))
+    }
+
     /// Whether one is on the way back.
     pub fn is_backward(&self) -> bool {
         !matches!(self.current(), Step::Forward(_))
@@ -104,6 +111,10 @@ impl App {
         let count = self.trace().steps.len();
         match self.place.step.checked_add_signed(by) {
             Some(step) if step < count => self.go_to_step(step),
+            Some(_) if self.quiz.is_some() && self.place.path.is_empty() => {
+                let told = self.what_is_left();
+                self.say(format!("this is the end: {told}"));
+            }
             Some(_) if self.place.path.is_empty() => self.say("this is the end: b goes back"),
             Some(_) => self.say("this is the end of the open node: o leaves it"),
             None => self.say("this is the beginning"),
@@ -229,10 +240,17 @@ impl App {
                 return;
             }
         }
-        match self.meant(text) {
-            Ok(value) if value.gradient => self.jump_to_gradient(&value, text),
-            Ok(value) => self.jump_to_value(&value, text),
-            Err(problem) => self.say(problem),
+        let value = match self.meant(text) {
+            Ok(value) => value,
+            Err(problem) => return self.say(problem),
+        };
+        let other = self.other_here(&value);
+        match value.gradient {
+            true => self.jump_to_gradient(&value, text),
+            false => self.jump_to_value(&value, text),
+        }
+        if let (Some(other), true) = (other, self.message.is_empty()) {
+            self.say(format!("this is the value called {}; {other}", value.typed));
         }
     }
 

@@ -4,7 +4,7 @@ use unspool_trace::{Array, Origin, Trace};
 
 use crate::app::App;
 use crate::look::{self, number};
-use crate::names::{self, place};
+use crate::names::{self, Meant, place};
 use crate::views::numbers::same;
 use crate::walk::inside;
 
@@ -39,12 +39,9 @@ impl App {
     }
 
     /// The same of a slot inside of so many of the open nodes.
-    fn outermost(&self, mut slot: usize, depth: usize) -> Option<usize> {
-        for depth in (0..depth.min(self.place.path.len())).rev() {
-            let (&node, before) = self.place.path[..=depth].split_last()?;
-            slot = inside(self.root(), before).nodes.get(node)?.inputs.get(slot)?.slot;
-        }
-        Some(slot)
+    fn outermost(&self, slot: usize, depth: usize) -> Option<usize> {
+        let (depth, slot) = self.origin(depth, slot);
+        (depth == 0).then_some(slot)
     }
 
     pub(crate) fn change_question(&self) -> String {
@@ -75,9 +72,12 @@ impl App {
     }
 
     fn changed(&mut self, text: &str) -> Result<(), String> {
-        let (target, to) = match text.split_once('=') {
-            Some((name, to)) => (self.named(name.trim())?, to),
-            None => (self.under_cursor()?, text),
+        let (target, to, other) = match text.split_once('=') {
+            Some((name, to)) => {
+                let meant = self.meant(name.trim())?;
+                (self.target(&meant)?, to, self.other_here(&meant))
+            }
+            None => (self.under_cursor()?, text, None),
         };
         let to: f64 = to.trim().parse().map_err(|_| format!("{:?} is no number", to.trim()))?;
         if !to.is_finite() {
@@ -86,10 +86,8 @@ impl App {
         let root = self.root();
         let value = root.values.get(target.slot).ok_or("there is no such value")?;
         if matches!(value.origin, Origin::Output { .. }) {
-            let name = &value.name;
-            return Err(format!(
-                "{name} is computed: change an input or a weight that it is made of"
-            ));
+            let other = other.map_or(String::new(), |other| format!("; {other}"));
+            return Err(format!("{} is computed: change an input or a weight{other}", value.name));
         }
         let name = format!("{}{}", value.name, place(&value.value.shape, target.element));
         let mut whole = root.tensor(target.slot).map_err(|error| error.to_string())?;
@@ -106,7 +104,9 @@ impl App {
         self.changes.push(Change { trace, told: told.clone(), before });
         let forgotten = self.forget_answers();
         self.stay_within();
-        let mut all = vec![told, String::new()];
+        let mut all = vec![told];
+        all.extend(other);
+        all.push(String::new());
         all.extend(lines);
         all.extend([
             String::new(),
@@ -124,16 +124,12 @@ impl App {
         Ok(Target { slot, element: self.element })
     }
 
-    /// `NAME` or `NAME[i,j]`: a value of the lesson, of the open node, by the node's own letter, or by a
-    /// letter of its formulas.
-    fn named(&self, text: &str) -> Result<Target, String> {
-        let meant = self.meant(text)?;
+    /// The number that a typed name means.
+    fn target(&self, meant: &Meant) -> Result<Target, String> {
         if meant.gradient {
-            return Err(format!("{text} is a gradient: change an input or a weight"));
+            return Err(format!("d_{} is a gradient: change an input or a weight", meant.typed));
         }
-        let slot = self.outermost(meant.slot, meant.depth);
-        self.means_nothing_else(&meant.typed, slot)?;
-        let slot = slot.ok_or_else(|| {
+        let slot = self.outermost(meant.slot, meant.depth).ok_or_else(|| {
             format!("{} is computed in here: change an input or a weight", meant.typed)
         })?;
         let value = self.root().values.get(slot).ok_or("there is no such value")?;
@@ -143,30 +139,8 @@ impl App {
             None if value.value.len() == 1 || matches!(value.origin, Origin::Output { .. }) => {
                 Ok(Target { slot, element: 0 })
             }
-            None => Err(self.outside(&meant)),
+            None => Err(self.outside(meant)),
         }
-    }
-
-    /// What has several meanings here is not guessed: a letter of the node may be the name of another
-    /// value.
-    fn means_nothing_else(&self, name: &str, slot: Option<usize>) -> Result<(), String> {
-        let slot_of = |trace: &Trace| trace.values.iter().position(|value| value.name == name);
-        let letter = self.arrays().into_iter().find(|shown| shown.name == name);
-        let letter = letter.map(|shown| self.outer_slot(shown.slot));
-        let within = slot_of(self.trace()).map(|slot| self.outer_slot(slot));
-        let lesson = slot_of(self.root()).map(Some);
-        let all: Vec<Option<usize>> = [letter, within, lesson].into_iter().flatten().collect();
-        let Some(&here) = all.first().filter(|_| all.iter().any(|other| *other != slot)) else {
-            return Ok(());
-        };
-        let value = here.and_then(|slot| self.root().values.get(slot));
-        let (here, write) = match value {
-            Some(value) => (value.name.as_str(), format!("write {}, or ", value.name)),
-            None => ("computed", String::new()),
-        };
-        Err(format!(
-            "here {name} is {here}, but another value is called {name}: {write}go there by : {name}"
-        ))
     }
 
     pub(crate) fn undo(&mut self) {

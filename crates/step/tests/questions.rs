@@ -35,10 +35,7 @@ fn what_cannot_be_changed_is_said() {
         ("w \"inf\" enter", "must be finite"),
         ("n n n w \"1\" enter", "a is computed"),
         // The node's y is w, and the lesson has another y.
-        (
-            "w \"y[0]=1\" enter",
-            "here y is w, but another value is called y: write w, or go there by : y",
-        ),
+        ("w \"y=1\" enter", "y is computed: change an input or a weight; mul's own y is w"),
     ] {
         let mut app = app("neuron");
         strike(&mut app, keys);
@@ -124,7 +121,7 @@ fn a_quiz_asks_by_the_lessons_names_and_shows_what_is_needed() {
     assert!(!text.contains("hint: "));
     strike(&mut app, "y y");
     let text = views::text(&app);
-    assert!(text.contains("hint: d_") && text.contains("d_z ⊙ "), "{text}");
+    assert!(text.contains("hint: d_") && text.contains("d_out ⊙ "), "{text}");
     assert!(text.contains("= (−0.7529) ⊙ "), "the rule with numbers\n{text}");
     strike(&mut app, "z");
     assert!(told(&app).contains("hints: 1"), "asked for twice, given once");
@@ -452,6 +449,48 @@ fn follow_hints(app: &mut App, followed: &mut usize) {
     }
 }
 
+/// Answers all questions of the trace where one is, and inside of its nodes; what was asked and told.
+fn answer_all(app: &mut App, told: &mut Vec<(String, String)>) {
+    strike(app, "g");
+    loop {
+        let place = app.place.clone();
+        if let Some(question) = app.question() {
+            strike(app, "enter \"99\" enter enter \"99\" enter");
+            told.push((question.name, app.message.clone()));
+        }
+        if app.node().is_some_and(|(_, node)| node.opened.is_some()) {
+            strike(app, "i");
+            answer_all(app, told);
+            app.place = place.clone();
+        }
+        strike(app, "n");
+        if app.place == place {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_quiz_says_when_there_are_no_more_questions_and_asks_for_a_gradient_once() {
+    let mut app = app("softmax");
+    strike(&mut app, "z n");
+    assert!(app.message.starts_with("this is the end: "), "{}", app.message);
+    assert!(app.message.contains(" questions are not answered"), "{}", app.message);
+    let mut told = Vec::new();
+    answer_all(&mut app, &mut told);
+    let whole = told.iter().filter(|(asked, _)| asked.starts_with("d_logits["));
+    assert_eq!(whole.count(), 1, "{told:?}");
+    let (last, others) = told.split_last().unwrap();
+    let score = format!("no more questions: 0 of {} points; z ends the quiz", told.len());
+    assert_eq!(last.1, format!("wrong: {score}"));
+    assert!(others.iter().all(|(_, told)| !told.contains("no more")), "{others:?}");
+    app.place.path.clear();
+    strike(&mut app, "end n");
+    assert_eq!(app.message, format!("this is the end: {score}"));
+    strike(&mut app, "f enter");
+    assert_eq!(app.message, format!("no question here; {score}"));
+}
+
 #[test]
 fn the_numbers_of_a_hint_come_to_the_answer() {
     let mut followed = 0;
@@ -600,6 +639,17 @@ fn the_number_under_the_cursor_is_named() {
     strike(&mut app, "w \"y=4\" enter");
     assert!(told(&app).starts_with("m: 3 → 4"), "{}", told(&app));
     assert_eq!(app.root().loss, Some(8.0));
+    // A number that the lesson's y does not have is the node's; that is also where : goes.
+    let mut app = common::app("neuron");
+    strike(&mut app, "w \"y[0]=0.9\" enter");
+    assert!(told(&app).starts_with("w[0]: 0.4 → 0.9"), "{}", told(&app));
+    // The very name comes first, and it is said that the node has the letter for another.
+    let mut app = expression("k*y", &[("k", 2.0), ("y", 3.0)]);
+    strike(&mut app, "w \"y=4\" enter");
+    assert!(told(&app).starts_with("y: 3 → 4\n\n"), "{}", told(&app));
+    let mut app = expression("y*k", &[("k", 2.0), ("y", 3.0)]);
+    strike(&mut app, "w \"y=4\" enter");
+    assert!(told(&app).starts_with("y: 3 → 4\nmul's own y is k\n"), "{}", told(&app));
 }
 
 #[test]

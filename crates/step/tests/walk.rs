@@ -185,7 +185,7 @@ fn names_of_formulas_and_lessons_are_understood() {
         ("neuron", "w", "w", 0, ""),
         ("neuron", "w[1]", "w", 1, ""),
         // A name of a value's own is that value; the number of a letter is the letter's here.
-        ("neuron", "y", "y", 0, ""),
+        ("neuron", "y", "y", 0, "this is the value called y; mul's own y is w"),
         ("neuron", "y[2]", "w", 2, "y is w"),
         ("additive-attention", "q", "query", 0, "q is query"),
         (
@@ -307,7 +307,9 @@ fn the_gradient_of_a_product_is_written_in_parentheses() {
     let mut app = app("lstm-cell");
     app.resize(120, 60);
     strike(&mut app, "i");
-    for typed in ["d_(f⊙c)", "d_f⊙c", "d_(f⊙c)[0,1]", "d_f⊙c[0,1]"] {
+    let typed =
+        ["d_(f⊙c)", "d_f⊙c", "d_(f*c)", "d_(f.*c)", "d_f*c", "d_(f⊙c)[0,1]", "d_(f*c)[0,1]"];
+    for typed in typed {
         strike(&mut app, &format!("home : \"{typed}\" enter"));
         assert!(app.is_backward(), "{typed}: {}", app.message);
         let slot = app.shown().unwrap().slot;
@@ -329,13 +331,32 @@ fn the_gradient_of_a_product_is_written_in_parentheses() {
 fn what_nothing_reads_gets_a_gradient_of_0() {
     let mut app = app("lstm-cell");
     strike(&mut app, "g : \"0\" enter");
-    assert!(views::text(&app).contains("d_c' = 0: nothing comes in"), "{}", views::text(&app));
+    let text = views::text(&app);
+    assert!(text.contains("d_c' = 0: nothing comes in from outside"), "{text}");
+    assert!(text.contains("adds what comes by h'"), "{text}");
+    // Inside stands the total.
+    strike(&mut app, "i n n");
+    let text = views::text(&app);
+    assert!(text.contains("all of it from in here, nothing from outside"), "{text}");
     let mut app = common::app("through-time");
     strike(&mut app, "x g : \"4\" enter");
     let text = views::text(&app);
     assert!(text.contains("d_c5 (here d_c') = 0: nothing comes in"), "{text}");
     strike(&mut app, "n");
-    assert!(!views::text(&app).contains("nothing comes in"));
+    let text = views::text(&app);
+    assert!(!text.contains("nothing comes in"), "{text}");
+    assert!(text.contains("from outside; the rule adds what comes by h'"), "{text}");
+}
+
+#[test]
+fn what_a_rule_adds_up_is_said_beneath_it() {
+    let mut app = app("lstm-cell");
+    strike(&mut app, "i g");
+    while app.node().unwrap().1.explanation != "add with y repeated" {
+        strike(&mut app, "n");
+    }
+    let text = views::text(&app);
+    assert!(text.contains("  Σ: the sum over the copies of y"), "{text}");
 }
 
 #[test]
@@ -358,7 +379,9 @@ fn long_titles_leave_out_what_is_known() {
 fn keys_and_long_names_have_their_place() {
     let mut app = app("through-time");
     let keys = |app: &App| views::text(app).lines().last().unwrap_or_default().to_owned();
-    assert!(keys(&app).contains("x other") && keys(&app).contains("z quiz"), "{}", keys(&app));
+    for key in ["n b step", "x other", "p weights", "z quiz"] {
+        assert!(keys(&app).contains(key), "{}", keys(&app));
+    }
     strike(&mut app, "i");
     assert!(!keys(&app).contains("x other"), "{}", keys(&app));
     assert!(!keys(&common::app("neuron")).contains("x other"));

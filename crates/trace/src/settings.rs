@@ -136,12 +136,23 @@ impl Setting {
                     Setting::Fields(_) => Some(value.words()).filter(|words| !words.is_empty()),
                     _ => match value.words() {
                         words if words.is_empty() => None,
-                        words => Some(format!("{} {words}", plain(name))),
+                        words => Some(said(name, &words)),
                     },
                 };
                 all.iter().filter_map(field).collect::<Vec<_>>().join(", ")
             }
         }
+    }
+}
+
+/// A field in words.
+fn said(name: &str, words: &str) -> String {
+    match (name, words) {
+        ("targets", _) => format!("right class of each row: {words}"),
+        ("divisor", "tokens") => "mean of the rows".into(),
+        ("divisor", "one") => "sum of the rows".into(),
+        ("divisor", _) => format!("sum divided by {}", words.trim_start_matches("given ")),
+        _ => format!("{} {words}", plain(name)),
     }
 }
 
@@ -217,7 +228,7 @@ mod tests {
             (
                 "CrossEntropy { targets: [0, 2], options: CrossEntropyOptions { ignored: Some(0), \
                  divisor: Given(4.0), smoothing: None } }",
-                "targets 0 2, ignored 0, divisor given 4",
+                "right class of each row: 0 2, ignored 0, sum divided by 4",
             ),
             (
                 "MaskedFill { mask: [[false, true], [true, true]], shape=[2, 2], strides=[2, 1], \

@@ -30,7 +30,7 @@ impl Display for Trace {
         }
         writeln!(
             f,
-            "Inside of a node x, y and z are its own letters; the name behind them is the value's."
+            "Inside of a node x, y and out are its own letters; the name behind them is the value's."
         )?;
         let told = RefCell::default();
         Walk { root: self, trace: self, indent: 0, told: &told }.write(f)?;
@@ -201,12 +201,8 @@ impl Walk<'_> {
         self.head(f, index, node)?;
         for port in &node.outputs {
             let gradient = self.trace.values.get(port.slot).and_then(|x| x.gradient.as_ref());
-            if let Some(gradient) = gradient {
-                self.line(
-                    f,
-                    format!("     {} = {}", self.gradient_of(port, "of"), array(gradient)),
-                )?;
-            }
+            let told = gradient.map_or("0: nothing comes in".into(), array);
+            self.line(f, format!("     {} = {told}", self.gradient_of(port, "of")))?;
         }
         if let Some(explanation) = self.explanation(node) {
             for formula in explanation.backward.iter().flat_map(|rule| &rule.formulas) {
@@ -387,12 +383,12 @@ mod tests {
             expression("sigmoid(a*x + b) * a - x^2/y", &values).unwrap().traces[0].to_string();
         let cell = lesson("through-time").unwrap().traces[0].to_string();
         let rows = [
-            (&own, "       z = x²\n         x: any shape\n"),
+            (&own, "       out = x²\n         x: any shape\n"),
             (&own, "kept for the backward pass: x and y."),
             (&own, "     with exponent 2\n"),
             // Signs, for the parts of a number add up.
             (&own, "the sum of 4 pow_number -0.5, 0 mul 0.1538"),
-            (&own, "   → d_x (to z0) = 0.1922"),
+            (&own, "   → d_x (to out0) = 0.1922"),
             (&cell, "0  rnn_step: A step of a plain recurrent network, t=1"),
             (&cell, "which do not add up: 4 rnn_step t=5 "),
             (&cell, "W_ih, W_hh, b_ih, b_hh: weight_ih, weight_hh, bias_ih, bias_hh"),
@@ -401,6 +397,8 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert!(!cell.contains("t=0"));
+        let step = lesson("lstm-cell").unwrap().traces[0].to_string();
+        assert!(step.contains("     d_c' = 0: nothing comes in\n"), "{step}");
         assert_eq!(cell.matches("a: [B, H], the sum before tanh").count(), 1);
     }
 

@@ -374,16 +374,16 @@ fn a_formula_that_is_wrong_is_found() {
     // lesson, op, input, a rule in the place of its own
     let rows = [
         ("neuron", "tanh", "x", "d_x = d_y ⊙ y"),
-        ("neuron", "pow_number 2", "x", "d_x = d_z ⊙ x"),
-        ("softmax", "sub with y repeated", "y", "d_y = Σ d_z"),
+        ("neuron", "pow_number 2", "x", "d_x = d_out ⊙ x"),
+        ("softmax", "sub with y repeated", "y", "d_y = Σ d_out"),
         // The state's side has another last block than the input's side.
         ("gru-cell", "gru_step", "weight_hh", "d_W_hh += d_a_xᵀ·h"),
         ("gru-cell", "gru_step", "bias_hh", "d_b_hh += Σ[b] d_a_x[b]"),
         ("gru-cell", "gru_step", "h", "d_h = d_a_h·W_hh"),
         ("lstm-cell", "lstm_step", "c", "d_c = d_h' ⊙ f"),
         ("through-time", "rnn_step", "weight_hh", "d_W_hh += d_aᵀ·h'"),
-        ("additive-attention", "matmul b transposed", "a", "d_a = d_c·bᵀ"),
-        ("additive-attention", "add with x repeated", "x", "d_x = 2·d_z"),
+        ("additive-attention", "matmul b transposed", "a", "d_a = d_out·bᵀ"),
+        ("additive-attention", "add with x repeated", "x", "d_x = 2·d_out"),
     ];
     for (name, key, input, rule) in rows {
         let lesson = lesson(name).unwrap();

@@ -126,6 +126,28 @@ fn what_lessons_and_opened_cells_compute_has_a_name_and_not_a_number() {
 }
 
 #[test]
+fn nodes_inside_of_a_cell_leave_its_letters_alone() {
+    for name in ["lstm-cell", "gru-cell", "through-time"] {
+        for trace in &lesson(name).unwrap().traces {
+            let mut seen = 0;
+            trace.walk(&mut |path, inside, node| {
+                let &[cell, _] = path else { return };
+                let about = &trace.explanations[&trace.nodes[cell].explanation];
+                let letters = about.inputs.iter().chain(&about.outputs).chain(&about.symbols);
+                let letters: BTreeSet<&str> = letters.flat_map(|x| x.name.split(", ")).collect();
+                for port in &node.outputs {
+                    let value = &inside.values[port.slot].name;
+                    let is_other = letters.contains(port.name.as_str()) && port.name != *value;
+                    assert!(!is_other, "{name}: {} calls {value} {}", node.op, port.name);
+                    seen += 1;
+                }
+            });
+            assert!(seen > 0, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_constant_that_is_one_number_is_called_by_it() {
     let values = [("w".to_owned(), 0.7), ("x".to_owned(), -1.5)];
     let lesson = expression("2 ^ (w*x) / 1.25e-7", &values.into()).unwrap();

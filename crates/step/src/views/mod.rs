@@ -96,12 +96,12 @@ pub(crate) fn draw_pane(
     let below = lines.len().saturating_sub(rows + scroll);
     let mut block = Block::bordered().title(format!(" {} ", app.look.text(title)));
     let more = match (scroll, below) {
-        (0, 0) => "",
-        (0, _) => " more below: down ",
-        (_, 0) => " more above: up ",
-        _ => " more above and below ",
+        (0, 0) => String::new(),
+        (0, below) => format!(" {below} more: down "),
+        (_, 0) => " more above: up ".into(),
+        (_, below) => format!(" more above, {below} below "),
     };
-    let room = usize::from(area.width).saturating_sub(look::width(more) + 5);
+    let room = usize::from(area.width).saturating_sub(look::width(&more) + 5);
     if let Some(chosen) = chosen(room) {
         block = block.title_bottom(format!(" {} ", look::cut(&app.look.text(&chosen), room)));
     }
@@ -196,10 +196,15 @@ fn keys_of(app: &App, width: u16) -> String {
                 true => keys.extend(["z end", "w what-if", "t text"]),
                 false => keys.extend(["t text", "p weights", "w what-if", "c check", "z quiz"]),
             }
-            // What is said elsewhere, too, makes room for the rest.
             let last = "? keys";
-            let wide = keys.iter().map(|key| key.len() + 2).sum::<usize>() + last.len() + 1;
-            if wide > width {
+            let is_wide = |keys: &[&str]| {
+                keys.iter().map(|key| key.len() + 2).sum::<usize>() + last.len() + 1 > width
+            };
+            if is_wide(&keys) {
+                keys.retain(|key| *key != "b back");
+                keys.iter_mut().filter(|key| **key == "n next").for_each(|key| *key = "n b step");
+            }
+            if is_wide(&keys) {
                 keys.retain(|key| *key != "p weights");
             }
             (keys, last)

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use unspool_trace::source::Excerpt;
 use unspool_trace::trace::Port;
-use unspool_trace::{Array, Explanation, Formula, Node, Origin, Trace};
+use unspool_trace::{Array, Explanation, Formula, Node, Origin, Trace, Value};
 
 use super::{numbers, sum};
 use crate::app::App;
@@ -127,14 +127,14 @@ impl Pane<'_> {
             self.line(&title, app.look.heading(), 2);
             self.made(node);
             self.question();
-            self.incoming(node);
+            self.incoming(node, explanation);
             self.forward(node, explanation);
             self.rule(explanation);
         } else {
             self.line(title, app.look.heading(), 2);
             self.about(node);
             if app.is_backward() {
-                self.incoming(node);
+                self.incoming(node, explanation);
                 self.rule(explanation);
                 self.outgoing(node);
                 self.forward(node, explanation);
@@ -254,8 +254,11 @@ impl Pane<'_> {
         self.lines.extend(numbers::lines(self.app.look, array, before, cursor, self.width));
     }
 
-    fn incoming(&mut self, node: &Node) {
+    fn incoming(&mut self, node: &Node, explanation: Option<&Explanation>) {
         let app = self.app;
+        let added_by = |port: &Port| {
+            explanation.map_or(Vec::new(), |about| names::added_by(about, node, port)).join(", ")
+        };
         self.heading("Comes in");
         let mut any = false;
         for port in &node.outputs {
@@ -270,6 +273,7 @@ impl Pane<'_> {
                 let before =
                     old(app, port.slot, |trace, slot| trace.values.get(slot)?.gradient.as_ref());
                 self.array(gradient, before, None);
+                self.origin(value, &added_by(port));
             }
         }
         if !any {
@@ -281,9 +285,28 @@ impl Pane<'_> {
             let value = app.trace().values.get(port.slot);
             if value.is_some_and(|value| value.gradient.is_none()) {
                 let name = names::gradient(app.trace(), port);
-                self.line(&format!("{name} = 0: nothing comes in"), app.look.faint(), 2);
+                let more = match added_by(port) {
+                    none if none.is_empty() => String::new(),
+                    others => format!(" from outside; the rule adds what comes by {others}"),
+                };
+                self.line(&format!("{name} = 0: nothing comes in{more}"), app.look.faint(), 2);
             }
         }
+    }
+
+    /// Whether a gradient that comes in is all that there is of it: the rule may add to it; and inside of
+    /// an open node, that of an output may come from outside, from the nodes inside, or from both.
+    fn origin(&mut self, value: &Value, added_by: &str) {
+        let app = self.app;
+        let told = match (added_by, value.seed.is_some(), value.parts.len()) {
+            ("", true, 1..) => "the total: from outside and from in here".into(),
+            ("", false, _) if app.is_output_of_open(value) => {
+                "all of it from in here, nothing from outside".into()
+            }
+            ("", ..) => return,
+            (others, ..) => format!("from outside; the rule adds what comes by {others}"),
+        };
+        self.line(&format!("    {told}"), app.look.faint(), 4);
     }
 
     /// The gradient at a port begins at the next line.
@@ -298,6 +321,9 @@ impl Pane<'_> {
         self.heading(title);
         let Some(explanation) = explanation else { return };
         self.formulas(explanation.backward.iter().flat_map(|rule| &rule.formulas));
+        for symbol in explanation.symbols.iter().filter(|symbol| symbol.name == "Σ") {
+            self.line(&format!("  Σ: {}", symbol.meaning), self.app.look.faint(), 4);
+        }
         if !explanation.cut.is_empty() {
             self.line(&explanation.cut, self.app.look.faint(), 2);
         }
@@ -380,6 +406,8 @@ impl Pane<'_> {
         let Some(explanation) = explanation else { return };
         self.heading("Letters");
         let Explanation { inputs, outputs, symbols, .. } = explanation;
+        // What Σ is, the rule says.
+        let symbols = symbols.iter().filter(|symbol| symbol.name != "Σ");
         for symbol in inputs.iter().chain(outputs).chain(symbols) {
             self.line(&format!("  {}: {}", symbol.name, symbol.meaning), Style::new(), 4);
         }
@@ -446,6 +474,7 @@ impl Pane<'_> {
             let before = trace.loss.map_or("?".into(), look::size);
             let told = format!("loss {before} before, {} after", look::size(update.loss_after));
             self.line(&told, Style::new(), 2);
+            self.line("Δ: how far the update moves a number", app.look.faint(), 2);
         }
         for value in &trace.values {
             if let Some(updated) = &value.updated {

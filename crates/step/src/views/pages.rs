@@ -45,9 +45,9 @@ pub const HELP: [(&str, &str); 47] = [
     ("y", "a hint: the numbers in the rule, where they are few"),
     ("q, ctrl-c", "leave"),
     ("NAMES", ""),
-    ("x = w", "A node has its own letters, for its formulas: here its x is the lesson's w."),
-    ("d_z0 (here d_z)", "What comes in: the node's d_z is the gradient of the lesson's z0."),
-    ("d_w (here d_x)", "What goes out: the node's d_x is the gradient of the lesson's w."),
+    ("y = w", "A node has its own letters: the y of the lesson neuron's product is its w."),
+    ("d_z (here d_out)", "What comes in: the node's d_out is the gradient of the lesson's z."),
+    ("d_w (here d_y)", "What goes out: the node's d_y is the gradient of the lesson's w."),
     ("adds to d_w", "What goes out is a part of the gradient of w; others add theirs."),
     ("w, c, p, :", "take and tell the lesson's names; w and : take the node's letters, too."),
     ("h[5]", "What is typed so is h at time step 5; L is the loss, W_hh is weight_hh."),
@@ -60,7 +60,7 @@ pub const HELP: [(&str, &str); 47] = [
     ("✓ 5e-14", "a checked gradient, and how far it is off, as a share of the array's largest"),
     ("✓ the sum", "it is the sum of its parts, which are checked themselves"),
     ("? ✗", "it cannot be told whether it is right, as at a kink; it is wrong"),
-    ("Δ", "how far the number is from what it was before w"),
+    ("Δ", "how far the number is from what it was before w, or before the update"),
     (". : * #", "without colour: how large a number is beside the array's largest"),
 ];
 

@@ -4,8 +4,8 @@ use super::{Entry, X, Y};
 use crate::source::Place::{Function, Method, Row};
 
 const XY: &[(&str, &str)] = &[("x", BROADCAST), ("y", BROADCAST)];
-const BROADCAST: &str = "any shape that fits that of z";
-const Z: &[(&str, &str)] = &[("z", "that of x and y together")];
+const BROADCAST: &str = "any shape that fits that of out";
+const OUT: &[(&str, &str)] = &[("out", "that of x and y together")];
 const SHAPES: &str = "The shapes of the inputs.";
 
 /// A function of each element, a row of the table of them.
@@ -35,7 +35,7 @@ macro_rules! arithmetic {
             title: $title,
             remark: "",
             inputs: XY,
-            outputs: Z,
+            outputs: OUT,
             symbols: &[],
             forward: &[$forward],
             backward: &[("x", $x), ("y", $y)],
@@ -47,44 +47,44 @@ macro_rules! arithmetic {
 }
 
 pub(super) static TABLE: &[Entry] = &[
-    arithmetic!("add", "Add", "A sum", "z = x + y", "d_x = d_z", "d_y = d_z", SHAPES),
-    arithmetic!("sub", "Sub", "A difference", "z = x − y", "d_x = d_z", "d_y = −d_z", SHAPES),
+    arithmetic!("add", "Add", "A sum", "out = x + y", "d_x = d_out", "d_y = d_out", SHAPES),
+    arithmetic!("sub", "Sub", "A difference", "out = x − y", "d_x = d_out", "d_y = −d_out", SHAPES),
     arithmetic!(
         "mul",
         "Mul",
         "A product, element by element",
-        "z = x ⊙ y",
-        "d_x = d_z ⊙ y",
-        "d_y = d_z ⊙ x",
+        "out = x ⊙ y",
+        "d_x = d_out ⊙ y",
+        "d_y = d_out ⊙ x",
         "x and y."
     ),
     arithmetic!(
         "div",
         "Div",
         "A quotient, element by element",
-        "z = x / y",
-        "d_x = d_z / y",
-        "d_y = −d_z ⊙ x / y²",
-        "x, y and z."
+        "out = x / y",
+        "d_x = d_out / y",
+        "d_y = −d_out ⊙ x / y²",
+        "x, y and out."
     ),
     arithmetic!(
         "pow",
         "Pow",
         "A power, element by element",
-        "z = xʸ",
-        "d_x = d_z ⊙ y ⊙ xʸ⁻¹",
-        "d_y = d_z ⊙ z ⊙ ln(x)",
-        "x, y and z."
+        "out = xʸ",
+        "d_x = d_out ⊙ y ⊙ xʸ⁻¹",
+        "d_y = d_out ⊙ out ⊙ ln(x)",
+        "x, y and out."
     ),
     Entry {
         op: "pow_number",
         title: "A power with a number",
         remark: "",
         inputs: X,
-        outputs: &[("z", "that of x")],
+        outputs: &[("out", "that of x")],
         symbols: &[("a", "the number")],
-        forward: &["z = xᵃ"],
-        backward: &[("x", "d_x = a·d_z ⊙ xᵃ⁻¹")],
+        forward: &["out = xᵃ"],
+        backward: &[("x", "d_x = a·d_out ⊙ xᵃ⁻¹")],
         saved: "x.",
         forward_source: &[Method("ops/arithmetic.rs", "PowNumber", "forward")],
         backward_source: &[
@@ -97,10 +97,10 @@ pub(super) static TABLE: &[Entry] = &[
         title: "Times a number and plus a number",
         remark: "Also what −x, x + 1 and 2·x are.",
         inputs: X,
-        outputs: &[("z", "that of x")],
+        outputs: &[("out", "that of x")],
         symbols: &[("scale", "a number"), ("offset", "a number")],
-        forward: &["z = scale·x + offset"],
-        backward: &[("x", "d_x = scale·d_z")],
+        forward: &["out = scale·x + offset"],
+        backward: &[("x", "d_x = scale·d_out")],
         saved: "Nothing.",
         forward_source: &[Method("ops/arithmetic.rs", "Affine", "forward")],
         backward_source: &[Method("ops/arithmetic.rs", "Affine", "backward")],

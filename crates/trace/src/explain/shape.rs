@@ -64,10 +64,10 @@ pub(super) static TABLE: &[Entry] = &[
         title: "A matrix product",
         remark: "Stacks of matrices are multiplied one by one; one matrix that stands for a whole stack gets the sum of the stack's gradients.",
         inputs: &[("a", "[M, K], or [B, M, K]"), ("b", "[K, N], or [B, K, N]")],
-        outputs: &[("c", "[M, N], or [B, M, N]")],
+        outputs: &[("out", "[M, N], or [B, M, N]")],
         symbols: &[],
-        forward: &["c = a·b"],
-        backward: &[("a", "d_a = d_c·bᵀ"), ("b", "d_b = aᵀ·d_c")],
+        forward: &["out = a·b"],
+        backward: &[("a", "d_a = d_out·bᵀ"), ("b", "d_b = aᵀ·d_out")],
         saved: "a and b.",
         forward_source: &[Method("ops/matmul.rs", "MatMul", "forward")],
         backward_source: &[

@@ -66,9 +66,9 @@ fn matmul(settings: &Settings) -> Variant {
     let (a, b) = (settings.is("transpose_a"), settings.is("transpose_b"));
     let (key, forward, d_a, d_b) = match (a, b) {
         (false, false) => return Variant::default(),
-        (false, true) => ("b transposed", "c = a·bᵀ", "d_a = d_c·b", "d_b = d_cᵀ·a"),
-        (true, false) => ("a transposed", "c = aᵀ·b", "d_a = b·d_cᵀ", "d_b = a·d_c"),
-        (true, true) => ("both transposed", "c = aᵀ·bᵀ", "d_a = bᵀ·d_cᵀ", "d_b = d_cᵀ·aᵀ"),
+        (false, true) => ("b transposed", "out = a·bᵀ", "d_a = d_out·b", "d_b = d_outᵀ·a"),
+        (true, false) => ("a transposed", "out = aᵀ·b", "d_a = b·d_outᵀ", "d_b = a·d_out"),
+        (true, true) => ("both transposed", "out = aᵀ·bᵀ", "d_a = bᵀ·d_outᵀ", "d_b = d_outᵀ·aᵀ"),
     };
     Variant {
         key: key.into(),
@@ -91,8 +91,8 @@ fn pow_number(exponent: f64) -> Variant {
     };
     Variant {
         key: number(exponent),
-        forward: format!("z = x^({})", number(exponent)),
-        backward: vec![format!("d_x = {}·d_z{slope}", number(exponent))],
+        forward: format!("out = x^({})", number(exponent)),
+        backward: vec![format!("d_x = {}·d_out{slope}", number(exponent))],
         ..Variant::default()
     }
 }
@@ -110,8 +110,8 @@ fn affine(scale: f64, offset: f64) -> Variant {
     };
     Variant {
         key: format!("{scale} {offset}"),
-        forward: format!("z = {}{plus}", times("x")),
-        backward: vec![format!("d_x = {}", times("d_z"))],
+        forward: format!("out = {}{plus}", times("x")),
+        backward: vec![format!("d_x = {}", times("d_out"))],
         ..Variant::default()
     }
 }
@@ -165,11 +165,12 @@ fn repeated(
         }
     }
     let names = names.join(" and ");
+    let output = &about.outputs.first()?.name;
     found.remark = format!(
-        "{names} was repeated to the shape of {} (broadcast): the gradient is the sum over the copies.",
-        about.outputs.first()?.name
+        "{names} was repeated to the shape of {output} (broadcast): the gradient is the sum over the copies."
     );
-    found.symbols.push(Symbol { name: "Σ".into(), meaning: "over the copies".into() });
+    let meaning = format!("the sum over the copies of {names}, repeated to the shape of {output}");
+    found.symbols.push(Symbol { name: "Σ".into(), meaning });
     Some((format!("{} with {names} repeated", about.op), found))
 }
 
@@ -196,34 +197,34 @@ mod tests {
         let (one, two): (&[usize], &[usize]) = (&[3], &[2, 3]);
         // op, settings, shapes of the inputs, key, forward, backward
         let rows = [
-            ("pow_number", pow(2.0), vec![], "pow_number 2", "z = x²", "d_x = 2·d_z ⊙ x"),
-            ("pow_number", pow(-1.0), vec![], "pow_number −1", "z = x⁻¹", "d_x = −1·d_z ⊙ x⁻²"),
+            ("pow_number", pow(2.0), vec![], "pow_number 2", "out = x²", "d_x = 2·d_out ⊙ x"),
+            ("pow_number", pow(-1.0), vec![], "pow_number −1", "out = x⁻¹", "d_x = −1·d_out ⊙ x⁻²"),
             (
                 "pow_number",
                 pow(0.5),
                 vec![],
                 "pow_number 0.5",
-                "z = x^(0.5)",
-                "d_x = 0.5·d_z ⊙ x^(−0.5)",
+                "out = x^(0.5)",
+                "d_x = 0.5·d_out ⊙ x^(−0.5)",
             ),
-            ("pow_number", pow(1.0), vec![], "pow_number 1", "z = x¹", "d_x = 1·d_z"),
-            ("affine", affine(-1.0, 0.0), vec![], "affine -1 0", "z = −x", "d_x = −d_z"),
+            ("pow_number", pow(1.0), vec![], "pow_number 1", "out = x¹", "d_x = 1·d_out"),
+            ("affine", affine(-1.0, 0.0), vec![], "affine -1 0", "out = −x", "d_x = −d_out"),
             (
                 "affine",
                 affine(0.5, -2.0),
                 vec![],
                 "affine 0.5 -2",
-                "z = 0.5·x − 2",
-                "d_x = 0.5·d_z",
+                "out = 0.5·x − 2",
+                "d_x = 0.5·d_out",
             ),
-            ("affine", affine(1.0, 1.0), vec![], "affine 1 1", "z = x + 1", "d_x = d_z"),
+            ("affine", affine(1.0, 1.0), vec![], "affine 1 1", "out = x + 1", "d_x = d_out"),
             (
                 "matmul",
                 matmul(false, true),
                 vec![],
                 "matmul b transposed",
-                "c = a·bᵀ",
-                "d_a = d_c·b",
+                "out = a·bᵀ",
+                "d_a = d_out·b",
             ),
             (
                 "permute",
@@ -238,16 +239,16 @@ mod tests {
                 Settings::of(&Sub),
                 vec![two, one],
                 "sub with y repeated",
-                "z = x − y",
-                "d_x = d_z",
+                "out = x − y",
+                "d_x = d_out",
             ),
             (
                 "sub",
                 Settings::of(&Sub),
                 vec![one, two],
                 "sub with x repeated",
-                "z = x − y",
-                "d_x = Σ d_z",
+                "out = x − y",
+                "d_x = Σ d_out",
             ),
         ];
         for (op, settings, inputs, key, forward, backward) in rows {
@@ -257,7 +258,7 @@ mod tests {
         }
         let about = explanation("sub").unwrap();
         let (_, y) = of(&about, &Settings::of(&Sub), &[two, one], two).unwrap();
-        assert_eq!(y.rule("y")[0].to_string(), "d_y = −Σ d_z");
+        assert_eq!(y.rule("y")[0].to_string(), "d_y = −Σ d_out");
         assert!(y.remark.contains("y was repeated") && about.remark.is_empty());
         // Nothing to say of what the name alone explains.
         assert_eq!(of(&about, &Settings::of(&Sub), &[two, two], two), None);

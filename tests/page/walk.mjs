@@ -325,7 +325,7 @@ async function byMouse(name) {
 async function nothingComesIn(name) {
   const { context, page, check } = await open(name, { hash: '#t1/n4/backward' });
   const told = await page.evaluate(() => document.querySelector('#panel .nothing')?.textContent);
-  await check(`of the last cell state it says ${told}`, told === "d_c5 (here d_c') = 0: nothing comes in, as nothing reads c5");
+  await check(`of the last cell state it says ${told}`, told === "d_c5 (here d_c') = 0: nothing comes in, as nothing reads c5; the rule adds to it");
   await context.close();
 }
 

@@ -8,7 +8,7 @@ use crate::op::{Forward, inputs_of};
 use crate::shape::zip_broadcast;
 use crate::{Context, Dual, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
-/// `z = x + y`, broadcast.
+/// `out = x + y`, broadcast.
 #[derive(Clone, Copy, Debug)]
 pub struct Add;
 
@@ -22,8 +22,8 @@ impl<T: Real> Op<T> for Add {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x, y] = inputs_of("add", inputs)?;
-        let z = zip_broadcast("add", x, y, |x, y| x + y)?;
-        Ok((vec![z], [x.shape().to_vec(), y.shape().to_vec()]))
+        let out = zip_broadcast("add", x, y, |x, y| x + y)?;
+        Ok((vec![out], [x.shape().to_vec(), y.shape().to_vec()]))
     }
 
     fn backward(
@@ -33,13 +33,13 @@ impl<T: Real> Op<T> for Add {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // z = x + y  ⇒  d_x = d_z, d_y = d_z
+        // out = x + y  ⇒  d_x = d_out, d_y = d_out
         sink.add_broadcast(0, d_outputs.dense(0), x_shape)?;
         sink.add_broadcast(1, d_outputs.dense(0), y_shape)
     }
 }
 
-/// `z = x - y`, broadcast.
+/// `out = x - y`, broadcast.
 #[derive(Clone, Copy, Debug)]
 pub struct Sub;
 
@@ -53,8 +53,8 @@ impl<T: Real> Op<T> for Sub {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x, y] = inputs_of("sub", inputs)?;
-        let z = zip_broadcast("sub", x, y, |x, y| x - y)?;
-        Ok((vec![z], [x.shape().to_vec(), y.shape().to_vec()]))
+        let out = zip_broadcast("sub", x, y, |x, y| x - y)?;
+        Ok((vec![out], [x.shape().to_vec(), y.shape().to_vec()]))
     }
 
     fn backward(
@@ -64,14 +64,14 @@ impl<T: Real> Op<T> for Sub {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // z = x - y  ⇒  d_x = d_z, d_y = -d_z
-        let d_z = d_outputs.dense(0);
-        sink.add_broadcast(1, d_z.mapv(|d| -d).into_shared(), y_shape)?;
-        sink.add_broadcast(0, d_z, x_shape)
+        // out = x - y  ⇒  d_x = d_out, d_y = -d_out
+        let d_out = d_outputs.dense(0);
+        sink.add_broadcast(1, d_out.mapv(|d| -d).into_shared(), y_shape)?;
+        sink.add_broadcast(0, d_out, x_shape)
     }
 }
 
-/// `z = x · y`, element by element, broadcast.
+/// `out = x · y`, element by element, broadcast.
 #[derive(Clone, Copy, Debug)]
 pub struct Mul;
 
@@ -85,8 +85,8 @@ impl<T: Real> Op<T> for Mul {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x, y] = inputs_of("mul", inputs)?;
-        let z = zip_broadcast("mul", x, y, |x, y| x * y)?;
-        Ok((vec![z], [x.clone(), y.clone()]))
+        let out = zip_broadcast("mul", x, y, |x, y| x * y)?;
+        Ok((vec![out], [x.clone(), y.clone()]))
     }
 
     fn backward(
@@ -96,24 +96,24 @@ impl<T: Real> Op<T> for Mul {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // z = x·y  ⇒  d_x = d_z·y, d_y = d_z·x
-        let d_z = d_outputs.dense(0);
+        // out = x·y  ⇒  d_x = d_out·y, d_y = d_out·x
+        let d_out = d_outputs.dense(0);
         if sink.wants(0) {
-            sink.add_broadcast(0, zip_broadcast("mul", &d_z, y, |d, y| d * y)?, x.shape())?;
+            sink.add_broadcast(0, zip_broadcast("mul", &d_out, y, |d, y| d * y)?, x.shape())?;
         }
         if sink.wants(1) {
-            sink.add_broadcast(1, zip_broadcast("mul", &d_z, x, |d, x| d * x)?, y.shape())?;
+            sink.add_broadcast(1, zip_broadcast("mul", &d_out, x, |d, x| d * x)?, y.shape())?;
         }
         Ok(())
     }
 }
 
-/// `z = x / y`, element by element, broadcast.
+/// `out = x / y`, element by element, broadcast.
 #[derive(Clone, Copy, Debug)]
 pub struct Div;
 
 impl<T: Real> Op<T> for Div {
-    /// x, y and z.
+    /// x, y and out.
     type Saved = [Tensor<T>; 3];
 
     fn name(&self) -> &'static str {
@@ -122,27 +122,27 @@ impl<T: Real> Op<T> for Div {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x, y] = inputs_of("div", inputs)?;
-        let z = zip_broadcast("div", x, y, |x, y| x / y)?;
-        Ok((vec![z.clone()], [x.clone(), y.clone(), z]))
+        let out = zip_broadcast("div", x, y, |x, y| x / y)?;
+        Ok((vec![out.clone()], [x.clone(), y.clone(), out]))
     }
 
     fn backward(
         &self,
         _: &Context,
-        [x, y, z]: &Self::Saved,
+        [x, y, out]: &Self::Saved,
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // z = x/y  ⇒  d_x = d_z/y, d_y = -d_z·x/y² = -d_x·z
+        // out = x/y  ⇒  d_x = d_out/y, d_y = -d_out·x/y² = -d_x·out
         let d_x = zip_broadcast("div", &d_outputs.dense(0), y, |d, y| d / y)?;
         if sink.wants(1) {
-            sink.add_broadcast(1, zip_broadcast("div", &d_x, z, |d, z| -d * z)?, y.shape())?;
+            sink.add_broadcast(1, zip_broadcast("div", &d_x, out, |d, out| -d * out)?, y.shape())?;
         }
         sink.add_broadcast(0, d_x, x.shape())
     }
 }
 
-/// `z = x^y`, element by element, broadcast.
+/// `out = x^y`, element by element, broadcast.
 ///
 /// At x = 0 the gradient of an exponent y ≥ 0 is taken to be 0, and the gradient of the base of
 /// `x^0` is 0 for every x. A negative x has no real power but for whole y, and its exponent's
@@ -151,7 +151,7 @@ impl<T: Real> Op<T> for Div {
 pub struct Pow;
 
 impl<T: Real> Op<T> for Pow {
-    /// x, y and z.
+    /// x, y and out.
     type Saved = [Tensor<T>; 3];
 
     fn name(&self) -> &'static str {
@@ -160,30 +160,34 @@ impl<T: Real> Op<T> for Pow {
 
     fn forward(&self, _: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [x, y] = inputs_of("pow", inputs)?;
-        let z = zip_broadcast("pow", x, y, |x, y| x.powf(y))?;
-        Ok((vec![z.clone()], [x.clone(), y.clone(), z]))
+        let out = zip_broadcast("pow", x, y, |x, y| x.powf(y))?;
+        Ok((vec![out.clone()], [x.clone(), y.clone(), out]))
     }
 
     fn backward(
         &self,
         _: &Context,
-        [x, y, z]: &Self::Saved,
+        [x, y, out]: &Self::Saved,
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        let d_z = d_outputs.dense(0);
+        let d_out = d_outputs.dense(0);
         if sink.wants(0) {
-            // z = x^y  ⇒  d_x = d_z·y·x^(y-1)
+            // out = x^y  ⇒  d_x = d_out·y·x^(y-1)
             let by_base = zip_broadcast("pow", x, y, pow_backward_base)?;
-            sink.add_broadcast(0, zip_broadcast("pow", &d_z, &by_base, |d, s| d * s)?, x.shape())?;
+            sink.add_broadcast(
+                0,
+                zip_broadcast("pow", &d_out, &by_base, |d, s| d * s)?,
+                x.shape(),
+            )?;
         }
         if sink.wants(1) {
-            // z = exp(y·ln x)  ⇒  d_y = d_z·z·ln x
+            // out = exp(y·ln x)  ⇒  d_y = d_out·out·ln x
             let logs = zip_broadcast("pow", x, y, |x, y| {
                 if x.is_zero() && y >= T::zero() { T::zero() } else { x.ln() }
             })?;
-            let by_exponent = zip_broadcast("pow", z, &logs, |z, log| z * log)?;
-            let d_y = zip_broadcast("pow", &d_z, &by_exponent, |d, slope| d * slope)?;
+            let by_exponent = zip_broadcast("pow", out, &logs, |out, log| out * log)?;
+            let d_y = zip_broadcast("pow", &d_out, &by_exponent, |d, slope| d * slope)?;
             sink.add_broadcast(1, d_y, y.shape())?;
         }
         Ok(())
@@ -195,7 +199,7 @@ fn pow_backward_base<T: Real>(x: T, y: T) -> T {
     if y.is_zero() { T::zero() } else { y * x.powf(y - T::one()) }
 }
 
-/// `z = x^exponent` with a number.
+/// `out = x^exponent` with a number.
 #[derive(Clone, Copy, Debug)]
 pub struct PowNumber {
     /// The exponent.
@@ -223,7 +227,7 @@ impl<T: Real> Op<T> for PowNumber {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // z = x^a  ⇒  d_x = d_z·a·x^(a-1)
+        // out = x^a  ⇒  d_x = d_out·a·x^(a-1)
         let exponent = T::from_f64(self.exponent);
         let d_x = zip_broadcast("pow_number", &d_outputs.dense(0), x, |d, x| {
             d * pow_backward_base(x, exponent)
@@ -232,7 +236,7 @@ impl<T: Real> Op<T> for PowNumber {
     }
 }
 
-/// `z = scale · x + offset` with two numbers: what `x + 1.0`, `2.0 - x`, `x * 3.0` and `-x` run.
+/// `out = scale · x + offset` with two numbers: what `x + 1.0`, `2.0 - x`, `x * 3.0` and `-x` run.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine {
     /// What x is multiplied by.
@@ -261,7 +265,7 @@ impl<T: Real> Op<T> for Affine {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // z = scale·x + offset  ⇒  d_x = scale·d_z
+        // out = scale·x + offset  ⇒  d_x = scale·d_out
         let scale = T::from_f64(self.scale);
         sink.add(0, d_outputs.dense(0).mapv(|d| scale * d))
     }
@@ -273,8 +277,8 @@ macro_rules! operator {
             type Output = Result<Var<'t, T>>;
 
             fn $method(self, other: Self) -> Self::Output {
-                let [z] = self.tape().apply($op, &[self, other])?;
-                Ok(z)
+                let [out] = self.tape().apply($op, &[self, other])?;
+                Ok(out)
             }
         }
 
@@ -284,13 +288,13 @@ macro_rules! operator {
             fn $method(self, number: T) -> Self::Output {
                 match $scale_and_offset(number.to_f64()) {
                     Some((scale, offset)) if is_plain(number) => {
-                        let [z] = self.tape().apply(Affine { scale, offset }, &[self])?;
-                        Ok(z)
+                        let [out] = self.tape().apply(Affine { scale, offset }, &[self])?;
+                        Ok(out)
                     }
                     _ => {
                         let number = self.tape().constant(arr0(number));
-                        let [z] = self.tape().apply($op, &[self, number])?;
-                        Ok(z)
+                        let [out] = self.tape().apply($op, &[self, number])?;
+                        Ok(out)
                     }
                 }
             }
@@ -362,8 +366,8 @@ impl<'t, T: Real> Var<'t, T> {
     /// # Errors
     /// The shapes do not broadcast.
     pub fn pow(self, exponent: Self) -> Result<Self> {
-        let [z] = self.tape().apply(Pow, &[self, exponent])?;
-        Ok(z)
+        let [out] = self.tape().apply(Pow, &[self, exponent])?;
+        Ok(out)
     }
 
     /// `self` to the power of a number.
@@ -374,7 +378,7 @@ impl<'t, T: Real> Var<'t, T> {
         if !is_plain(exponent) {
             return self.pow(self.tape().constant(arr0(exponent)));
         }
-        let [z] = self.tape().apply(PowNumber { exponent: exponent.to_f64() }, &[self])?;
-        Ok(z)
+        let [out] = self.tape().apply(PowNumber { exponent: exponent.to_f64() }, &[self])?;
+        Ok(out)
     }
 }

@@ -8,7 +8,7 @@ use crate::op::{Forward, inputs_of};
 use crate::shape::{reshaped, sum_to_shape};
 use crate::{Context, Error, GradSink, Op, OutputGrads, Real, Result, Tensor, Var};
 
-/// `c = a'·b'`, where `'` transposes the last two axes when asked to.
+/// `out = a'·b'`, where `'` transposes the last two axes when asked to.
 ///
 /// - Two matrices: `[M, K] · [K, N] = [M, N]`.
 /// - Two stacks of `B` matrices, multiplied in parallel: `[B, M, K] · [B, K, N] = [B, M, N]`.
@@ -32,16 +32,16 @@ impl<T: Real> Op<T> for MatMul {
 
     fn forward(&self, context: &Context, inputs: &[Tensor<T>]) -> Result<Forward<T, Self::Saved>> {
         let [a, b] = inputs_of("matmul", inputs)?;
-        let c = match (a.ndim(), b.ndim()) {
+        let out = match (a.ndim(), b.ndim()) {
             (2, 2) => {
                 let (a2, b2) =
                     (self.matrix(a, self.transpose_a)?, self.matrix(b, self.transpose_b)?);
                 if a2.ncols() != b2.nrows() {
                     return Err(self.mismatch(a, b));
                 }
-                let mut c = Array2::zeros((a2.nrows(), b2.ncols()));
-                product(context, a2, b2, false, c.view_mut());
-                c.into_dyn()
+                let mut out = Array2::zeros((a2.nrows(), b2.ncols()));
+                product(context, a2, b2, false, out.view_mut());
+                out.into_dyn()
             }
             (3, 2) if self.is_flat(a, b) => {
                 let b2 = self.matrix(b, self.transpose_b)?;
@@ -49,10 +49,10 @@ impl<T: Real> Op<T> for MatMul {
                     return Err(self.mismatch(a, b));
                 }
                 let flat = flattened(a)?;
-                let mut c = Array2::zeros((flat.shape()[0], b2.ncols()));
-                product(context, self.matrix(&flat, false)?, b2, false, c.view_mut());
-                let shape = [a.shape()[0], a.shape()[1], c.ncols()];
-                c.into_shape_with_order(IxDyn(&shape)).map_err(|_| self.mismatch(a, b))?
+                let mut out = Array2::zeros((flat.shape()[0], b2.ncols()));
+                product(context, self.matrix(&flat, false)?, b2, false, out.view_mut());
+                let shape = [a.shape()[0], a.shape()[1], out.ncols()];
+                out.into_shape_with_order(IxDyn(&shape)).map_err(|_| self.mismatch(a, b))?
             }
             (2 | 3, 2 | 3) => {
                 let count = if a.ndim() == 3 { a.shape()[0] } else { b.shape()[0] };
@@ -67,7 +67,7 @@ impl<T: Real> Op<T> for MatMul {
             }
             _ => return Err(self.mismatch(a, b)),
         };
-        Ok((vec![c.into_shared()], [a.clone(), b.clone()]))
+        Ok((vec![out.into_shared()], [a.clone(), b.clone()]))
     }
 
     fn backward(
@@ -77,48 +77,48 @@ impl<T: Real> Op<T> for MatMul {
         d_outputs: &OutputGrads<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
-        // c = a'·b'  ⇒  d_a' = d_c·b'ᵀ, d_b' = a'ᵀ·d_c; the gradient of a transposed input is
-        // transposed.
-        let d_c = d_outputs.dense(0);
-        if d_c.ndim() == 2 {
-            let d_c = self.matrix(&d_c, false)?;
+        // out = a'·b'  ⇒  d_a' = d_out·b'ᵀ, d_b' = a'ᵀ·d_out; the gradient of a transposed input
+        // is transposed.
+        let d_out = d_outputs.dense(0);
+        if d_out.ndim() == 2 {
+            let d_out = self.matrix(&d_out, false)?;
             let (a, b) = (self.matrix(a, self.transpose_a)?, self.matrix(b, self.transpose_b)?);
-            return self.backward_of_matrices(a, b, d_c, sink);
+            return self.backward_of_matrices(a, b, d_out, sink);
         }
         if self.is_flat(a, b) {
-            let (flat_a, flat_d_c) = (flattened(a)?, flattened(&d_c)?);
-            let (a2, d_c) = (self.matrix(&flat_a, false)?, self.matrix(&flat_d_c, false)?);
+            let (flat_a, flat_d_out) = (flattened(a)?, flattened(&d_out)?);
+            let (a2, d_out) = (self.matrix(&flat_a, false)?, self.matrix(&flat_d_out, false)?);
             let b = self.matrix(b, self.transpose_b)?;
             if sink.wants(0) {
                 let mut d_a = Array2::zeros(a2.raw_dim());
-                product(context, d_c, b.t(), false, d_a.view_mut());
+                product(context, d_out, b.t(), false, d_a.view_mut());
                 let d_a = d_a.into_shape_with_order(a.raw_dim());
-                sink.add(0, d_a.map_err(|_| self.mismatch(a, &flat_d_c))?)?;
+                sink.add(0, d_a.map_err(|_| self.mismatch(a, &flat_d_out))?)?;
             }
             return match self.transpose_b {
-                false => sink.add_product(1, a2.t(), d_c),
-                true => sink.add_product(1, d_c.t(), a2),
+                false => sink.add_product(1, a2.t(), d_out),
+                true => sink.add_product(1, d_out.t(), a2),
             };
         }
-        let count = d_c.shape()[0];
+        let count = d_out.shape()[0];
         let stacks = (
             self.stack(a, count, self.transpose_a),
             self.stack(b, count, self.transpose_b),
-            self.stack(&d_c, count, false),
+            self.stack(&d_out, count, false),
         );
-        let (Some(a3), Some(b3), Some(d_c)) = stacks else { return Err(self.mismatch(a, b)) };
+        let (Some(a3), Some(b3), Some(d_out)) = stacks else { return Err(self.mismatch(a, b)) };
         if sink.wants(0) {
             let d_a = match self.transpose_a {
-                false => stack_product(context, d_c, transposed(b3)),
-                true => stack_product(context, b3, transposed(d_c)),
+                false => stack_product(context, d_out, transposed(b3)),
+                true => stack_product(context, b3, transposed(d_out)),
             };
             // The one matrix that stands for a stack gets the sum of the stack's gradients.
             sink.add(0, sum_to_shape(d_a.into_dyn().into_shared(), a.shape()))?;
         }
         if sink.wants(1) {
             let d_b = match self.transpose_b {
-                false => stack_product(context, transposed(a3), d_c),
-                true => stack_product(context, transposed(d_c), a3),
+                false => stack_product(context, transposed(a3), d_out),
+                true => stack_product(context, transposed(d_out), a3),
             };
             sink.add(1, sum_to_shape(d_b.into_dyn().into_shared(), b.shape()))?;
         }
@@ -167,16 +167,16 @@ impl MatMul {
         &self,
         a: ArrayView2<'_, T>,
         b: ArrayView2<'_, T>,
-        d_c: ArrayView2<'_, T>,
+        d_out: ArrayView2<'_, T>,
         sink: &mut GradSink<'_, T>,
     ) -> Result<()> {
         match self.transpose_a {
-            false => sink.add_product(0, d_c, b.t())?,
-            true => sink.add_product(0, b, d_c.t())?,
+            false => sink.add_product(0, d_out, b.t())?,
+            true => sink.add_product(0, b, d_out.t())?,
         }
         match self.transpose_b {
-            false => sink.add_product(1, a.t(), d_c),
-            true => sink.add_product(1, d_c.t(), a),
+            false => sink.add_product(1, a.t(), d_out),
+            true => sink.add_product(1, d_out.t(), a),
         }
     }
 }
@@ -199,22 +199,22 @@ fn stack_product<T: Real>(
     a: ArrayView3<'_, T>,
     b: ArrayView3<'_, T>,
 ) -> Array3<T> {
-    let mut c = Array3::zeros((a.dim().0, a.dim().1, b.dim().2));
+    let mut out = Array3::zeros((a.dim().0, a.dim().1, b.dim().2));
     let one_thread = context.on_one_thread();
-    if !context.parallel(c.len().saturating_mul(a.dim().2)) {
-        Zip::from(c.outer_iter_mut())
+    if !context.parallel(out.len().saturating_mul(a.dim().2)) {
+        Zip::from(out.outer_iter_mut())
             .and(a.outer_iter())
             .and(b.outer_iter())
-            .for_each(|c, a, b| product(&one_thread, a, b, false, c));
+            .for_each(|out, a, b| product(&one_thread, a, b, false, out));
     } else {
         context.install(|| {
-            (c.axis_iter_mut(Axis(0)).into_par_iter())
+            (out.axis_iter_mut(Axis(0)).into_par_iter())
                 .zip(a.axis_iter(Axis(0)))
                 .zip(b.axis_iter(Axis(0)))
-                .for_each(|((c, a), b)| product(&one_thread, a, b, false, c));
+                .for_each(|((out, a), b)| product(&one_thread, a, b, false, out));
         });
     }
-    c
+    out
 }
 
 impl<'t, T: Real> Var<'t, T> {
@@ -223,8 +223,8 @@ impl<'t, T: Real> Var<'t, T> {
     /// # Errors
     /// The shapes do not multiply.
     pub fn matmul(self, other: Self) -> Result<Self> {
-        let [c] = self.tape().apply(MatMul::default(), &[self, other])?;
-        Ok(c)
+        let [out] = self.tape().apply(MatMul::default(), &[self, other])?;
+        Ok(out)
     }
 
     /// `self · otherᵀ`: how a linear layer uses its weight `[out, in]`.
@@ -233,7 +233,7 @@ impl<'t, T: Real> Var<'t, T> {
     /// The shapes do not multiply.
     pub fn matmul_transposed(self, other: Self) -> Result<Self> {
         let op = MatMul { transpose_b: true, ..MatMul::default() };
-        let [c] = self.tape().apply(op, &[self, other])?;
-        Ok(c)
+        let [out] = self.tape().apply(op, &[self, other])?;
+        Ok(out)
     }
 }

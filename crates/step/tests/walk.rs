@@ -379,7 +379,7 @@ fn long_titles_leave_out_what_is_known() {
 fn keys_and_long_names_have_their_place() {
     let mut app = app("through-time");
     let keys = |app: &App| views::text(app).lines().last().unwrap_or_default().to_owned();
-    for key in ["n b step", "x other", "p weights", "z quiz"] {
+    for key in ["n/b step", "x other", "p weights", "z quiz"] {
         assert!(keys(&app).contains(key), "{}", keys(&app));
     }
     strike(&mut app, "i");
@@ -464,7 +464,7 @@ fn parts_of_a_sum_have_their_signs_and_those_ahead_are_marked() {
     let mut app = common::app("through-time");
     app.resize(100, 120);
     strike(&mut app, "p");
-    assert!(views::text(&app).contains("lengths, which do not add up"));
+    assert!(views::text(&app).contains("(shown: the norm of each)"));
 }
 
 #[test]

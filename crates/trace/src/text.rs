@@ -242,7 +242,7 @@ impl Walk<'_> {
             }
             let what = match gradient.len() {
                 1 => "the sum of",
-                _ => "the lengths of its parts, which do not add up:",
+                _ => "the norms of its parts:",
             };
             self.line(f, format!("       {what} {}", parts.join(", ")))?;
         }
@@ -390,7 +390,7 @@ mod tests {
             (&own, "the sum of 4 pow_number -0.5, 0 mul 0.1538"),
             (&own, "   → d_x (to out0) = 0.1922"),
             (&cell, "0  rnn_step: A step of a plain recurrent network, t=1"),
-            (&cell, "which do not add up: 4 rnn_step t=5 "),
+            (&cell, "the norms of its parts: 4 rnn_step t=5 "),
             (&cell, "W_ih, W_hh, b_ih, b_hh: weight_ih, weight_hh, bias_ih, bias_hh"),
         ];
         for (text, part) in rows {

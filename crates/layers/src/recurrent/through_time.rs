@@ -67,6 +67,8 @@ pub struct Unrolled<T: Real> {
     gates: ArcArray2<T>,
     /// What the cell keeps beside them, `[P, EXTRAS·H]`.
     extras: ArcArray2<T>,
+    /// Whether all initial hidden states are zero: then the first step has no product with them.
+    starts_at_zero: bool,
     weight_ih: Tensor<T>,
     weight_hh: Tensor<T>,
     context: Context,
@@ -130,6 +132,7 @@ pub(super) fn forward<C: Cell, T: Real>(
         }
         states
     };
+    let starts_at_zero = time_steps > 0 && inputs[H].iter().all(|&h| h == T::zero());
     let mut h = with_initial(Some(matrix(&inputs[H])?));
     let mut c = with_initial(at.cell_state.map(|at| matrix(&inputs[at])).transpose()?);
     let (weight_ih, weight_hh) = (&inputs[at.weight_ih], &inputs[at.weight_hh]);
@@ -153,6 +156,7 @@ pub(super) fn forward<C: Cell, T: Real>(
         hidden,
         packing: &packing,
         input: step_by_step.then_some((x.view(), weight_ih)),
+        starts_at_zero,
         weight_hh,
         biases: Biases::new::<C>(bias_ih, bias_hh),
     };
@@ -181,6 +185,7 @@ pub(super) fn forward<C: Cell, T: Real>(
         c: c.into_shared(),
         gates: gates.into_shared(),
         extras: extras.into_shared(),
+        starts_at_zero,
         weight_ih: inputs[at.weight_ih].clone(),
         weight_hh: inputs[at.weight_hh].clone(),
         context: context.clone(),
@@ -225,6 +230,7 @@ pub(super) fn backward<C: Cell, T: Real>(
         saved,
         weight_hh,
         d_output: d_output.as_ref().map(elements_of),
+        reaches_start: sink.wants(H),
         columns: [gate_columns, C::EXTRAS * hidden, hidden, cell_columns, hidden_gate_columns],
     };
     let bands = bands(context, packing, d_gates.len().saturating_mul(hidden));
@@ -258,9 +264,16 @@ pub(super) fn backward<C: Cell, T: Real>(
     let d_hidden_gates = if C::SUMS_GATES { d_gates.clone() } else { d_hidden_gates.into_shared() };
     let mut weights = WeightSink { context, packing, one_step: saved.x_shape.len() == 2, sink };
     weights.add_product(at.weight_ih, d_gates.clone(), || saved.x.clone())?;
-    weights.add_product(at.weight_hh, d_hidden_gates.clone(), || match packing.is_full() {
-        true => saved.h.clone().slice_move(s![..packing.len(), ..]),
-        false => packing.all_previous(saved.h.view()).into_shared(),
+    // A first state of zeros adds nothing to it; when recording, that nothing is told as well.
+    let from_zero = saved.starts_at_zero && !weights.splits_steps();
+    let added = s![if from_zero { packing.step(0).len() } else { 0 }.., ..];
+    let d_added = d_hidden_gates.clone().slice_move(added);
+    weights.add_product(at.weight_hh, d_added, || {
+        let previous = match packing.is_full() {
+            true => saved.h.clone().slice_move(s![..packing.len(), ..]),
+            false => packing.all_previous(saved.h.view()).into_shared(),
+        };
+        previous.slice_move(added)
     })?;
     // gates = .. + b_ih and hidden_gates = .. + b_hh  ⇒  d_b_ih = Σ d_gates, d_b_hh = Σ
     // d_hidden_gates, one sum for both when the cell sums its gates
@@ -314,6 +327,7 @@ struct Forward<'a, T: Real> {
     packing: &'a Packing,
     /// x `[P, I]` and weight_ih, when their product is not in the gates already.
     input: Option<(ArrayView2<'a, T>, &'a Tensor<T>)>,
+    starts_at_zero: bool,
     weight_hh: &'a Tensor<T>,
     biases: Biases<T>,
 }
@@ -361,13 +375,8 @@ impl<'a, T: Real> Forward<'a, T> {
             let input = |(x, weight_ih): (ArrayView2<'a, T>, &'a Tensor<T>)| {
                 (x.slice_move(s![start..start + rows, ..]), weight_ih)
             };
-            self.products::<C>(
-                context,
-                self.input.map(input),
-                view(h, hidden),
-                gates,
-                hidden_gates,
-            );
+            let recurrent = (step > 0 || !self.starts_at_zero).then(|| view(h, hidden));
+            self.products::<C>(context, self.input.map(input), recurrent, gates, hidden_gates);
             let rows = ForwardRows { gates, hidden_gates, h, c, h_next, c_next, extras };
             match T::cell_kernel(context.kernels(), C::KIND.name()) {
                 Some(kernel) => rows.run::<C>(&self.biases, &Registered(kernel)),
@@ -415,35 +424,34 @@ impl<T: Real> RowByRow<T> for Registered<'_, T> {
 }
 
 impl<T: Real> Forward<'_, T> {
-    /// `gates (+)= x·W_ihᵀ`, unless that is in them already, and `(hidden_)gates (+)= h·W_hhᵀ`, for the
-    /// rows that still run.
+    /// `gates (+)= x·W_ihᵀ`, unless that is in them already, and `(hidden_)gates (+)= h·W_hhᵀ`, unless
+    /// h is zero, for the rows that still run.
     fn products<C: Cell>(
         &self,
         context: &Context,
         input: Option<(ArrayView2<'_, T>, &Tensor<T>)>,
-        h: ArrayView2<'_, T>,
+        h: Option<ArrayView2<'_, T>>,
         gates: &mut [T],
         hidden_gates: &mut [T],
     ) {
-        let columns = C::GATES * self.hidden;
-        let side = Side::Transposed;
-        let recurrent = (h, self.weight_hh);
-        let gates = view_mut(gates, columns);
-        match input {
-            None if C::SUMS_GATES => {
-                sum_of_products_with_weights(context, [recurrent], side, true, gates);
+        let (columns, side) = (C::GATES * self.hidden, Side::Transposed);
+        let mut gates = view_mut(gates, columns);
+        let recurrent = h.map(|h| (h, self.weight_hh));
+        if let (true, Some(input), Some(recurrent)) = (C::SUMS_GATES, input, recurrent) {
+            return sum_of_products_with_weights(context, [input, recurrent], side, false, gates);
+        }
+        if let Some((x, weight_ih)) = input {
+            product_with_weight(context, x, weight_ih, side, false, gates.view_mut());
+        }
+        match recurrent {
+            Some((h, weight_hh)) if C::SUMS_GATES => {
+                product_with_weight(context, h, weight_hh, side, true, gates);
             }
-            Some(input) if C::SUMS_GATES => {
-                sum_of_products_with_weights(context, [input, recurrent], side, false, gates);
-            }
-            input => {
-                if let Some((x, weight_ih)) = input {
-                    product_with_weight(context, x, weight_ih, side, false, gates);
-                }
-                let (h, weight_hh) = recurrent;
+            Some((h, weight_hh)) => {
                 let hidden_gates = view_mut(hidden_gates, columns);
                 product_with_weight(context, h, weight_hh, side, false, hidden_gates);
             }
+            None => hidden_gates.fill(T::zero()),
         }
     }
 }
@@ -514,6 +522,8 @@ struct Backward<'a, T: Real> {
     saved: &'a Unrolled<T>,
     weight_hh: &'a Tensor<T>,
     d_output: Option<&'a [T]>,
+    /// Whether anyone wants the gradients of the initial states.
+    reaches_start: bool,
     /// Of gates, extras, h, c and hidden gates.
     columns: [usize; 5],
 }
@@ -530,7 +540,7 @@ impl<T: Real> Backward<'_, T> {
             let rows = d_gates.len() / gate_columns;
             let (packed, previous) =
                 (packing.step(step).start + first, packing.previous(step).start + first);
-            let step = BackwardRows {
+            let pointwise = BackwardRows {
                 saved: self,
                 rows: packed..packed + rows,
                 previous,
@@ -541,8 +551,11 @@ impl<T: Real> Backward<'_, T> {
                 d_c: &mut *d_c,
             };
             match T::cell_kernel(context.kernels(), C::KIND.name()) {
-                Some(kernel) => step.run(&Registered(kernel)),
-                None => backward_rows(Own::<C, Fast>(Fast, PhantomData), step),
+                Some(kernel) => pointwise.run(&Registered(kernel)),
+                None => backward_rows(Own::<C, Fast>(Fast, PhantomData), pointwise),
+            }
+            if step == 0 && !self.reaches_start {
+                break;
             }
             // hidden_gates = h·W_hhᵀ + b_hh  ⇒  d_h += d_hidden_gates·W_hh
             let d_sums = if C::SUMS_GATES { d_gates } else { d_hidden_gates };

@@ -202,7 +202,7 @@ fn keys_of(app: &App, width: u16) -> String {
             };
             if is_wide(&keys) {
                 keys.retain(|key| *key != "b back");
-                keys.iter_mut().filter(|key| **key == "n next").for_each(|key| *key = "n b step");
+                keys.iter_mut().filter(|key| **key == "n next").for_each(|key| *key = "n/b step");
             }
             if is_wide(&keys) {
                 keys.retain(|key| *key != "p weights");

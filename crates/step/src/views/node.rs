@@ -355,9 +355,16 @@ impl Pane<'_> {
             self.line("  nothing: no input wants a gradient", app.look.faint(), 2);
         }
         let index = app.node().map(|(index, _)| index);
-        for (number, part) in node.contributions.iter().enumerate() {
+        // What goes on through the network comes before what stays with the weights.
+        let is_weight = |port: &Port| {
+            trace.values.get(port.slot).is_some_and(|value| value.origin == Origin::Parameter)
+        };
+        let parts = node.contributions.iter().enumerate();
+        let parts =
+            parts.filter_map(|(number, part)| Some((number, part, node.inputs.get(part.input)?)));
+        let (to_weights, onwards): (Vec<_>, Vec<_>) = parts.partition(|(.., port)| is_weight(port));
+        for (number, part, port) in onwards.into_iter().chain(to_weights) {
             let shape = numbers::shape(&part.value.shape);
-            let Some(port) = node.inputs.get(part.input) else { continue };
             let name = names::added(trace, node, part, app.is_shared(port.slot));
             self.gradient_at(port);
             let style = style(app.look, &part.check);

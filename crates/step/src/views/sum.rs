@@ -24,7 +24,7 @@ struct Row {
 pub(crate) fn words(value: &Value) -> &'static str {
     match value.value.len() {
         1 => "",
-        _ => " (lengths, which do not add up)",
+        _ => " (shown: the norm of each)",
     }
 }
 

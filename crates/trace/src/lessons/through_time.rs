@@ -79,11 +79,13 @@ pub(super) fn through_time() -> Result<Lesson> {
              h'²))·W_hh: multiplied by a number below 1 and by a weight. With weights of this size the \
              gradient shrinks at each step, and what happened at the first step hardly has a say. That \
              is the vanishing gradient. With large weights it can grow instead, and explode.",
-            "In the LSTM the gradient has a second way back, through the cell state: d_c = d_c' ⊙ f. \
-             The forget gates are open here (their bias is 3, so f is about 0.95). After four steps, \
-             from c4 to c0, nearly three quarters of the gradient of the cell state are left (nothing \
-             reads c5, so none comes in there), where the plain network has some six thousandths of that \
-             of its state.",
+            "In the LSTM the gradient has a second way back, through the cell state: d_c = d_c' ⊙ f, \
+             beside what comes through h. The forget gates are open here (their bias is 3, so f is \
+             about 0.95), and four of them in a row would leave 0.95⁴, about 0.81. Their real values \
+             leave 0.81 of the first number and 0.75 of the second, and the way through h adds to one \
+             number and takes from the other: from c4 to c0, nearly three quarters of the norm of the \
+             gradient are left (nothing reads c5, so none comes in there), where the plain network has \
+             some six thousandths of that of its state.",
             "The weight W_hh was used five times, and each use adds its share to the one gradient: \
              d_W_hh is the sum over the steps of what came in at that step times the state it was \
              multiplied by. At the first step the state is 0, so its share is 0, whatever comes in.",

@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use ndarray::{Array, IntoDimension};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 
 use crate::buffers::Buffers;
 use crate::kernels::weights::Registry;
 use crate::random::Key;
-use crate::{Error, Kernels, Real, Result, Tensor};
+use crate::{Error, Kernels, Real, Result, Tensor, threads};
 
 /// Below this many multiply-adds, a second thread costs more than it brings.
 const PARALLEL_FROM: usize = 1 << 20;
@@ -59,12 +59,14 @@ impl Context {
 
     /// A pool of its own with this many threads; 0 means one for each core.
     ///
+    /// On Linux, the threads of a pool that has one for each processor that the process may use are
+    /// bound to one each: a woken thread would else often wait for the one that woke it. (Threads of
+    /// another kind that are spawned from one of them inherit that.)
+    ///
     /// # Errors
     /// The operating system gives no threads.
     pub fn with_threads(threads: usize) -> Result<Self> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
+        let pool = threads::pool(threads)
             .map_err(|error| Error::invalid("thread pool", error.to_string()))?;
         Ok(Context { pool: Some(Arc::new(pool)), ..Self::sequential() })
     }
@@ -183,7 +185,7 @@ impl Context {
         }
         match self.single.get() {
             Some(pool) => pool.install(work),
-            None => match ThreadPoolBuilder::new().num_threads(1).build() {
+            None => match threads::pool(1) {
                 Ok(pool) => self.single.get_or_init(|| pool).install(work),
                 Err(_) => work(),
             },

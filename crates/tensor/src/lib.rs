@@ -33,6 +33,7 @@ pub mod rounded;
 pub mod shape;
 pub mod sources;
 pub mod tape;
+mod threads;
 
 pub use context::Context;
 pub use double_double::DoubleDouble;

@@ -1,9 +1,8 @@
 //! Pools of threads, each thread on a processor of its own where there is one for each.
 //!
 //! A kernel that is to place a woken thread may put it where the thread that woke it runs, though
-//! another processor is idle, and moves it only some milliseconds later. The guests of a virtual machine
-//! are where that happens at every other call, for an idle processor looks like one that is taken away
-//! there: a layer of 13 ms took 20 after a pause, and a sentence of 2 ms 3. So the threads of a pool
+//! another processor is idle, and moves it only some milliseconds later. Seen in a virtual machine with
+//! two processors: after a pause, a layer of 13 ms took 20, and a sentence of 2 ms 3. So the threads of a pool
 //! that has as many of them as the process may use processors are bound to one each. Other pools are
 //! left to the kernel, and so is everything on other systems than Linux.
 
